@@ -1,0 +1,268 @@
+"""Reading and writing volumes through SimpleITK: NIfTI, NRRD, MetaImage, and a folder with one DICOM series.
+
+ITK's world is LPS and its arrays are [k, j, i]; ours is RAS and [i, j, k]. Files are written under a temporary name
+and renamed, so that a crash or a cancel never leaves half a volume.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from .errors import BadInput
+from .image import LPS_FROM_RAS, Image, check_image
+from .nifti import check_nifti
+from .segmentation.labels import LabelMap
+
+EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+WRITE_EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".mha")
+DERIVED = "ENHANCED - not for diagnosis"
+DICOM_TAGS = {
+    "0008|0060": "Modality",
+    "0008|103e": "SeriesDescription",
+    "0018|0024": "SequenceName",
+    "0018|0087": "MagneticFieldStrength",
+    "0018|1030": "ProtocolName",
+    "0020|000e": "SeriesInstanceUID",
+    "0020|0052": "FrameOfReferenceUID",
+}
+
+
+def from_sitk(source: SimpleITK.Image, contrast: str = "other", meta: dict[str, Any] | None = None) -> Image:
+    """SimpleITK image -> :class:`Image`, geometry exact.
+
+    Raises:
+        BadInput: not 3-D, complex, or more than one component a voxel.
+    """
+    if source.GetDimension() != 3:
+        raise BadInput(f"the image has {source.GetDimension()} dimensions; only 3-D volumes can be used")
+    components = source.GetNumberOfComponentsPerPixel()
+    if components != 1:
+        raise BadInput(f"the image has {components} components a voxel; only scalar volumes can be used")
+    affine = np.eye(4)
+    direction = np.array(source.GetDirection()).reshape(3, 3)
+    affine[:3, :3] = direction * np.array(source.GetSpacing())
+    affine[:3, 3] = source.GetOrigin()
+    array = SimpleITK.GetArrayFromImage(source).transpose(2, 1, 0)
+    if np.iscomplexobj(array):
+        raise BadInput("the image is complex; only magnitude volumes can be used")
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which check_image refuses
+        values = array.astype(np.float32)
+    return Image(values, LPS_FROM_RAS @ affine, contrast, meta or {})
+
+
+def to_sitk(image: Image, dtype: type = np.float32) -> SimpleITK.Image:
+    """:class:`Image` -> SimpleITK image (LPS), geometry exact."""
+    affine = LPS_FROM_RAS @ image.affine
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    target = SimpleITK.GetImageFromArray(np.ascontiguousarray(image.array.transpose(2, 1, 0).astype(dtype)))
+    target.SetSpacing(spacing.tolist())
+    target.SetDirection((affine[:3, :3] / spacing).ravel().tolist())
+    target.SetOrigin(affine[:3, 3].tolist())
+    return target
+
+
+def guess_contrast(name: str) -> str:
+    """T1w, T2w, FLAIR or other, from a file name or a series description."""
+    text = name.lower()
+    if "flair" in text:
+        return "FLAIR"
+    if re.search(r"(?<![a-z0-9])t2(?!\d)", text) or "t2w" in text:
+        return "T2w"
+    if re.search(r"(?<![a-z0-9])t1(?!\d)", text) or "t1w" in text or "mprage" in text:
+        return "T1w"
+    return "other"
+
+
+def read_image(path: str | os.PathLike[str], contrast: str | None = None) -> Image:
+    """Read and check one volume.
+
+    Args:
+        path: a file with one of :data:`EXTENSIONS`, or a folder with one DICOM series.
+        contrast: T1w, T2w, FLAIR or other; None guesses it from the name and the DICOM description.
+
+    Raises:
+        BadInput: missing, unreadable, 4-D, or refused by :func:`image.check_image`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadInput(f"the input {path} does not exist")
+    if path.is_dir():
+        source, meta = _read_series(path)
+    else:
+        if not path.name.lower().endswith(EXTENSIONS) and not _is_dicom(path):
+            raise BadInput(f"{path.name} is not a format that can be read; use one of {', '.join(EXTENSIONS)} or DICOM")
+        source, meta = _read_file(path)
+    name = f"{meta.get('SeriesDescription', '')} {meta.get('ProtocolName', '')} {path.name}"
+    image = from_sitk(source, contrast or guess_contrast(name), meta)
+    check_image(image)
+    return image
+
+
+def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        size = reader.GetSize()
+        if len(size) > 3 and any(n > 1 for n in size[3:]):
+            raise BadInput(f"{path.name} is 4-D (size {' x '.join(map(str, size))}); give one 3-D volume")
+        if len(size) > 3:
+            reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
+        if path.name.lower().endswith((".nii", ".nii.gz")):
+            check_nifti(path)
+        source = reader.Execute()
+    except RuntimeError as error:
+        raise BadInput(f"{path.name} cannot be read: {_reason(error)}") from error
+    meta = {"file": path.name}
+    if reader.HasMetaDataKey("0008|0060"):
+        meta["Modality"] = reader.GetMetaData("0008|0060").strip()
+        _check_modality(meta["Modality"], path)
+    return source, meta
+
+
+def _read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
+    reader = SimpleITK.ImageSeriesReader()
+    series = reader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise BadInput(f"the folder {folder} holds no DICOM series")
+    if len(series) > 1:
+        raise BadInput(f"the folder {folder} holds {len(series)} DICOM series; give a folder with exactly one")
+    files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
+    reader.SetFileNames(files)
+    reader.MetaDataDictionaryArrayUpdateOn()
+    try:
+        source = reader.Execute()
+    except RuntimeError as error:
+        raise BadInput(f"the DICOM series in {folder} cannot be read: {_reason(error)}") from error
+    if source.GetDimension() == 3:
+        _check_slice_gaps(reader, len(files), source.GetSpacing()[2], folder)
+    meta: dict[str, Any] = {"file": folder.name, "dicom_files": [str(f) for f in files]}
+    for tag, name in DICOM_TAGS.items():
+        if reader.HasMetaDataKey(0, tag):
+            meta[name] = reader.GetMetaData(0, tag).strip()
+    _check_modality(meta.get("Modality", "MR"), folder)
+    return source, meta
+
+
+def _check_modality(modality: str, path: Path) -> None:
+    if modality != "MR":
+        raise BadInput(f"the DICOM data in {path} are {modality}, not MR")
+
+
+def _check_slice_gaps(reader: SimpleITK.ImageSeriesReader, count: int, spacing: float, folder: Path) -> None:
+    """Slices must be evenly spaced: a missing one would shear the anatomy."""
+    positions = []
+    for n in range(count):
+        if not (reader.HasMetaDataKey(n, "0020|0032") and reader.HasMetaDataKey(n, "0020|0037")):
+            return
+        origin = np.array([float(v) for v in reader.GetMetaData(n, "0020|0032").split("\\")])
+        axes = np.array([float(v) for v in reader.GetMetaData(n, "0020|0037").split("\\")]).reshape(2, 3)
+        positions.append(float(origin @ np.cross(*axes)))
+    gaps = np.abs(np.diff(positions))
+    if gaps.size and (gaps.max() - gaps.min()) > max(0.05 * spacing, 0.02):
+        raise BadInput(
+            f"the slices in {folder} are {gaps.min():.2f} to {gaps.max():.2f} mm apart, so some are missing or doubled"
+        )
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(128)
+        return stream.read(4) == b"DICM"
+
+
+def _reason(error: RuntimeError) -> str:
+    """The last sentence of an ITK exception, without its source file and line, and without an errno that misleads."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Reason:")]
+    text = lines[-1] if lines else "unknown error"
+    return re.sub(r"^.*?ERROR:\s*|^ITK ERROR:\s*|\w+\(0x[0-9a-f]+\):\s*", "", text) or "unknown error"
+
+
+@contextmanager
+def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary path beside ``path`` with the same extension, renamed to it on success, removed on failure."""
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise BadInput(f"the output folder {target.parent} does not exist")
+    suffix = next(
+        (e for e in sorted(EXTENSIONS, key=len, reverse=True) if target.name.lower().endswith(e)), target.suffix
+    )
+    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:
+    """Refuse an output that has an unknown extension or would overwrite an input, before any work is done.
+
+    Raises:
+        BadInput: see above.
+    """
+    target = Path(path)
+    if not target.name.lower().endswith(WRITE_EXTENSIONS):
+        raise BadInput(f"the output {target.name} must end in one of {', '.join(WRITE_EXTENSIONS)}")
+    if not target.parent.is_dir():
+        raise BadInput(f"the output folder {target.parent} does not exist")
+    for source in inputs:
+        if target.exists() and Path(source).exists() and os.path.samefile(target, source):
+            raise BadInput(f"the output {target} is the input itself; an input is never overwritten")
+
+
+def write_image(image: Image, path: str | os.PathLike[str], description: str = DERIVED) -> None:
+    """Write float32 voxels; ``description`` goes into the NIfTI header (80 characters).
+
+    Raises:
+        BadInput: see :func:`check_output`; or the disk refuses (full, no permission).
+    """
+    _write(to_sitk(image), path, description)
+
+
+def write_labels(labels: LabelMap, path: str | os.PathLike[str]) -> None:
+    """Write FreeSurfer ids as uint8."""
+    _write(to_sitk(labels.as_image(), np.uint8), path, "FreeSurfer aseg ids by LowFieldEnhance")
+
+
+def _write(target: SimpleITK.Image, path: str | os.PathLike[str], description: str) -> None:
+    check_output(path, [])
+    target.SetMetaData("ITK_FileNotes", description[:79])  # becomes the NIfTI header's descrip
+    with replaced(path) as temporary:
+        try:
+            SimpleITK.WriteImage(target, str(temporary), useCompression=True)
+        except RuntimeError as error:
+            raise BadInput(f"{path} cannot be written: {_reason(error)}") from error
+
+
+def read_labels(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a label map of FreeSurfer ids.
+
+    Raises:
+        BadInput: unreadable, or values that are not whole numbers from 0 to 255.
+    """
+    image = read_image(path, "other")
+    ids = np.round(image.array)
+    if np.abs(ids - image.array).max() > 1e-3 or ids.min() < 0 or ids.max() > 255:
+        raise BadInput(
+            f"{Path(path).name} is not a map of FreeSurfer ids: its values are not whole numbers from 0 to 255"
+        )
+    return LabelMap(ids.astype(np.uint8), image.affine, {})

@@ -1,0 +1,1 @@
+"""Segmentation: the label table and the network that assigns the labels."""

@@ -1,0 +1,118 @@
+"""The anatomical labels: FreeSurfer ids, names, colours and standard codes, from ``Resources/Labels/labels.csv``."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from ..image import Image
+from ..resources import resource
+
+# What FreeSurfer-style label maps contain beyond the table, and where it belongs (vessels and lesions to their
+# surroundings, choroid plexus to the ventricle that holds it, the 5th ventricle to the 3rd).
+MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 72: 14, 77: 2, 31: 4, 63: 43, 136: 4, 163: 43, 137: 5, 164: 44, 85: 24}
+
+
+@dataclass(frozen=True)
+class Label:
+    """One anatomical structure.
+
+    Attributes:
+        id: FreeSurfer id (aseg).
+        name: English name with its side.
+        side: ``left``, ``right`` or empty.
+        partner: id of the same structure on the other side (its own id on the midline).
+        tissue: ``WM``, ``GM`` or ``CSF``: the main tissue, for the contrast model.
+        colour: red, green, blue in 0..255 (FreeSurfer's colours).
+        scheme, code, meaning: DICOM code triple (CID 7140).
+    """
+
+    id: int
+    name: str
+    side: str
+    partner: int
+    tissue: str
+    colour: tuple[int, int, int]
+    scheme: str
+    code: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Integer labels on a grid.
+
+    Attributes:
+        array: uint8 [i, j, k], FreeSurfer ids, 0 is background.
+        affine: 4 x 4, index to RAS mm.
+        confidence: id to mean posterior of the segmenter inside the structure (0..1); empty for manual labels.
+    """
+
+    array: np.ndarray
+    affine: np.ndarray
+    confidence: dict[int, float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "array", np.ascontiguousarray(self.array, dtype=np.uint8))
+        object.__setattr__(self, "affine", np.array(self.affine, dtype=np.float64))
+
+    @property
+    def voxel_volume_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(abs(np.linalg.det(self.affine[:3, :3])) / 1000.0)
+
+    def as_image(self) -> Image:
+        """The ids as an :class:`Image` (float32 holds them exactly)."""
+        return Image(self.array.astype(np.float32), self.affine)
+
+
+@cache
+def label_table() -> tuple[Label, ...]:
+    """All labels in the order of their ids (the network's channels are background, then this order)."""
+    with resource("Labels", "labels.csv").open(newline="", encoding="utf-8") as stream:
+        return tuple(
+            Label(
+                id=int(row["id"]),
+                name=row["name"],
+                side=row["side"],
+                partner=int(row["partner"]),
+                tissue=row["tissue"],
+                colour=(int(row["red"]), int(row["green"]), int(row["blue"])),
+                scheme=row["scheme"],
+                code=row["code"],
+                meaning=row["meaning"],
+            )
+            for row in csv.DictReader(stream)
+        )
+
+
+@cache
+def label_by_id() -> dict[int, Label]:
+    """FreeSurfer id to :class:`Label`."""
+    return {label.id: label for label in label_table()}
+
+
+def to_channels(array: np.ndarray) -> np.ndarray:
+    """FreeSurfer ids of any size of vocabulary -> uint8 channel indices; what is not in the table becomes 0."""
+    lookup = np.zeros(int(max(array.max(), 255)) + 1, dtype=np.uint8)
+    for channel, label in enumerate(label_table(), start=1):
+        lookup[label.id] = channel
+    for source, target in MERGED.items():
+        lookup[source] = lookup[target]
+    return lookup[np.maximum(array, 0).astype(np.int64)]
+
+
+def from_channels(array: np.ndarray) -> np.ndarray:
+    """Channel indices -> uint8 FreeSurfer ids, the inverse of :func:`to_channels`."""
+    ids = np.array([0, *(label.id for label in label_table())], dtype=np.uint8)
+    return ids[array]
+
+
+def mirrored_channels() -> np.ndarray:
+    """(C,) permutation that exchanges left and right channels."""
+    ids = [0, *(label.id for label in label_table())]
+    partners = [0, *(label.partner for label in label_table())]
+    return np.array([ids.index(p) for p in partners])

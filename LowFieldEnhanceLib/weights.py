@@ -1,0 +1,148 @@
+"""The model registry: ``Resources/Models/models.json`` and its checksummed half-precision weights.
+
+``LOWFIELDENHANCE_MODELS`` names a folder that is looked into first. Nothing is ever downloaded here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadInput, CorruptModel, MissingModel
+from .resources import resource
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+OVERRIDE = "LOWFIELDENHANCE_MODELS"
+RESEARCH_ONLY = "CC BY-NC-SA-4.0, research only"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """One network of the registry.
+
+    Attributes:
+        name: key in models.json.
+        file: file name of the weights.
+        sha256: of that file, hexadecimal.
+        architecture: see networks.registry.
+        licence: of the weights.
+        title: one line.
+        card: file name of the model card beside models.json.
+        training: record of the training run (data, minutes, device, steps).
+        valid_range: what inputs it was trained for (contrast, spacing, SNR).
+    """
+
+    name: str
+    file: str
+    sha256: str
+    architecture: dict[str, Any]
+    licence: str
+    title: str
+    card: str
+    training: dict[str, Any] = field(default_factory=dict)
+    valid_range: dict[str, Any] = field(default_factory=dict)
+
+
+def _folders() -> list[Path]:
+    override = os.environ.get(OVERRIDE)
+    bundled = resource("Models")
+    return [Path(override), bundled] if override else [bundled]
+
+
+def model_names() -> list[str]:
+    """Names of all registered networks."""
+    names: list[str] = []
+    for folder in _folders():
+        names += [n for n in _read_registry(folder) if n not in names]
+    return names
+
+
+def model_info(name: str) -> tuple[ModelInfo, Path]:
+    """Registry entry and path of the weights; the override folder wins.
+
+    Raises:
+        MissingModel: not registered, or the file is absent.
+        CorruptModel: models.json cannot be read or its entry is not complete.
+    """
+    for folder in _folders():
+        entry = _read_registry(folder).get(name)
+        if entry is not None:
+            try:
+                info = ModelInfo(name=name, **entry)
+            except TypeError as error:
+                raise CorruptModel(
+                    f"the entry of '{name}' in {folder / 'models.json'} is not complete: {error}"
+                ) from error
+            path = folder / info.file
+            if not path.is_file():
+                raise MissingModel(f"the weights of '{name}' are missing: {path} does not exist")
+            return info, path
+    raise MissingModel(f"the model '{name}' is not registered in models.json")
+
+
+def _read_registry(folder: Path) -> dict[str, dict[str, Any]]:
+    path = folder / "models.json"
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["models"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptModel(f"the model registry {path} cannot be read: {error}") from error
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@cache
+def _verified(path: Path, size: int, modified: int, sha256: str) -> bool:
+    return file_sha256(path) == sha256
+
+
+def load_network(name: str, device: str = "cpu") -> tuple[nn.Module, ModelInfo]:
+    """A network with its registered weights in float32, in evaluation mode, channels last.
+
+    Raises:
+        MissingModel: see :func:`model_info`.
+        CorruptModel: the file's SHA-256 is not the registered one, or the tensors do not fit the architecture.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from .networks.registry import build_network
+
+    info, path = model_info(name)
+    status = path.stat()
+    if not _verified(path, status.st_size, status.st_mtime_ns, info.sha256):
+        raise CorruptModel(f"the weights of '{name}' do not match their checksum; reinstall {path.name}")
+    try:
+        network = build_network(info.architecture)
+        network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+    except (BadInput, RuntimeError, ValueError, SafetensorError) as error:
+        raise CorruptModel(f"the weights of '{name}' do not fit their architecture") from error
+    network = network.to(device).to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)
+    return network, info
+
+
+def save_weights(tensors: dict[str, Tensor], path: Path) -> str:
+    """Write tensors in half precision (temporary file, then rename); returns the file's SHA-256."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in tensors.items()}, temporary)
+    os.replace(temporary, path)
+    return file_sha256(path)

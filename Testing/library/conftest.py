@@ -1,0 +1,137 @@
+"""Fixtures of the library tests: a phantom head with labels, awkward grids, and tiny networks with random weights."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from LowFieldEnhanceLib.image import Image  # noqa: E402
+from LowFieldEnhanceLib.segmentation.labels import LabelMap  # noqa: E402
+
+torch.set_num_threads(1)
+
+# T1w-like intensities of the phantom's tissues
+WHITE, GREY, FLUID, SCALP, SKULL = 800.0, 560.0, 200.0, 700.0, 60.0
+
+
+def phantom_head(
+    shape: tuple[int, int, int] = (44, 52, 44),
+    spacing: tuple[float, float, float] = (4.0, 4.0, 4.0),
+    stripped: bool = False,
+) -> tuple[Image, LabelMap]:
+    """Nested ellipsoids centred on world 0: scalp, skull, CSF, cortex, white matter, ventricles, a thalamus a side.
+
+    RAS axes; the left half (negative R) carries the left labels. The right thalamus is larger, so that a flip shows.
+    """
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = -np.asarray(spacing) * (np.asarray(shape) - 1) / 2
+    i, j, k = np.meshgrid(*(np.arange(n) for n in shape), indexing="ij")
+    r, a, s = (affine[x, x] * index + affine[x, 3] for x, index in enumerate((i, j, k)))
+
+    def ellipsoid(centre: tuple[float, float, float], radii: tuple[float, float, float]) -> np.ndarray:
+        return sum(((w - c) / q) ** 2 for w, c, q in zip((r, a, s), centre, radii, strict=True)) <= 1
+
+    labels = np.zeros(shape, dtype=np.uint8)
+    array = np.zeros(shape, dtype=np.float32)
+    left = r < 0
+    if not stripped:
+        array[ellipsoid((0, 0, 0), (82, 98, 82))] = SCALP
+        array[ellipsoid((0, 0, 0), (75, 91, 75))] = SKULL
+    for radii, ids, value in (
+        ((69, 85, 69), (24, 24), FLUID),
+        ((65, 81, 65), (3, 42), GREY),
+        ((57, 73, 57), (2, 41), WHITE),
+    ):
+        inside = ellipsoid((0, 0, 0), radii)
+        labels[inside] = np.where(left[inside], *ids)
+        array[inside] = value
+    for side, centre, ids, radii, value in (
+        (-1, (16, 5, 12), 4, (9, 24, 9), FLUID),
+        (1, (16, 5, 12), 43, (9, 24, 9), FLUID),
+        (-1, (14, -8, -8), 10, (9, 12, 9), GREY),
+        (1, (14, -8, -8), 49, (11, 15, 11), GREY),
+    ):
+        inside = ellipsoid((side * centre[0], centre[1], centre[2]), radii)
+        labels[inside], array[inside] = ids, value
+    return Image(array, affine, "T1w"), LabelMap(labels, affine, {})
+
+
+@pytest.fixture(scope="session")
+def phantom() -> Callable[..., tuple[Image, LabelMap]]:
+    """:func:`phantom_head`, for any shape and spacing."""
+    return phantom_head
+
+
+@pytest.fixture(scope="session")
+def head() -> Image:
+    """A whole phantom head at 4 mm."""
+    return phantom_head()[0]
+
+
+@pytest.fixture(scope="session")
+def head_labels() -> LabelMap:
+    """Its labels."""
+    return phantom_head()[1]
+
+
+def _tiny(architecture: dict[str, Any]) -> dict[str, Any]:
+    """The architecture of a recipe with the same inputs and outputs and hardly any parameters."""
+    small = {**architecture, "widths": [8, 8], "blocks": 1}
+    if small.get("embedding"):
+        small["embedding"] = 8
+    return small
+
+
+def tiny_architectures() -> dict[str, dict[str, Any]]:
+    """Every network that a registered method or the segmenter loads; a new method adds its networks here."""
+    from LowFieldEnhanceLib.training import bridged, regression, segmenter
+
+    return {
+        "segmenter": _tiny(segmenter.ARCHITECTURE),
+        "regression_unet": _tiny(regression.ARCHITECTURE),
+        "bridged_bridge": _tiny(bridged.BRIDGE),
+        "bridged_prior": _tiny(bridged.PRIOR),
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder with random weights for all networks, registered with their checksums."""
+    from LowFieldEnhanceLib.networks.registry import build_network
+    from LowFieldEnhanceLib.weights import save_weights
+
+    folder = tmp_path_factory.mktemp("models")
+    generator = torch.Generator().manual_seed(7)
+    entries = {}
+    for name, architecture in tiny_architectures().items():
+        network = build_network(architecture)
+        for parameter in network.parameters():
+            parameter.data = 0.08 * torch.randn(parameter.shape, generator=generator)
+        entries[name] = {
+            "file": f"{name}.safetensors",
+            "sha256": save_weights(network.state_dict(), folder / f"{name}.safetensors"),
+            "architecture": architecture,
+            "licence": "Apache-2.0",
+            "title": f"random {name}",
+            "card": f"{name}.md",
+        }
+    (folder / "models.json").write_text(json.dumps({"models": entries}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def tiny_models(tiny_models_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The library finds the tiny networks first."""
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
+    yield tiny_models_folder

@@ -1,0 +1,153 @@
+"""The model registry: what is missing, damaged or overridden is told apart, and half precision costs what it must."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from LowFieldEnhanceLib import weights
+from LowFieldEnhanceLib.errors import BadInput, CorruptModel, MissingModel
+from LowFieldEnhanceLib.networks.registry import build_network
+
+NAME = "regression_unet"
+
+
+@pytest.fixture
+def models(tiny_models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the tiny models that a test may damage."""
+    folder = tmp_path / "models"
+    shutil.copytree(tiny_models_folder, folder)
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(folder))
+    return folder
+
+
+def change_entry(folder: Path, **changes: Any) -> None:
+    registry = json.loads((folder / "models.json").read_text())
+    registry["models"][NAME].update(changes)
+    (folder / "models.json").write_text(json.dumps(registry))
+
+
+def test_half_precision_keeps_every_weight_to_one_part_in_two_thousand(tmp_path: Path) -> None:
+    tensors = {
+        "a": torch.randn(8, 3, 3, 3, 3).to(memory_format=torch.channels_last_3d),
+        "b": torch.tensor([1.0, -0.5, 1000.0]),
+        "count": torch.tensor([3, 70000]),
+    }
+    checksum = weights.save_weights(tensors, tmp_path / "new" / "x.safetensors")
+    from safetensors.torch import load_file
+
+    again = load_file(tmp_path / "new" / "x.safetensors")
+    assert again["a"].dtype == torch.float16
+    torch.testing.assert_close(again["a"].float(), tensors["a"].contiguous(), rtol=2**-11, atol=1e-7)
+    assert torch.equal(again["b"].float(), tensors["b"])
+    assert torch.equal(again["count"], tensors["count"])
+    assert checksum == weights.file_sha256(tmp_path / "new" / "x.safetensors")
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.safetensors"]
+
+
+def test_a_network_comes_back_with_its_weights_ready_for_inference(models: Path) -> None:
+    network, info = weights.load_network(NAME)
+    from safetensors.torch import load_file
+
+    stored = load_file(models / f"{NAME}.safetensors")
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, stored[key].float())
+    assert not network.training
+    assert not any(p.requires_grad for p in network.parameters())
+    assert info.name == NAME
+    assert info.licence == "Apache-2.0"
+
+
+def test_one_changed_byte_is_a_corrupt_model(models: Path) -> None:
+    path = models / f"{NAME}.safetensors"
+    weights.load_network(NAME)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CorruptModel, match="checksum"):
+        weights.load_network(NAME)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        {"kind": "residual_unet", "widths": [4, 8], "blocks": 1},
+        {"kind": "transformer"},
+        {"kind": "residual_unet", "depth": 3},
+    ],
+)
+def test_weights_that_do_not_fit_their_architecture_are_a_corrupt_model(models: Path, architecture: dict) -> None:
+    change_entry(models, architecture=architecture)
+    with pytest.raises(CorruptModel, match="do not fit"):
+        weights.load_network(NAME)
+
+
+def test_a_registered_file_that_is_no_tensor_file_is_a_corrupt_model(models: Path) -> None:
+    (models / "text.safetensors").write_text("hello")
+    change_entry(models, file="text.safetensors", sha256=weights.file_sha256(models / "text.safetensors"))
+    with pytest.raises(CorruptModel):
+        weights.load_network(NAME)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"models": {"regression_unet": {"file": "x"}}}'])
+def test_a_registry_that_cannot_be_read_is_a_corrupt_model(models: Path, text: str) -> None:
+    (models / "models.json").write_text(text)
+    with pytest.raises(CorruptModel, match=r"models\.json"):
+        weights.model_info(NAME)
+
+
+def test_absent_models_and_absent_files_are_missing_models(models: Path) -> None:
+    with pytest.raises(MissingModel, match="not registered"):
+        weights.load_network("no_such_model")
+    (models / f"{NAME}.safetensors").unlink()
+    with pytest.raises(MissingModel, match="does not exist"):
+        weights.load_network(NAME)
+
+
+def test_the_override_folder_wins_over_the_bundled_one(
+    models: Path, tiny_models_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "resource", lambda *_: tiny_models_folder)
+    change_entry(models, title="mine")
+    assert weights.model_info(NAME)[0].title == "mine"
+    assert weights.model_info(NAME)[1].parent == models
+    monkeypatch.delenv("LOWFIELDENHANCE_MODELS")
+    assert weights.model_info(NAME)[1].parent == tiny_models_folder
+
+
+def test_a_model_that_the_override_folder_lacks_is_taken_from_the_bundled_one(
+    tiny_models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "resource", lambda *_: tiny_models_folder)
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path / "empty"))
+    assert weights.model_info(NAME)[1].parent == tiny_models_folder
+    assert set(weights.model_names()) >= {NAME, "segmenter"}
+
+
+def test_sha256_is_the_published_one(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert weights.file_sha256(tmp_path / "abc") == expected
+
+
+@pytest.mark.parametrize("architecture", [{}, {"kind": "magic"}, {"kind": "residual_unet", "colour": 3}])
+def test_an_unknown_architecture_is_bad_input(architecture: dict) -> None:
+    with pytest.raises(BadInput):
+        build_network(architecture)
+
+
+def test_the_registry_of_the_checkout_has_no_broken_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOWFIELDENHANCE_MODELS", raising=False)
+    for name in weights.model_names():
+        info, path = weights.model_info(name)
+        assert weights.file_sha256(path) == info.sha256
+        assert path.stat().st_size <= 16 * 2**20
+        assert np.isfinite(
+            sum(float(v.float().abs().sum()) for v in weights.load_network(name)[0].state_dict().values())
+        )
