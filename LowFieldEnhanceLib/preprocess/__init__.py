@@ -1,0 +1,1 @@
+"""Preparing a scan for the networks, and the way back."""

@@ -1,0 +1,119 @@
+"""From a scan as acquired to the case a method works on, and from its result back to the scanner's scale."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import BadInput
+from ..image import Image
+from ..physics.noise import estimate_sigma
+from ..segmentation.labels import LabelMap
+from .bias_correction import n4_bias_field
+from .brain import brain_mask, dilated, feathered
+from .grid import Grid, canonical_grid, resample
+from .intensity import from_model, intensity_scale, to_model
+
+MASK_MARGIN = 2
+MIN_BRAIN_ML = 50.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A scan on the working grid.
+
+    Attributes:
+        acquired: the scan as read, bias-corrected if asked for.
+        on_grid: the same, interpolated (cubic) to the working grid, never negative.
+        brain: bool on the working grid.
+        mask: the brain grown by 2 voxels: where methods work.
+        scale: intensity that maps to model +1.
+        sigma: noise level in the scan's units.
+        sigma_source: ``background``, ``difference`` or ``user``.
+    """
+
+    acquired: Image
+    on_grid: Image
+    brain: np.ndarray
+    mask: np.ndarray
+    scale: float
+    sigma: float
+    sigma_source: str
+
+    @property
+    def model_input(self) -> Image:
+        """The working-grid image in the model range, -1 outside the mask."""
+        return self.on_grid.with_array(to_model(self.on_grid.array * self.mask, self.scale))
+
+    @property
+    def measured(self) -> Image:
+        """The acquired voxels divided by the scale."""
+        return self.acquired.with_array(self.acquired.array / np.float32(self.scale))
+
+    def back(self, enhanced: np.ndarray, brain_only: bool) -> Image:
+        """A result in the model range -> the scanner's intensities; outside the brain the input, or 0."""
+        weight = feathered(self.mask)
+        outside = np.zeros_like(self.on_grid.array) if brain_only else self.on_grid.array
+        return self.on_grid.with_array(weight * from_model(enhanced, self.scale) + (1 - weight) * outside)
+
+
+def to_working_grid(image: Image, spacing: float) -> Image:
+    """The scan on its canonical grid, cubic, negative overshoot removed."""
+    on_grid = resample(image, canonical_grid(image, spacing), "cubic")
+    return on_grid.with_array(np.maximum(on_grid.array, 0.0))
+
+
+def prepare(
+    image: Image,
+    on_grid: Image,
+    labels: LabelMap | None,
+    brain: np.ndarray | None = None,
+    n4: bool = False,
+    sigma: float | None = None,
+) -> Prepared:
+    """Mask, bias, scale and noise of one scan.
+
+    Args:
+        image: as acquired.
+        on_grid: from :func:`to_working_grid`.
+        labels: of ``on_grid``; may be None when ``brain`` is given.
+        brain: a known brain mask on the working grid, instead of the labels'.
+        n4: correct the bias field.
+        sigma: the user's noise level; None estimates it.
+
+    Raises:
+        BadInput: no brain of at least 50 mL was found, or the user's noise level is not above 0.
+    """
+    if sigma is not None and not sigma > 0:
+        raise BadInput(f"the noise level {sigma:g} must be above 0")
+    if brain is None:
+        if labels is None:
+            raise BadInput("either labels or a brain mask is needed to prepare a scan")
+        brain = brain_mask(labels)
+    volume = float(brain.sum()) * on_grid.voxel_volume_ml
+    if volume < MIN_BRAIN_ML:
+        raise BadInput(f"only {volume:.0f} mL of brain was found in the image; is this a head scan?")
+    if n4:
+        field = n4_bias_field(on_grid, brain)
+        on_grid = on_grid.with_array(on_grid.array / field)
+        at_scan = resample(on_grid.with_array(field), Grid.of(image), "linear").array
+        image = image.with_array(image.array / np.where(at_scan > 0, at_scan, 1.0))
+    scale = intensity_scale(on_grid.array, brain)
+    source = "user"
+    if sigma is None:
+        head = resample(on_grid.with_array(dilated(brain, 1).astype(np.float32)), Grid.of(image), "linear").array > 0.5
+        sigma, source = estimate_sigma(image.array, head)
+    return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source)
+
+
+def prepare_others(contrasts: Mapping[str, Image], main: Prepared) -> dict[str, Image]:
+    """Further contrasts of the same head on the main scan's working grid, in the model range."""
+    grid = Grid.of(main.on_grid)
+    others = {}
+    for contrast, image in contrasts.items():
+        on_grid = resample(image, grid, "cubic")
+        array = np.maximum(on_grid.array, 0.0)
+        others[contrast] = on_grid.with_array(to_model(array * main.mask, intensity_scale(array, main.brain)))
+    return others
