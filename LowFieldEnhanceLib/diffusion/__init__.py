@@ -1,0 +1,1 @@
+"""Diffusion: noise schedules, denoisers D(x, sigma) and samplers as pure functions."""

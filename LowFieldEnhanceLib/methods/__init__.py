@@ -1,0 +1,1 @@
+"""Enhancement methods. ``registry.py`` lists them; a new method is one file here and one line there."""

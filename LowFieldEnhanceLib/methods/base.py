@@ -1,0 +1,144 @@
+"""What a method is: the case it is given, the cost it announces, the enhancement it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from ..errors import BadInput
+from ..events import Events
+from ..image import CHANNELS, Image
+
+
+@dataclass(frozen=True)
+class Case:
+    """One head, prepared for a method.
+
+    Attributes:
+        inputs: contrast to image on the working grid, model range (see preprocess.intensity), -1 outside the brain.
+        target: the contrast to enhance, a key of ``inputs``.
+        mask: bool on the working grid: where the result is used (the brain, slightly grown).
+        measured: the target contrast as acquired, on its own grid, divided by the scale (0 is 0, 1 is model +1).
+        sigma: noise of ``measured``, in its units.
+        device: torch device of the run.
+    """
+
+    inputs: Mapping[str, Image]
+    target: str
+    mask: np.ndarray
+    measured: Image
+    sigma: float
+    device: str = "cpu"
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels of the working grid."""
+        return self.inputs[self.target].shape
+
+    def channels(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Inputs stacked as T1w, T2w, FLAIR: (1, 3, I, J, K) with 0 where absent, and presence (1, 3, I, J, K).
+
+        An ``other`` contrast takes the T1w channel.
+
+        Raises:
+            BadInput: two contrasts would share a channel.
+        """
+        volume = torch.zeros(1, 3, *self.shape)
+        presence = torch.zeros(1, 3, *self.shape)
+        for contrast, image in self.inputs.items():
+            channel = self.channel_of(contrast)
+            if presence[0, channel].any():
+                raise BadInput(
+                    "a scan of unknown contrast takes the place of the T1w, so give one or the other, not both"
+                )
+            volume[0, channel] = torch.from_numpy(image.array)
+            presence[0, channel] = 1.0
+        return volume.to(self.device), presence.to(self.device)
+
+    @staticmethod
+    def channel_of(contrast: str) -> int:
+        """Index of a contrast among the networks' channels."""
+        return CHANNELS.index(contrast) if contrast in CHANNELS else 0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a run will take.
+
+    Attributes:
+        evaluations: network evaluations of the whole volume.
+        windows: network passes in all (evaluations times windows).
+        peak_bytes: estimate of the largest memory in use.
+        seconds: estimate on this kind of device.
+    """
+
+    evaluations: int
+    windows: int
+    peak_bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """A method's result.
+
+    Attributes:
+        array: float32 on the working grid, model range.
+        details: JSON-serialisable settings for the provenance (schedule, steps, evaluations).
+    """
+
+    array: np.ndarray
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Method(Protocol):
+    """The contract of every method.
+
+    Attributes:
+        name: key in the registry and on the command line.
+        title: the paper's name, as shown to the user.
+        summary: one sentence for the panel.
+        citation: the paper.
+        kind: ``method`` or ``baseline``.
+        contrasts: accepted contrasts.
+        presets: names, the first is the default.
+        models: registry names of the networks it needs.
+    """
+
+    name: str
+    title: str
+    summary: str
+    citation: str
+    kind: str
+    contrasts: tuple[str, ...]
+    presets: tuple[str, ...]
+    models: tuple[str, ...]
+
+    def cost(self, case: Case, preset: str) -> Cost:
+        """What :meth:`enhance` will take."""
+        ...
+
+    def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
+        """Enhance the target contrast."""
+        ...
+
+
+def check_preset(method: Method, preset: str) -> None:
+    """Raise :class:`BadInput` if the method has no such preset."""
+    if preset not in method.presets:
+        raise BadInput(f"{method.title} has no preset '{preset}'; choose {', '.join(method.presets)}")
+
+
+SECONDS_PER_GIGAVOXEL = {"cpu": 1300.0, "cuda": 20.0, "mps": 150.0}
+BYTES_PER_VOXEL = 420
+
+
+def network_cost(case: Case, evaluations: int, windows: int = 1) -> Cost:
+    """Cost of evaluations of a residual U-Net of the shipped size; the constants come from benchmarks/speed.py."""
+    voxels = float(np.prod(case.shape))
+    rate = SECONDS_PER_GIGAVOXEL.get(torch.device(case.device).type, SECONDS_PER_GIGAVOXEL["cpu"])
+    return Cost(evaluations, evaluations * windows, int(voxels * BYTES_PER_VOXEL), evaluations * voxels / 1e9 * rate)

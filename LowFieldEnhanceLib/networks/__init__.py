@@ -1,0 +1,1 @@
+"""Networks: plain ``torch.nn`` modules that know tensors only, never files or geometry."""

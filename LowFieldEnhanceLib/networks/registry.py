@@ -1,0 +1,28 @@
+"""Architecture dictionaries (as in models.json) to networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..errors import BadInput
+from .residual_unet import ResidualUNet
+
+KINDS: dict[str, type[nn.Module]] = {"residual_unet": ResidualUNet}
+
+
+def build_network(architecture: dict[str, Any]) -> nn.Module:
+    """A network with fresh weights from ``{"kind": ..., arguments ...}``.
+
+    Raises:
+        BadInput: unknown kind or arguments that do not fit it.
+    """
+    arguments = dict(architecture)
+    kind = arguments.pop("kind", None)
+    if kind not in KINDS:
+        raise BadInput(f"unknown network kind '{kind}'; it must be one of {', '.join(KINDS)}")
+    try:
+        return KINDS[kind](**arguments)
+    except TypeError as error:
+        raise BadInput(f"the architecture of a '{kind}' network does not fit: {error}") from error

@@ -1,0 +1,263 @@
+"""Every method of the registry keeps the contract of methods.base, whatever its weights."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import threading
+import time
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+
+from LowFieldEnhanceLib.errors import BadInput, Cancelled
+from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import CONTRASTS, Image
+from LowFieldEnhanceLib.methods.base import Case, Cost, Enhancement
+from LowFieldEnhanceLib.methods.bridged import PRESETS, SCHEDULE, BridgedDiffusion, BridgedSettings
+from LowFieldEnhanceLib.methods.classical import Interpolation
+from LowFieldEnhanceLib.methods.registry import METHODS, get_method
+from LowFieldEnhanceLib.preprocess.grid import Grid, canonical_grid, resample
+from LowFieldEnhanceLib.preprocess.prepare import prepare
+
+QUICK = 20  # network evaluations; longer presets are only announced and cancelled here
+WITHOUT_BM4D = importlib.util.find_spec("bm4d") is None
+RUNS = [(name, preset) for name, method in METHODS.items() for preset in method.presets]
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+@pytest.fixture(scope="module")
+def case(phantom) -> Case:
+    """A thick-slice phantom scan on an 8 mm working grid: 22 x 26 x 22 voxels, an odd size for any network."""
+    image, labels = phantom((22, 26, 22), (8.0, 8.0, 8.0), stripped=True)
+    scan = resample(image, canonical_grid(image, (8.0, 8.0, 16.0)), "linear")
+    prepared = prepare(scan, image, labels, sigma=20)
+    return Case({"T1w": prepared.model_input}, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale)
+
+
+def run(name: str, preset: str, case: Case, seed: int = 0, events: Events | None = None) -> Enhancement:
+    return get_method(name).enhance(case, preset, torch.Generator().manual_seed(seed), events or Events())
+
+
+def quick_runs() -> list[tuple[str, str]]:
+    """Presets that end soon, by their own account of any small case."""
+    tiny = Image(np.zeros((8, 8, 8)), np.eye(4), "T1w")
+    case = Case({"T1w": tiny}, "T1w", np.ones((8, 8, 8), dtype=bool), tiny, 0.1)
+    runs = [(n, p) for n, p in RUNS if METHODS[n].cost(case, p).evaluations <= QUICK]
+    return [r for r in runs if r[0] != "bm4d" or not WITHOUT_BM4D]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_says_what_it_is(name: str) -> None:
+    method = METHODS[name]
+    assert method.name == name
+    assert method.kind in ("method", "baseline")
+    assert all(text.strip() for text in (method.title, method.summary, method.citation))
+    assert set(method.contrasts) <= set(CONTRASTS) and method.contrasts
+    assert set(method.presets) <= {"fast", "standard", "paper"} and method.presets
+    if method.kind == "method":
+        assert set(method.presets) == {"fast", "standard", "paper"}
+        assert method.models
+
+
+@pytest.mark.parametrize(("name", "preset"), RUNS)
+def test_a_cost_is_positive_and_grows_with_the_volume(name: str, preset: str, case: Case) -> None:
+    cost = METHODS[name].cost(case, preset)
+    assert isinstance(cost, Cost)
+    assert cost.evaluations >= (1 if METHODS[name].models else 0)
+    assert cost.windows >= cost.evaluations
+    assert cost.peak_bytes > 0
+    assert cost.seconds > 0
+    large = Image(np.zeros((60, 60, 60)), np.eye(4))
+    bigger = Case({"T1w": large}, "T1w", np.ones(large.shape, dtype=bool), large, 0.1)
+    assert METHODS[name].cost(bigger, preset).peak_bytes > cost.peak_bytes
+
+
+def test_presets_cost_no_less_as_they_promise_more(case: Case) -> None:
+    for method in METHODS.values():
+        order = [p for p in ("fast", "standard", "paper") if p in method.presets]
+        seconds = [method.cost(case, preset).seconds for preset in order]
+        assert seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize(("name", "preset"), quick_runs())
+def test_a_result_is_finite_and_on_the_working_grid_and_its_details_are_json(
+    name: str, preset: str, case: Case
+) -> None:
+    before = {contrast: image.array.copy() for contrast, image in case.inputs.items()}
+    result = run(name, preset, case)
+    assert result.array.shape == case.shape
+    assert result.array.dtype == np.float32
+    assert np.isfinite(result.array).all()
+    assert (
+        json.loads(json.dumps(result.details, allow_nan=False))["evaluations"]
+        == METHODS[name].cost(case, preset).evaluations
+    )
+    for contrast, array in before.items():
+        np.testing.assert_array_equal(case.inputs[contrast].array, array)
+
+
+@pytest.mark.parametrize(("name", "preset"), quick_runs())
+def test_the_same_seed_gives_the_same_voxels(name: str, preset: str, case: Case) -> None:
+    torch.manual_seed(1)
+    first = run(name, preset, case, seed=4).array
+    torch.manual_seed(2)  # the global generator must not matter
+    np.testing.assert_array_equal(run(name, preset, case, seed=4).array, first)
+
+
+@pytest.mark.parametrize("preset", ["fast", "standard"])
+def test_another_seed_gives_another_sample_of_bridged_diffusion(preset: str, case: Case) -> None:
+    assert np.abs(run("bridged", preset, case, 0).array - run("bridged", preset, case, 1).array).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_unknown_preset_is_refused_by_cost_and_by_enhance(name: str, case: Case) -> None:
+    with pytest.raises(BadInput, match="no preset 'ultra'"):
+        METHODS[name].cost(case, "ultra")
+    with pytest.raises(BadInput, match="no preset 'ultra'"):
+        run(name, "ultra", case)
+
+
+def test_an_unknown_method_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(BadInput, match="choose bridged"):
+        get_method("magic")
+
+
+@pytest.mark.skipif(not WITHOUT_BM4D, reason="bm4d is installed")
+def test_bm4d_says_which_package_it_lacks(case: Case) -> None:
+    with pytest.raises(BadInput, match="pip install"):
+        run("bm4d", "fast", case)
+
+
+@pytest.mark.parametrize(("name", "preset"), [r for r in RUNS if r[0] != "bm4d" or not WITHOUT_BM4D])
+def test_a_run_that_was_cancelled_before_does_no_work(name: str, preset: str, case: Case) -> None:
+    events = Events()
+    events.cancel()
+    with pytest.raises(Cancelled):
+        run(name, preset, case, events=events)
+
+
+@pytest.mark.parametrize(("name", "preset"), [r for r in RUNS if r not in quick_runs() and r[0] != "bm4d"])
+def test_a_cancel_from_another_thread_stops_a_long_run_within_two_seconds(name: str, preset: str, case: Case) -> None:
+    events = Events()
+    asked: list[float] = []
+
+    def cancel() -> None:
+        asked.append(time.monotonic())
+        events.cancel()
+
+    timer = threading.Timer(0.4, cancel)
+    timer.start()
+    with pytest.raises(Cancelled):
+        run(name, preset, case, events=events)
+    timer.join()
+    assert time.monotonic() - asked[0] < 2.0
+
+
+@pytest.mark.parametrize(("name", "preset"), quick_runs())
+def test_progress_starts_at_zero_and_ends_complete(name: str, preset: str, case: Case) -> None:
+    sent: list[dict] = []
+    run(name, preset, case, events=Events(sent.append))
+    steps = [(event["done"], event["total"]) for event in sent if event["stage"] == "enhance"]
+    assert steps[0][0] == 0
+    assert steps[-1][0] == steps[-1][1]
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
+
+
+# what the single methods compute
+
+
+def constant_network(value: float, channels: int):
+    """Stands for any weights: answers ``value`` everywhere."""
+
+    class Constant(torch.nn.Module):
+        multiple = 4
+
+        def forward(self, x: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
+            return torch.full((x.shape[0], channels, *x.shape[2:]), value)
+
+    return Constant()
+
+
+def test_the_regression_adds_its_residual_to_the_input(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "LowFieldEnhanceLib.methods.regression.load_network", lambda *_: (constant_network(0.25, 1), None)
+    )
+    np.testing.assert_allclose(run("regression", "fast", case).array, case.inputs["T1w"].array + 0.25, atol=1e-6)
+
+
+def test_the_bridge_adds_its_residual_to_the_clean_input(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "LowFieldEnhanceLib.methods.bridged.load_network", lambda *_: (constant_network(0.125, 3), None)
+    )
+    expected = np.clip(case.inputs["T1w"].array + 0.125, -1, 1.5)
+    np.testing.assert_allclose(run("bridged", "fast", case).array, expected, atol=1e-6)
+
+
+def test_a_prior_that_knows_the_noise_leaves_the_estimate_as_it_is(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    low, presence = case.channels()
+
+    class KnowsTheNoise(torch.nn.Module):
+        multiple = 2
+
+        def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+            abar = float(SCHEDULE.alpha_bar(float(noise[0]) * SCHEDULE.steps))
+            clean = low[..., : x.shape[2], : x.shape[3], : x.shape[4]]
+            return (x[:, :3] - abar**0.5 * clean) / (1 - abar) ** 0.5
+
+    monkeypatch.setattr("LowFieldEnhanceLib.methods.bridged.load_network", lambda *_: (KnowsTheNoise(), None))
+    method = BridgedDiffusion(BridgedSettings(use_bridge=False, prior_time=300, steps=5, repeats=2))
+    result = method.enhance(case, "standard", torch.Generator().manual_seed(0), Events())
+    np.testing.assert_allclose(result.array, case.inputs["T1w"].array, atol=0.02)
+
+
+def test_without_bridge_and_prior_nothing_happens(case: Case) -> None:
+    method = BridgedDiffusion(BridgedSettings(use_bridge=False, use_prior=False))
+    result = method.enhance(case, "fast", torch.Generator(), Events())
+    np.testing.assert_array_equal(result.array, case.inputs["T1w"].array)
+    assert method.cost(case, "fast").evaluations == 0
+
+
+def test_the_presets_of_bridged_diffusion_count_their_evaluations() -> None:
+    assert PRESETS["fast"].evaluations == 1
+    assert PRESETS["paper"].evaluations == 1 + 400 * 3  # bridge, then J = 3 at each of K = 400 timesteps
+    assert PRESETS["paper"].timesteps == list(range(400, 0, -1))
+    assert PRESETS["standard"].timesteps[-1] == 1
+    assert json.dumps(asdict(PRESETS["paper"]))
+
+
+@pytest.mark.parametrize("order", ["linear", "cubic"])
+def test_interpolation_is_the_measured_scan_on_the_working_grid_in_the_model_range(order: str, case: Case) -> None:
+    result = Interpolation(order).enhance(case, "fast", torch.Generator(), Events())
+    expected = resample(case.measured, Grid.of(case.inputs["T1w"]), order).array
+    np.testing.assert_allclose((result.array + 1) / 2, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("contrast", CONTRASTS)
+def test_every_contrast_has_its_channel_and_marks_its_presence(contrast: str) -> None:
+    image = Image(np.full((4, 4, 4), 0.5), np.eye(4), contrast)
+    case = Case({contrast: image}, contrast, np.ones((4, 4, 4), dtype=bool), image, 0.1)
+    volume, presence = case.channels()
+    channel = {"T1w": 0, "T2w": 1, "FLAIR": 2, "other": 0}[contrast]
+    expected = torch.zeros(1, 3, 4, 4, 4)
+    expected[0, channel] = 1
+    assert torch.equal(presence, expected)
+    assert torch.equal(volume, 0.5 * expected)
+
+
+def test_a_scan_of_unknown_contrast_does_not_overwrite_the_t1w() -> None:
+    image = Image(np.zeros((4, 4, 4)), np.eye(4))
+    case = Case({"other": image, "T1w": image}, "other", np.ones((4, 4, 4), dtype=bool), image, 0.1)
+    with pytest.raises(BadInput, match="not both"):
+        case.channels()
+
+
+def test_a_second_contrast_changes_the_answer_of_bridged_diffusion_and_keeps_the_target(case: Case) -> None:
+    other = case.inputs["T1w"].with_array(-case.inputs["T1w"].array)
+    both = Case({**case.inputs, "T2w": other}, "T1w", case.mask, case.measured, case.sigma)
+    alone, together = run("bridged", "fast", case).array, run("bridged", "fast", both).array
+    assert together.shape == alone.shape
+    assert np.abs(together - alone).max() > 1e-4
+    assert np.abs(together - case.inputs["T1w"].array).mean() < np.abs(together - other.array).mean()
