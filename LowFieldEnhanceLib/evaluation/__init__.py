@@ -1,0 +1,1 @@
+"""Metrics and the anatomical report. Never imports ``methods``."""

@@ -1,0 +1,103 @@
+"""Is this scan one that the models were made for? Each check is a name, a yes or no, and a sentence with figures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..image import Image
+
+TRAINED_SPACING_MM = (1.0, 6.0)
+SPACING_TOLERANCE_MM = 0.02  # headers round
+MIN_SNR = 5.0
+PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
+CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
+MIN_REFERENCE_COVER = 0.9
+EDGES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
+
+
+def input_checks(
+    source: Mapping[str, Any], before: Image, brain: np.ndarray, reference: Image | None = None
+) -> list[dict[str, Any]]:
+    """The checks of spacing, noise, brain volume, field of view and contrast, and of the reference's cover if given.
+
+    Args:
+        source: the report's ``input``: spacing (mm), snr (or None), brain_ml, contrast.
+        before: the scan on the RAS-like working grid, which spans the scan's field of view.
+        brain: bool on that grid.
+        reference: on that grid, 0 where it was not measured.
+
+    Returns:
+        dicts with ``name``, ``ok`` and ``text`` (a sentence without its full stop).
+    """
+    checks = [
+        _spacing(source["spacing"]),
+        _snr(source["snr"]),
+        _brain_volume(source["brain_ml"]),
+        _field_of_view(before, brain),
+        _contrast(source["contrast"]),
+    ]
+    if reference is not None:
+        checks.append(_reference(reference, brain))
+    return checks
+
+
+def cut_edges(image: Image, brain: np.ndarray) -> list[str]:
+    """The sides of a RAS-like grid at which the brain reaches the outermost plane with at least 50 mm^2."""
+    spacing = np.asarray(image.spacing)
+    edges = []
+    for axis, names in enumerate(EDGES):
+        face = float(np.prod(np.delete(spacing, axis)))
+        for name, index in zip(names, (0, -1), strict=True):
+            if np.count_nonzero(brain.take(index, axis=axis)) * face >= CUT_AREA_MM2:
+                edges.append(name)
+    return edges
+
+
+def _check(name: str, ok: bool, text: str) -> dict[str, Any]:
+    return {"name": name, "ok": bool(ok), "text": text}
+
+
+def _spacing(spacing: list[float]) -> dict[str, Any]:
+    low, high = TRAINED_SPACING_MM
+    ok = low - SPACING_TOLERANCE_MM <= min(spacing) and max(spacing) <= high + SPACING_TOLERANCE_MM
+    size = " x ".join(f"{step:.3g}" for step in spacing)
+    where = "within" if ok else "outside"
+    return _check("spacing", ok, f"voxels of {size} mm are {where} the {low:g} to {high:g} mm that the models know")
+
+
+def _snr(snr: float | None) -> dict[str, Any]:
+    if snr is None:
+        return _check("noise", False, "the signal-to-noise ratio is unknown: no white matter was found, or no noise")
+    if snr < MIN_SNR:
+        return _check("noise", False, f"the signal-to-noise ratio in white matter is {snr:.1f}, below {MIN_SNR:g}")
+    return _check("noise", True, f"the signal-to-noise ratio in white matter is {snr:.1f}, at least {MIN_SNR:g}")
+
+
+def _brain_volume(volume: float) -> dict[str, Any]:
+    low, high = PLAUSIBLE_BRAIN_ML
+    ok = low <= volume <= high
+    where = "within" if ok else "outside"
+    text = f"the brain found measures {volume:.0f} mL, {where} the usual {low:g} to {high:g} mL"
+    return _check("brain volume", ok, text)
+
+
+def _field_of_view(before: Image, brain: np.ndarray) -> dict[str, Any]:
+    edges = cut_edges(before, brain)
+    if not edges:
+        return _check("field of view", True, "the brain lies inside the field of view")
+    return _check("field of view", False, f"the field of view cuts the brain at its {' and '.join(edges)} edge")
+
+
+def _contrast(contrast: str) -> dict[str, Any]:
+    if contrast == "other":
+        return _check("contrast", False, "the contrast is unknown and was treated as T1w")
+    return _check("contrast", True, f"the contrast is {contrast}")
+
+
+def _reference(reference: Image, brain: np.ndarray) -> dict[str, Any]:
+    cover = float(np.mean(reference.array[brain] != 0)) if brain.any() else 0.0
+    text = f"the reference covers {100 * cover:.0f} % of the brain; it was not registered to the scan"
+    return _check("reference", cover >= MIN_REFERENCE_COVER, text)

@@ -1,0 +1,266 @@
+"""The report's figures and sentences, against phantoms whose volumes, noise and position are known."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
+from LowFieldEnhanceLib.evaluation.intensity import score_images
+from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA, build_report, percent, write_csv, write_json
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+
+SHAPE = (40, 44, 36)
+AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])  # 0.064 mL a voxel
+BRAIN = np.s_[5:35, 5:35, 5:30]  # 22,500 voxels, 1440 mL
+WHITE, THALAMUS, PUTAMEN, CSF, ACCUMBENS = 2, 10, 12, 24, 26
+FIDELITY = FidelitySummary(sigma=40.0, rms=1.02, share_above_3=0.0123, slope=1.0, intercept=0.0)
+
+
+def label_map(voxels: dict[int, int], confidence: float | None = None) -> LabelMap:
+    """Labels with exactly the given numbers of voxels, one structure a row of the brain's box."""
+    array = np.zeros(SHAPE, np.uint8)
+    for row, (label, count) in enumerate(voxels.items(), start=5):
+        plane = np.zeros(30 * 25, np.uint8)
+        plane[:count] = label
+        array[row, 5:35, 5:30] = plane.reshape(30, 25)
+    return LabelMap(array, AFFINE, {} if confidence is None else dict.fromkeys(voxels, confidence))
+
+
+def brain_mask() -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[BRAIN] = True
+    return mask
+
+
+def scan(seed: int = 0) -> Image:
+    return Image(np.random.default_rng(seed).uniform(100, 900, SHAPE), AFFINE, "T1w")
+
+
+def report_of(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
+    settings: dict[str, Any] = {
+        "before": scan(),
+        "enhanced": scan(1),
+        "brain": brain_mask(),
+        "acquired": Image(np.ones((20, 22, 9)), np.diag([1.6, 1.6, 5.0, 1.0]), "T1w", {"file": "head.nii.gz"}),
+        "labels_before": label_map({WHITE: 500, THALAMUS: 60, PUTAMEN: 30}, 0.6),
+        "labels_after": label_map({WHITE: 500, THALAMUS: 44, PUTAMEN: 39}, 0.9),
+        "reference": None,
+        "reference_labels": None,
+        "fidelity": FIDELITY,
+        "sigma_source": "background",
+        "provenance": {"method": "bridged", "seed": 0},
+    }
+    return build_report(**{**settings, **changes})
+
+
+def with_reference(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Thalamus +50 % in the input and +10 % enhanced, putamen -25 % and -5 %, white matter right in both."""
+    settings = {
+        "reference": scan(1),
+        "labels_after": label_map({WHITE: 500, THALAMUS: 44, PUTAMEN: 38}),
+        "reference_labels": label_map({WHITE: 500, THALAMUS: 40, PUTAMEN: 40}),
+    }
+    return report_of(**{**settings, **changes})
+
+
+def rows_of(report: dict[str, Any]) -> dict[int, dict[str, Any]]:
+    return {row["label_id"]: row for row in report["structures"]}
+
+
+def check_of(report: dict[str, Any], name: str) -> dict[str, Any]:
+    (check,) = [check for check in report["input_checks"] if check["name"] == name]
+    return check
+
+
+def test_the_report_says_what_it_is_and_keeps_the_provenance() -> None:
+    report = report_of()
+    assert (report["schema"], report["notice"], report["has_reference"]) == (SCHEMA, NOTICE, False)
+    assert report["notice"] == "ENHANCED - not for diagnosis"
+    assert report["provenance"] == {"method": "bridged", "seed": 0}
+    assert report["fidelity"]["share_above_3"] == 0.0123
+    assert report["images"] is None
+
+
+def test_without_a_reference_the_volumes_and_changes_are_those_of_the_phantom() -> None:
+    row = rows_of(report_of())[THALAMUS]
+    assert (row["name"], row["side"]) == ("Left Thalamus", "left")
+    assert row["volume_input_ml"] == pytest.approx(60 * 0.064)
+    assert row["volume_enhanced_ml"] == pytest.approx(44 * 0.064)
+    assert row["change_percent"] == pytest.approx(-100 * 16 / 60)
+    assert (row["confidence_input"], row["confidence_enhanced"]) == (0.6, 0.9)
+    assert row["note"] == "changed by more than 24.6 %"
+
+
+@pytest.mark.parametrize("after", [None, label_map({WHITE: 500}), label_map({THALAMUS: 700}, 0.1)])
+def test_without_a_reference_no_key_and_no_sentence_speaks_of_error_or_accuracy(after: LabelMap | None) -> None:
+    bad = Image(np.ones((20, 22, 9)), np.diag([0.5, 0.5, 9.0, 1.0]))
+    text = json.dumps(report_of(labels_after=after, acquired=bad, brain=np.ones(SHAPE, bool))).lower()
+    assert "error" not in text
+    assert "accura" not in text
+
+
+def test_without_a_reference_the_verdict_names_the_largest_changes_and_the_fidelity() -> None:
+    verdict = report_of()["verdict"]
+    assert "Left Putamen +30.0 %, Left Thalamus -26.7 %, and 1.2 % of the brain's voxels" in verdict
+    assert "noise alone: 0.27 %" in verdict
+    assert verdict.count(". ") == 0 and verdict.endswith(".")
+
+
+def test_a_structure_that_vanishes_or_appears_is_named_before_any_percentage() -> None:
+    report = report_of(
+        labels_before=label_map({WHITE: 100, THALAMUS: 60}), labels_after=label_map({WHITE: 150, PUTAMEN: 50})
+    )
+    assert "Left Thalamus (gone), Left Putamen (new, 3.2 mL), Left Cerebral White Matter +50.0 %" in report["verdict"]
+    assert rows_of(report)[THALAMUS]["note"] == "not found in the enhanced scan"
+    assert rows_of(report)[PUTAMEN]["note"] == "not found in the input"
+
+
+def test_structures_below_one_millilitre_and_free_fluid_are_not_named_in_the_verdict() -> None:
+    report = report_of(
+        labels_before=label_map({WHITE: 100, ACCUMBENS: 2, CSF: 300}),
+        labels_after=label_map({WHITE: 110, ACCUMBENS: 10, CSF: 100}),
+    )
+    assert "Accumbens" not in report["verdict"] and "CSF" not in report["verdict"]
+    assert rows_of(report)[ACCUMBENS]["change_percent"] == pytest.approx(400.0)
+    assert report["summary"]["left_out"] == ["CSF"]
+
+
+def test_low_confidence_is_noted() -> None:
+    report = report_of(labels_after=label_map({WHITE: 500, THALAMUS: 60, PUTAMEN: 30}, 0.49))
+    assert rows_of(report)[WHITE]["note"] == "low confidence"
+
+
+def test_with_a_reference_the_verdict_gives_the_mean_absolute_volume_errors() -> None:
+    report = with_reference()
+    assert report["has_reference"]
+    assert report["summary"]["mean_absolute_error_input_percent"] == pytest.approx((0 + 50 + 25) / 3)
+    assert report["summary"]["mean_absolute_error_enhanced_percent"] == pytest.approx((0 + 10 + 5) / 3)
+    assert report["summary"]["structures_closer"] == 2
+    assert "over 3 structures is 5.0 % in the enhanced scan, lower than the 25.0 % in the input" in report["verdict"]
+
+
+def test_the_verdict_says_so_when_enhancement_made_it_worse() -> None:
+    before, after = label_map({WHITE: 500, THALAMUS: 44}), label_map({WHITE: 500, THALAMUS: 60})
+    verdict = with_reference(
+        labels_before=before, labels_after=after, reference_labels=label_map({WHITE: 500, THALAMUS: 40})
+    )["verdict"]
+    assert "25.0 % in the enhanced scan, higher than the 5.0 % in the input, and 0 of them came closer" in verdict
+
+
+def test_free_fluid_has_its_row_but_stays_out_of_the_mean() -> None:
+    report = with_reference(
+        labels_before=label_map({THALAMUS: 50, CSF: 400}),
+        labels_after=label_map({THALAMUS: 44, CSF: 400}),
+        reference_labels=label_map({THALAMUS: 40, CSF: 100}),
+    )
+    assert rows_of(report)[CSF]["error_enhanced_percent"] == pytest.approx(300.0)
+    assert report["summary"]["mean_absolute_error_enhanced_percent"] == pytest.approx(10.0)
+    assert report["summary"]["structures"] == 1
+
+
+def test_image_scores_are_those_of_score_images_and_an_infinite_one_is_none() -> None:
+    images = with_reference()["images"]
+    expected = dataclasses.asdict(score_images(scan(1).array, scan().array, brain_mask()))
+    assert images["input"] == pytest.approx(expected)
+    assert images["enhanced"]["psnr"] is None  # identical to the reference
+    assert images["enhanced"]["ssim"] == pytest.approx(1.0)
+
+
+def test_a_reference_that_misses_the_brain_is_reported_and_does_not_stop_the_report() -> None:
+    empty = Image(np.zeros(SHAPE), AFFINE)
+    report = with_reference(reference=empty, labels_after=None)
+    assert report["images"] is None
+    assert not check_of(report, "reference")["ok"]
+    assert "nothing in common" in report["verdict"]
+
+
+def test_with_a_reference_but_no_labels_the_verdict_compares_the_images() -> None:
+    report = with_reference(labels_after=None, enhanced=scan(2))
+    low = score_images(scan(1).array, scan().array, brain_mask()).psnr
+    assert f"{low:.1f} dB in the input" in report["verdict"]
+
+
+def test_without_segmentation_of_the_result_only_the_inputs_volumes_are_listed() -> None:
+    report = report_of(labels_after=None)
+    assert report["summary"] is None
+    assert set(report["structures"][0]) == {"label_id", "name", "side", "volume_input_ml", "confidence_input"}
+    assert rows_of(report)[THALAMUS]["volume_input_ml"] == pytest.approx(60 * 0.064)
+
+
+def test_the_snr_is_the_white_matters_mean_over_sigma() -> None:
+    labels = label_map({WHITE: 500, THALAMUS: 60})
+    before = scan().with_array(np.where(labels.array == WHITE, 800.0, 100.0))
+    source = report_of(before=before, labels_before=labels)["input"]
+    assert source["snr"] == pytest.approx(20.0)
+    assert (source["sigma"], source["sigma_source"], source["contrast"]) == (40.0, "background", "T1w")
+    assert (source["shape"], source["spacing"], source["file"]) == ([20, 22, 9], [1.6, 1.6, 5.0], "head.nii.gz")
+    assert source["brain_ml"] == pytest.approx(1440.0)
+
+
+def test_images_of_different_shapes_are_refused() -> None:
+    with pytest.raises(BadInput, match="brain mask"):
+        report_of(brain=np.ones((3, 3, 3), bool))
+    with pytest.raises(BadInput, match="reference"):
+        report_of(reference=Image(np.ones((9, 9, 9)), AFFINE))
+
+
+def test_what_json_lacks_becomes_none_or_text(tmp_path: Path) -> None:
+    provenance = {
+        "nan": float("nan"), "infinite": np.inf, "scalar": np.float32(0.5), "count": np.int64(3),
+        "flag": np.bool_(True), "steps": np.arange(3), "nested": [{"x": (1, float("-inf"))}],
+        "path": Path("a/b"), 7: "key",
+    }  # fmt: skip
+    report = report_of(provenance=provenance, fidelity=dataclasses.replace(FIDELITY, rms=float("nan")))
+    write_json(report, tmp_path / "report.json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    read = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    assert read == report
+    assert read["fidelity"]["rms"] is None
+    assert read["provenance"] == {
+        "nan": None, "infinite": None, "scalar": 0.5, "count": 3, "flag": True, "steps": [0, 1, 2],
+        "nested": [{"x": [1, None]}], "path": str(Path("a/b")), "7": "key",
+    }  # fmt: skip
+
+
+def test_the_table_reads_back_as_the_rows(tmp_path: Path) -> None:
+    report = with_reference(labels_after=label_map({WHITE: 500, THALAMUS: 44}))
+    write_csv(report, tmp_path / "structures.csv")
+    with (tmp_path / "structures.csv").open(newline="", encoding="utf-8") as stream:
+        read = list(csv.DictReader(stream))
+    assert list(read[0]) == list(report["structures"][0])
+    for text, row in zip(read, report["structures"], strict=True):
+        assert text["name"] == row["name"]
+        assert float(text["error_enhanced_percent"]) == pytest.approx(row["error_enhanced_percent"], rel=1e-5)
+    assert read[2]["hd95_mm"] == ""  # the putamen is gone: no distance
+
+
+def test_the_table_without_a_reference_is_headed_change(tmp_path: Path) -> None:
+    write_csv(report_of(), tmp_path / "structures.csv")
+    header = (tmp_path / "structures.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert "change_percent" in header and "error" not in header
+
+
+def test_files_are_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    for _ in range(2):
+        write_json(report_of(), tmp_path / "report.json")
+        write_csv(report_of(), tmp_path / "report.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.json"]
+    with pytest.raises(BadInput, match="does not exist"):
+        write_json(report_of(), tmp_path / "absent" / "report.json")
+
+
+@pytest.mark.parametrize(("share", "text"), [(0.0027, "0.27 %"), (0.123, "12.3 %"), (0.0, "0.00 %"), (1.0, "100.0 %")])
+def test_shares_are_written_as_percentages(share: float, text: str) -> None:
+    assert percent(share) == text

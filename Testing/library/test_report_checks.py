@@ -1,0 +1,93 @@
+"""The input checks: each one fails for its own reason, with the figure in its sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from LowFieldEnhanceLib.evaluation.input_checks import cut_edges, input_checks
+from LowFieldEnhanceLib.image import Image
+
+SHAPE = (40, 44, 36)
+GRID = Image(np.ones(SHAPE), np.diag([4.0, 4.0, 4.0, 1.0]), "T1w")
+SOURCE = {"spacing": [1.6, 1.6, 5.0], "snr": 20.0, "brain_ml": 1400.0, "contrast": "T1w"}
+
+
+def brain_mask() -> np.ndarray:
+    mask = np.zeros(SHAPE, bool)
+    mask[5:35, 5:35, 5:30] = True
+    return mask
+
+
+def failed(checks: list[dict[str, Any]]) -> dict[str, str]:
+    return {check["name"]: check["text"] for check in checks if not check["ok"]}
+
+
+def test_a_plain_scan_passes_every_check() -> None:
+    checks = input_checks(SOURCE, GRID, brain_mask())
+    assert [check["name"] for check in checks] == ["spacing", "noise", "brain volume", "field of view", "contrast"]
+    assert failed(checks) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "text"),
+    [
+        ("spacing", {"spacing": [0.5, 1.0, 5.0]}, "voxels of 0.5 x 1 x 5 mm are outside the 1 to 6 mm"),
+        ("spacing", {"spacing": [1.0, 1.0, 7.0]}, "voxels of 1 x 1 x 7 mm are outside"),
+        ("noise", {"snr": 4.9}, "is 4.9, below 5"),
+        ("noise", {"snr": None}, "unknown"),
+        ("brain volume", {"brain_ml": 799.0}, "measures 799 mL, outside"),
+        ("brain volume", {"brain_ml": 2001.0}, "measures 2001 mL, outside"),
+        ("contrast", {"contrast": "other"}, "unknown"),
+    ],
+)
+def test_each_check_fails_for_its_own_reason_only(name: str, changes: dict[str, Any], text: str) -> None:
+    found = failed(input_checks({**SOURCE, **changes}, GRID, brain_mask()))
+    assert list(found) == [name]
+    assert text in found[name]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"spacing": [0.99, 1.0, 6.01]}, {"snr": 5.0}, {"brain_ml": 800.0}, {"brain_ml": 2000.0}]
+)
+def test_the_limits_themselves_pass(changes: dict[str, Any]) -> None:
+    assert failed(input_checks({**SOURCE, **changes}, GRID, brain_mask())) == {}
+
+
+@pytest.mark.parametrize(
+    ("face", "edge"),
+    [
+        (np.s_[0, 10:20, 10:20], "left"),  # index 0 of a RAS grid is the patient's left
+        (np.s_[-1, 10:20, 10:20], "right"),
+        (np.s_[10:20, 0, 10:20], "posterior"),
+        (np.s_[10:20, -1, 10:20], "anterior"),
+        (np.s_[10:20, 10:20, 0], "inferior"),
+        (np.s_[10:20, 10:20, -1], "superior"),
+    ],
+)
+def test_the_edge_that_cuts_the_brain_is_named(face: tuple[Any, ...], edge: str) -> None:
+    mask = brain_mask()
+    mask[face] = True
+    assert cut_edges(GRID, mask) == [edge]
+    assert failed(input_checks(SOURCE, GRID, mask)) == {
+        "field of view": f"the field of view cuts the brain at its {edge} edge"
+    }
+
+
+def test_a_stray_voxel_at_the_edge_is_no_cut() -> None:
+    mask = brain_mask()
+    mask[0, 10, 10:13] = True  # 48 mm^2
+    assert cut_edges(GRID, mask) == []
+    mask[0, 10, 13] = True
+    assert cut_edges(GRID, mask) == ["left"]
+
+
+def test_a_reference_must_cover_nine_tenths_of_the_brain() -> None:
+    array = np.zeros(SHAPE)
+    array[:31] = 500.0  # 26 of the brain's 30 planes
+    found = failed(input_checks(SOURCE, GRID, brain_mask(), GRID.with_array(array)))
+    assert "covers 87 % of the brain" in found["reference"]
+    array[31] = 500.0
+    assert failed(input_checks(SOURCE, GRID, brain_mask(), GRID.with_array(array))) == {}
