@@ -1,0 +1,1 @@
+"""Training recipes, one a network; run as ``lowfield-enhance train <network>``. Imported only by the command line."""

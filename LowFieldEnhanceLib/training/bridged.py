@@ -1,0 +1,165 @@
+"""Recipes of Bridged diffusion: the high-field prior and the bridge (methods/bridged.py says what they do).
+
+Both see three contrast channels (T1w, T2w, FLAIR) and a presence mask; contrasts are dropped at random, so that one
+is enough.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..diffusion.denoiser import epsilon_from_output, noise_coordinate
+from ..diffusion.schedules import CosineSchedule
+from .pairs import PairSampler, inside_brain
+
+PRIOR = {
+    "kind": "residual_unet",
+    "in_channels": 6,
+    "out_channels": 3,
+    "widths": [64, 96, 128],
+    "blocks": 2,
+    "embedding": 128,
+    "output_scale": 0.3,
+}
+BRIDGE = {**PRIOR, "in_channels": 9, "output_scale": 0.1}
+BRIDGE_TIMES = (250, 750)
+SCHEDULE = CosineSchedule()
+
+
+def drop_contrasts(present: Tensor, sampler: PairSampler) -> Tensor:
+    """Keep a random non-empty subset of the contrasts that are present: (3,) bool -> (3,) bool."""
+    kept = present & torch.from_numpy(sampler.rng.random(3) < 0.6)
+    if not bool(kept.any()):
+        choices = torch.nonzero(present)[:, 0].numpy()
+        kept = torch.zeros(3, dtype=torch.bool)
+        kept[int(sampler.rng.choice(choices))] = True
+    return kept
+
+
+def presence_channels(kept: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(B, 3) bool -> (B, 3, I, J, K) float of ones and zeros."""
+    return kept.float()[:, :, None, None, None].expand(-1, -1, *shape)
+
+
+class PriorLoss:
+    """Noise L2 + (1 - SSIM) + Sobel term on the denoised image, at uniform t in 1..T (equations of the paper).
+
+    The image terms are weighted by abar_t: at high noise the clean estimate is a guess and its sharpness no target.
+    """
+
+    def __init__(
+        self, sampler: PairSampler, batch: int, device: str, weights: tuple[float, float] = (1.0, 1.0)
+    ) -> None:
+        self.sampler, self.batch, self.device = sampler, batch, device
+        self.ssim_weight, self.sobel_weight = weights
+
+    def __call__(self, network: nn.Module) -> Tensor:
+        """Draw a batch of high-field patches and return the loss."""
+        images, kept = [], []
+        for _ in range(self.batch):
+            image, present, _, _ = self.sampler.high()
+            keep = drop_contrasts(present, self.sampler)
+            images.append(torch.where(keep[:, None, None, None], image, torch.zeros(())))
+            kept.append(keep)
+        clean, keep = torch.stack(images).to(self.device), torch.stack(kept).to(self.device)
+        presence = presence_channels(keep, clean.shape[2:])
+        t = torch.rand(self.batch, generator=self.sampler.generator) * (SCHEDULE.steps - 1) + 1
+        abar = torch.from_numpy(SCHEDULE.alpha_bar(t.numpy())).float().to(self.device)[:, None, None, None, None]
+        noise = torch.randn(clean.shape, generator=self.sampler.generator).to(self.device)
+        noisy = (abar.sqrt() * clean + (1 - abar).sqrt() * noise) * presence
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            predicted = network(torch.cat([noisy, presence], 1), noise_coordinate(t.to(self.device), SCHEDULE))
+        predicted = epsilon_from_output(predicted.float(), noisy, abar)
+        share = presence.sum() / presence.numel()
+        loss = (((predicted - noise) * presence) ** 2).mean() / share
+        estimate = ((noisy - (1 - abar).sqrt() * predicted) / abar.sqrt().clamp_min(0.05)).clamp(-1.5, 2.0)
+        # the image terms look at one present contrast of each head: the same gradient on average, a third of the cost
+        channel = torch.multinomial(keep.float().cpu(), 1, generator=self.sampler.generator)[:, 0].to(self.device)
+        pick = torch.arange(self.batch, device=self.device)
+        estimate, truth = estimate[pick, channel][:, None], clean[pick, channel][:, None]
+        structure, edges = 1 - ssim3d(estimate, truth), sobel_difference(estimate, truth)
+        return loss + self.ssim_weight * (abar * structure).mean() + self.sobel_weight * (abar * edges).mean()
+
+
+class BridgeLoss:
+    """The three losses of the bridge phi, all on pairs noised with the same eps at t in [250, 750].
+
+    (1) x_t^LF + phi against x_t^HF; (2) the clean estimates after the known eps is taken off; (3) identity:
+    phi on high-field input is 0. ``norm`` 1 or 2 is the power; the paper's is 2, ours 1 (see the model card).
+    """
+
+    def __init__(
+        self,
+        sampler: PairSampler,
+        batch: int,
+        device: str,
+        weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        norm: int = 1,
+    ) -> None:
+        self.sampler, self.batch, self.device = sampler, batch, device
+        self.weights, self.norm = weights, norm
+
+    def __call__(self, network: nn.Module) -> Tensor:
+        """Draw a batch of pairs and return the loss."""
+        lows, highs, kept = [], [], []
+        for _ in range(self.batch):
+            low, high, present = self.sampler.pair()
+            keep = drop_contrasts(present, self.sampler)
+            if self.sampler.rng.random() < 0.1:  # the identity term's share of the batch
+                low = high
+            zero = torch.zeros(())
+            lows.append(torch.where(keep[:, None, None, None], low, zero))
+            highs.append(torch.where(keep[:, None, None, None], high, zero))
+            kept.append(keep)
+        low, high = torch.stack(lows).to(self.device), torch.stack(highs).to(self.device)
+        keep = torch.stack(kept).to(self.device)
+        presence = presence_channels(keep, low.shape[2:])
+        start, end = BRIDGE_TIMES
+        t = start + (end - start) * torch.rand(self.batch, generator=self.sampler.generator)
+        abar = torch.from_numpy(SCHEDULE.alpha_bar(t.numpy())).float().to(self.device)[:, None, None, None, None]
+        noise = torch.randn(low.shape, generator=self.sampler.generator).to(self.device)
+        noisy = (abar.sqrt() * low + (1 - abar).sqrt() * noise) * presence
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            output = network(torch.cat([noisy, low, presence], 1), noise_coordinate(t.to(self.device), SCHEDULE))
+        phi = abar.sqrt() * output.float() * presence
+        # outside the brain both images are -1 and the result is not used: those voxels count in no term
+        presence = presence * inside_brain(low, high)
+        share = presence.sum() / presence.numel()
+        noised_error = abar.sqrt() * (high - low) - phi
+        clean_error = noised_error / abar.sqrt()
+        same = (low == high).flatten(1).all(1)[:, None, None, None, None].float()
+        terms = (noised_error * presence, clean_error * presence, clean_error * presence * same)
+        powers = (term.abs() if self.norm == 1 else term**2 for term in terms)
+        return sum((w * p.mean() / share for w, p in zip(self.weights, powers, strict=True)), start=low.new_zeros(()))
+
+
+def ssim3d(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
+    """Local SSIM of images in [-1, 1] (range 2) with a box window: (B, C, I, J, K) -> the same shape."""
+    c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool3d(x, window, stride=1, padding=window // 2, count_include_pad=False)
+
+    mean_a, mean_b = mean(a), mean(b)
+    var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
+    covariance = mean(a * b) - mean_a * mean_b
+    numerator = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    return numerator / ((mean_a**2 + mean_b**2 + c1) * (var_a.clamp_min(0) + var_b.clamp_min(0) + c2))
+
+
+def sobel_difference(a: Tensor, b: Tensor) -> Tensor:
+    """(tanh |grad a| - tanh |grad b|)^2 with 3-D Sobel kernels, same shape as the input."""
+    return (torch.tanh(_sobel_magnitude(a)) - torch.tanh(_sobel_magnitude(b))) ** 2
+
+
+def _sobel_magnitude(x: Tensor) -> Tensor:
+    total = torch.full_like(x, 1e-6)
+    for axis in (2, 3, 4):
+        gradient = x
+        for other in (2, 3, 4):
+            before, after = gradient.roll(1, other), gradient.roll(-1, other)
+            gradient = (after - before) / 2 if other == axis else (before + 2 * gradient + after) / 4
+        total = total + gradient**2
+    return total.sqrt()

@@ -1,0 +1,152 @@
+"""Simulated low-field patches beside their high-field truth, with every property of the degradation drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..physics.bias import random_bias_field
+from ..physics.noise import add_noise
+from ..physics.separable import SeparableOperator, cubic_matrix, profile_matrix
+from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
+from ..segmentation.labels import label_table, mirrored_channels
+from .data import Head
+
+MARGIN = 12
+
+
+@dataclass(frozen=True)
+class DegradationRange:
+    """What a random low-field protocol is drawn from (mm, ratios and standard deviations; log-uniform SNR)."""
+
+    in_plane: tuple[float, float] = (1.0, 2.0)
+    slices: tuple[float, float] = (2.0, 6.0)
+    isotropic: tuple[float, float] = (1.5, 3.0)
+    isotropic_share: float = 0.2
+    width_factor: tuple[float, float] = (0.9, 1.1)
+    snr: tuple[float, float] = (8.0, 40.0)
+    bias: float = 0.15
+    contrast: float = 0.12
+    gain: float = 0.04
+
+
+class PairSampler:
+    """Draws (low-field, high-field) patches.
+
+    Args:
+        heads: training heads.
+        patch: edge of the cubic patch in voxels.
+        ranges: of the degradation.
+        seed: of all randomness.
+    """
+
+    def __init__(
+        self, heads: Sequence[Head], patch: int = 64, ranges: DegradationRange | None = None, seed: int = 0
+    ) -> None:
+        self.heads, self.patch, self.ranges = list(heads), patch, ranges or DegradationRange()
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def high(self, margin: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """One random high-field patch with a margin on all sides.
+
+        Returns:
+            images (3, n, n, n) in the model range, present (3,), mask (n, n, n), labels (n, n, n) or None. Half of the
+            patches are mirrored, their left and right labels exchanged.
+        """
+        head = self.heads[self.rng.integers(len(self.heads))]
+        size = self.patch + 2 * margin
+        centre = self._centre(head)
+        start = [int(c) - size // 2 for c in centre]
+        images = _crop(head.images, start, size, -1.0).float()
+        mask = _crop(head.mask[None], start, size, False)[0]
+        labels = None if head.labels is None else _crop(head.labels[None], start, size, 0)[0]
+        if self.rng.random() < 0.5:
+            images, mask = images.flip(1), mask.flip(0)
+            labels = None if labels is None else torch.from_numpy(mirrored_channels())[labels.flip(0).long()].to(labels)
+        return images, head.present, mask, labels
+
+    def pair(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Low-field and high-field patch of one head: (3, p, p, p) each in the model range, and present (3,)."""
+        images, present, mask, labels = self.high(MARGIN)
+        inner = (slice(None), *(slice(MARGIN, MARGIN + self.patch),) * 3)
+        low = torch.full_like(images, -1.0)
+        bias = random_bias_field(tuple(mask.shape), self.rng.uniform(0, self.ranges.bias), self.generator)
+        for channel in range(3):
+            if present[channel]:
+                low[channel] = self._degrade(images[channel], mask, labels, bias)
+        return low[inner], images[inner], present
+
+    def _centre(self, head: Head) -> np.ndarray:
+        """A random voxel of the brain (by rejection: heads are cropped close to the brain)."""
+        shape = np.array(head.mask.shape)
+        while True:
+            voxel = self.rng.integers(0, shape)
+            if head.mask[tuple(voxel)]:
+                return voxel
+
+    def _degrade(self, image: Tensor, mask: Tensor, labels: Tensor | None, bias: Tensor) -> Tensor:
+        """One contrast through contrast change, bias, PSF, down-sampling, noise and interpolation back."""
+        values = (image + 1) * 0.5
+        values = self._change_contrast(values, labels) * bias
+        size = image.shape[-1]
+        spacing = self._spacing()
+        down, up = [], []
+        for step in spacing:
+            count = int(np.floor((size - 1) / step))
+            centres = self.rng.uniform(0, step) + step * np.arange(count)
+            centres = centres[centres <= size - 1]
+            width = step * self.rng.uniform(*self.ranges.width_factor)
+            profile = "gaussian" if self.rng.random() < 0.7 else "box"
+            down.append(profile_matrix(centres, width, size, profile))
+            up.append(cubic_matrix((np.arange(size) - centres[0]) / step, len(centres)))
+        low = SeparableOperator(down)(values)
+        snr = np.exp(self.rng.uniform(*np.log(self.ranges.snr)))
+        # white matter of T1w sits near 0.8 of the scale; the other contrasts' brightest tissue does too
+        low = add_noise(low, 0.8 / snr, "rician" if self.rng.random() < 0.8 else "gaussian", self.generator)
+        restored = SeparableOperator(up)(low) * (1 + self.ranges.gain * self.rng.standard_normal())
+        restored = torch.where(mask, restored, torch.zeros(())) * 2 - 1
+        return restored.clamp(MODEL_MIN, MODEL_MAX)
+
+    def _change_contrast(self, values: Tensor, labels: Tensor | None) -> Tensor:
+        """Field-dependent contrast: random tissue factors where labels exist, else a random gamma."""
+        strength = self.ranges.contrast
+        if labels is None or self.rng.random() < 0.3:
+            return values.clamp_min(0) ** float(np.exp(strength * self.rng.standard_normal()))
+        factors = np.exp(strength * self.rng.standard_normal(3))
+        tissue = {"WM": factors[0], "GM": factors[1], "CSF": factors[2]}
+        table = torch.tensor([1.0, *(tissue[label.tissue] for label in label_table())], dtype=torch.float32)
+        return values * table[labels.long()]
+
+    def _spacing(self) -> list[float]:
+        ranges = self.ranges
+        if self.rng.random() < ranges.isotropic_share:
+            return [float(self.rng.uniform(*ranges.isotropic))] * 3
+        in_plane = float(self.rng.uniform(*ranges.in_plane))
+        spacing = [in_plane] * 3
+        spacing[self.rng.integers(3)] = float(self.rng.uniform(*ranges.slices))
+        return spacing
+
+
+def inside_brain(low: Tensor, high: Tensor) -> Tensor:
+    """Ones where either image is above the background of -1, zeros elsewhere (float, same shape).
+
+    An L1 loss over the flat background drowns the brain's gradient in sign noise.
+    """
+    return ((low > MODEL_MIN) | (high > MODEL_MIN)).float()
+
+
+def _crop(volume: Tensor, start: Sequence[int], size: int, fill: float | bool) -> Tensor:
+    """(C, I, J, K) -> (C, size, size, size) from index ``start``, which may lie outside; filled with ``fill``."""
+    out = torch.full((volume.shape[0], size, size, size), fill, dtype=volume.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for first, length in zip(start, volume.shape[1:], strict=True):
+        low, high = max(first, 0), min(first + size, length)
+        source.append(slice(low, max(high, low)))
+        target.append(slice(low - first, max(high, low) - first))
+    out[tuple(target)] = volume[tuple(source)]
+    return out

@@ -1,0 +1,96 @@
+"""The recipes by name, and the one function that trains a network and writes its weights.
+
+``lowfield-enhance train bridged_bridge --data DATA --minutes 30 --out runs/bridge`` trains, checkpoints, and ends with
+half-precision weights plus ``training.json`` for the model card.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import BadInput
+from ..networks.registry import build_network
+from ..weights import save_weights
+from .loop import LossFunction, Plan, train
+
+Recipe = Callable[[Path, int, str], tuple[dict[str, Any], LossFunction, str]]
+
+
+def _regression(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
+    from .data import load_heads
+    from .pairs import PairSampler
+    from .regression import ARCHITECTURE, RegressionLoss
+
+    heads = load_heads(data, ("oasis", "openms", "brats"))
+    text = f"{len(heads)} heads of oasis/train, openms/train, brats/train; degraded at random"
+    return ARCHITECTURE, RegressionLoss(PairSampler(heads, seed=seed), 2, device), text
+
+
+def _bridged(part: str) -> Recipe:
+    def recipe(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
+        from .bridged import BRIDGE, PRIOR, BridgeLoss, PriorLoss
+        from .data import load_heads
+        from .pairs import PairSampler
+
+        heads = load_heads(data, ("oasis", "openms", "brats"))
+        sampler = PairSampler(heads, seed=seed)
+        text = f"{len(heads)} heads of oasis/train, openms/train, brats/train"
+        if part == "prior":
+            return PRIOR, PriorLoss(sampler, 2, device), f"{text}; high field only"
+        return BRIDGE, BridgeLoss(sampler, 2, device), f"{text}; degraded at random"
+
+    return recipe
+
+
+def _segmenter(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
+    from .segmenter import ARCHITECTURE, SegmenterLoss
+    from .synthetic import HeadGenerator
+
+    generator = HeadGenerator.from_folder(data, seed)
+    text = f"{len(generator.maps)} label maps painted at random, {len(generator.real)} oasis/train heads degraded"
+    return ARCHITECTURE, SegmenterLoss(generator, 1, device), text
+
+
+RECIPES: dict[str, Recipe] = {
+    "regression_unet": _regression,
+    "segmenter": _segmenter,
+    "bridged_bridge": _bridged("bridge"),
+    "bridged_prior": _bridged("prior"),
+}
+
+
+def run_recipe(name: str, data: Path, plan: Plan, seed: int = 0, threads: int | None = None) -> dict[str, Any]:
+    """Train one network and write ``<out>/<name>.safetensors`` and ``<out>/training.json``.
+
+    Raises:
+        BadInput: unknown recipe or data folder.
+    """
+    if name not in RECIPES:
+        raise BadInput(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    architecture, loss, text = RECIPES[name](data, seed, plan.device)
+    network: nn.Module = build_network(architecture)
+    result = train(network, loss, plan)
+    weights = result.pop("weights")
+    record = {
+        **result,
+        "recipe": name,
+        "architecture": architecture,
+        "training_data": text,
+        "device": plan.device if plan.device != "cpu" else f"CPU, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "seed": seed,
+        "sha256": save_weights(weights, plan.out / f"{name}.safetensors"),
+    }
+    (plan.out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return record

@@ -1,0 +1,222 @@
+"""Synthetic head images of any contrast and resolution from label maps (SynthSeg, Billot et al. 2023).
+
+Random affine and elastic deformation, random tissue means and textures, lesions, bias, slice profile and spacing,
+noise, skull kept or stripped. The network never sees a real contrast twice, so it learns shape, not intensity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..physics.bias import random_bias_field
+from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
+from ..segmentation.labels import mirrored_channels, to_channels
+from .data import Head, load_heads, read_array
+
+IGNORE = 255
+FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
+
+
+@dataclass(frozen=True)
+class LabelledHead:
+    """A label map with tissue classes to paint, and optionally a real image of it.
+
+    Attributes:
+        target: uint8 (I, J, K) network channels; 255 where no label is known.
+        tissue: uint8 (I, J, K) classes with a common random intensity: channels, or 40.. outside the brain.
+        image: float16 (I, J, K) in 0..1 or None.
+    """
+
+    target: Tensor
+    tissue: Tensor
+    image: Tensor | None
+
+
+def load_label_maps(root: Path) -> list[LabelledHead]:
+    """The whole-head label maps (no image)."""
+    heads = []
+    for path in sorted((root / "label_maps").glob("*.nii.gz")):
+        array = read_array(path)
+        target = to_channels(array)
+        tissue = target.copy()
+        for number, value in enumerate(sorted(int(v) for v in np.unique(array) if v >= 500)):
+            tissue[array == value] = FIRST_EXTRA + number
+        heads.append(LabelledHead(torch.from_numpy(target), torch.from_numpy(tissue), None))
+    return heads
+
+
+def labelled_oasis(heads: Sequence[Head]) -> list[LabelledHead]:
+    """Real T1w heads with manual labels; brain voxels without a label are ignored in the loss."""
+    result = []
+    for head in heads:
+        if head.labels is None:
+            continue
+        target = head.labels.clone()
+        unknown = head.mask & (target == 0)
+        tissue = torch.where(unknown, torch.tensor(FIRST_EXTRA, dtype=torch.uint8), target)
+        target[unknown] = IGNORE
+        result.append(LabelledHead(target, tissue, ((head.images[0] + 1) / 2).half()))
+    return result
+
+
+class HeadGenerator:
+    """Draws (image, labels) training samples for the segmenter.
+
+    Args:
+        maps: label maps to paint.
+        real: labelled real heads, used as they are (degraded) or painted over.
+        shape: edge lengths of a sample in voxels.
+        real_share: probability of a real image.
+        seed: of all randomness.
+    """
+
+    def __init__(
+        self,
+        maps: Sequence[LabelledHead],
+        real: Sequence[LabelledHead],
+        shape: tuple[int, int, int] = (80, 96, 80),
+        real_share: float = 0.45,
+        seed: int = 0,
+    ) -> None:
+        self.maps, self.real, self.shape, self.real_share = list(maps), list(real), shape, real_share
+        self.rng = np.random.default_rng(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.mirror = torch.from_numpy(mirrored_channels().astype(np.uint8))
+
+    @classmethod
+    def from_folder(cls, root: Path, seed: int = 0) -> HeadGenerator:
+        """Label maps and oasis/train of the data folder."""
+        return cls(load_label_maps(root), labelled_oasis(load_heads(root, ("oasis",))), seed=seed)
+
+    def sample(self) -> tuple[Tensor, Tensor]:
+        """Image (1, *shape) float32 scaled as at inference, and labels (*shape) uint8 (255: ignore)."""
+        use_real = self.rng.random() < self.real_share
+        pool = self.real if use_real or self.rng.random() < 0.2 else self.maps
+        head = pool[self.rng.integers(len(pool))]
+        grid = self._grid(head)
+        target, tissue = _nearest(head.target, grid), _nearest(head.tissue, grid)
+        if use_real and head.image is not None:
+            image = F.grid_sample(head.image[None, None].float(), grid, align_corners=True)[0, 0]
+            image = image.clamp_min(0) ** float(np.exp(0.25 * self.rng.standard_normal()))
+        else:
+            image = self._paint(tissue)
+        if self.rng.random() < 0.5:
+            image, target = image.flip(0), self._mirrored(target.flip(0))
+        return self._acquire(image)[None], target
+
+    def _mirrored(self, target: Tensor) -> Tensor:
+        ignore = target == IGNORE
+        swapped = self.mirror[torch.where(ignore, torch.zeros_like(target), target).long()]
+        return torch.where(ignore, torch.full_like(swapped, IGNORE), swapped)
+
+    def _grid(self, head: LabelledHead) -> Tensor:
+        """(1, I, J, K, 3) sampling positions: crop near the brain, rotation, scale, smooth elastic displacement."""
+        size = np.array(head.target.shape)
+        coarse = head.target[::4, ::4, ::4]
+        inside = torch.nonzero((coarse > 0) & (coarse != IGNORE)) * 4
+        low, high = inside.min(0).values.numpy(), inside.max(0).values.numpy()
+        slack = np.maximum((high - low - np.array(self.shape)) / 2 + 12, 4)
+        centre = (low + high) / 2 + self.rng.uniform(-1, 1, 3) * slack
+        angles = np.radians(self.rng.uniform(-12, 12, 3))
+        matrix = _rotation(angles) @ np.diag(np.exp(self.rng.uniform(-0.14, 0.14, 3)))
+        axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in self.shape]
+        points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) @ torch.from_numpy(matrix.T).float()
+        points = points + self._elastic() + torch.from_numpy(centre).float()
+        unit = points / torch.from_numpy(size - 1).float() * 2 - 1
+        return unit.flip(-1)[None]
+
+    def _elastic(self) -> Tensor:
+        knots = int(self.rng.integers(4, 9))
+        strength = float(self.rng.uniform(0, 3.0))
+        coarse = strength * torch.randn(3, knots, knots, knots, generator=self.generator)
+        matrices = [cubic_matrix(np.linspace(0, knots - 1, n), knots) for n in self.shape]
+        return SeparableOperator(matrices)(coarse).permute(1, 2, 3, 0)
+
+    def _paint(self, tissue: Tensor) -> Tensor:
+        """Random mean and spread a class; left and right alike; lesions; sometimes no tissue outside the brain."""
+        means, spreads = self.rng.uniform(0.05, 1.0, 256), self.rng.uniform(0.0, 0.08, 256)
+        means[0], spreads[0] = (0.0, 0.0) if self.rng.random() < 0.7 else (self.rng.uniform(0, 0.3), 0.02)
+        if self.rng.random() < 0.5:
+            self._mimic_contrast(means)
+        mirror = self.mirror.numpy()
+        for channel in range(len(mirror)):
+            means[max(channel, mirror[channel])] = means[min(channel, mirror[channel])]
+        if self.rng.random() < 0.45:
+            means[FIRST_EXTRA:] = means[0]
+            spreads[FIRST_EXTRA:] = spreads[0]
+        index = tissue.long()
+        noise = torch.randn(tissue.shape, generator=self.generator)
+        image = torch.from_numpy(means).float()[index] + torch.from_numpy(spreads).float()[index] * noise
+        return self._lesions(image, tissue)
+
+    def _mimic_contrast(self, means: np.ndarray) -> None:
+        """Half of the samples follow the order of T1w, T2w or FLAIR, so that real contrasts are never far away."""
+        from ..segmentation.labels import label_table
+
+        order = [("WM", "GM", "CSF"), ("CSF", "GM", "WM"), ("GM", "WM", "CSF")][self.rng.integers(3)]
+        levels = dict(zip(order, sorted(self.rng.uniform(0.1, 1.0, 3), reverse=True), strict=True))
+        for channel, label in enumerate(label_table(), start=1):
+            means[channel] = np.clip(levels[label.tissue] + 0.04 * self.rng.standard_normal(), 0.02, 1.1)
+
+    def _lesions(self, image: Tensor, tissue: Tensor) -> Tensor:
+        """A few smooth blobs of random intensity inside the brain: pathology must not shatter the labels."""
+        if self.rng.random() < 0.5:
+            return image
+        axes = [torch.arange(n, dtype=torch.float32) for n in self.shape]
+        for _ in range(int(self.rng.integers(1, 4))):
+            centre, radius = self.rng.uniform(0.2, 0.8, 3) * self.shape, self.rng.uniform(2, 14, 3)
+            parts = [((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radius, strict=True)]
+            distance = parts[0][:, None, None] + parts[1][None, :, None] + parts[2][None, None, :]
+            weight = torch.sigmoid((1 - distance) * 4) * ((tissue > 0) & (tissue < FIRST_EXTRA))
+            image = image + weight * (float(self.rng.uniform(0, 1.1)) - image)
+        return image
+
+    def _acquire(self, image: Tensor) -> Tensor:
+        """Bias, slice profile and spacing, noise, interpolation back to 1 mm, and the scaling used at inference."""
+        image = image * random_bias_field(self.shape, self.rng.uniform(0, 0.3), self.generator)
+        spacing = np.ones(3)
+        if self.rng.random() < 0.7:
+            spacing[:] = self.rng.uniform(1.0, 2.0)
+            if self.rng.random() < 0.75:
+                spacing[self.rng.integers(3)] = self.rng.uniform(1.0, 6.0)
+        down, up = [], []
+        for step, size in zip(spacing, self.shape, strict=True):
+            centres = self.rng.uniform(0, step) + step * np.arange(int((size - 1) / step))
+            down.append(profile_matrix(centres, step * self.rng.uniform(0.8, 1.2), size, "gaussian"))
+            interpolate = cubic_matrix if self.rng.random() < 0.7 else linear_matrix
+            up.append(interpolate((np.arange(size) - centres[0]) / step, len(centres)))
+        low = SeparableOperator(down)(image)
+        sigma = float(self.rng.uniform(0, 0.08)) * float(low.max())
+        low = torch.hypot(
+            low + sigma * torch.randn(low.shape, generator=self.generator),
+            sigma * torch.randn(low.shape, generator=self.generator),
+        )
+        image = SeparableOperator(up)(low)
+        top = float(torch.quantile(image[::2, ::2, ::2].flatten(), float(self.rng.uniform(0.97, 0.999))))
+        return (image / max(top, 1e-6)).clamp(0, 1.5) * 2 - 1
+
+
+def _nearest(volume: Tensor, grid: Tensor) -> Tensor:
+    """Labels at the grid's positions; 0 outside the volume."""
+    size = torch.tensor(volume.shape)
+    index = ((grid[0].flip(-1) + 1) / 2 * (size - 1)).round().long()
+    inside = ((index >= 0) & (index < size)).all(-1)
+    index = torch.minimum(index.clamp_min(0), size - 1)
+    flat = (index[..., 0] * size[1] + index[..., 1]) * size[2] + index[..., 2]
+    return torch.where(inside, volume.reshape(-1)[flat], torch.zeros((), dtype=volume.dtype))
+
+
+def _rotation(angles: np.ndarray) -> np.ndarray:
+    (a, b, c), identity = angles, np.eye(3)
+    x, y, z = identity.copy(), identity.copy(), identity.copy()
+    x[1:, 1:] = [[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]
+    y[np.ix_([0, 2], [0, 2])] = [[np.cos(b), np.sin(b)], [-np.sin(b), np.cos(b)]]
+    z[:2, :2] = [[np.cos(c), -np.sin(c)], [np.sin(c), np.cos(c)]]
+    return z @ y @ x

@@ -1,0 +1,212 @@
+"""Training heads and the simulated pairs drawn from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+from scipy import ndimage
+
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.segmentation.labels import from_channels, label_table, mirrored_channels, to_channels
+from LowFieldEnhanceLib.training.data import Head, brain_of, data_root, load_head, load_heads
+from LowFieldEnhanceLib.training.pairs import DegradationRange, PairSampler, _crop
+
+SIZE = 48
+TRIVIAL = DegradationRange(
+    in_plane=(1, 1), slices=(1, 1), isotropic=(1, 1), width_factor=(1, 1), snr=(1e6, 1e6), bias=0, contrast=0, gain=0
+)
+
+
+def smooth_head(labelled: bool = True, contrasts: tuple[bool, bool, bool] = (True, False, True)) -> Head:
+    """A ball of slowly varying intensity; left and right labels; absent contrasts are -1."""
+    grids = np.meshgrid(*(np.linspace(-1, 1, SIZE),) * 3, indexing="ij")
+    mask = sum(g**2 for g in grids) < 0.9
+    wave = 0.5 + 0.2 * np.sin(2 * grids[0]) * np.cos(1.5 * grids[1]) + 0.15 * grids[2]
+    images = np.full((3, SIZE, SIZE, SIZE), -1.0)
+    for channel, present in enumerate(contrasts):
+        if present:
+            images[channel] = np.where(mask, 2 * wave * (1 - 0.2 * channel) - 1, -1)
+    ids = np.where(grids[0] < 0, 17, 53) * mask
+    ids[mask & (grids[2] > 0.5)] = np.where(grids[0] < 0, 2, 41)[mask & (grids[2] > 0.5)]
+    labels = torch.from_numpy(to_channels(ids)) if labelled else None
+    present = torch.tensor(contrasts)
+    return Head("phantom", torch.from_numpy(images).half(), present, torch.from_numpy(mask), labels)
+
+
+def test_a_pair_has_the_patch_size_the_model_range_and_absent_contrasts_at_minus_one() -> None:
+    sampler = PairSampler([smooth_head()], patch=24, seed=1)
+    for _ in range(6):
+        low, high, present = sampler.pair()
+        assert low.shape == high.shape == (3, 24, 24, 24)
+        assert low.dtype == high.dtype == torch.float32
+        assert torch.isfinite(low).all()
+        assert float(low.min()) >= -1 and float(low.max()) <= 1.5
+        assert present.tolist() == [True, False, True]
+        assert (low[1] == -1).all() and (high[1] == -1).all()
+        assert float((low[0] - high[0]).abs().max()) > 0
+
+
+def test_a_seed_repeats_its_pairs_and_another_does_not() -> None:
+    def draw(seed: int) -> torch.Tensor:
+        sampler = PairSampler([smooth_head()], patch=16, seed=seed)
+        return torch.stack([torch.stack(sampler.pair()[:2]) for _ in range(3)])
+
+    torch.manual_seed(0)
+    first = draw(5)
+    torch.manual_seed(1)  # the global generator must not matter
+    assert torch.equal(draw(5), first)
+    assert not torch.equal(draw(6), first)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_degradation_without_strength_gives_the_image_back(labelled: bool) -> None:
+    sampler = PairSampler([smooth_head(labelled)], patch=30, ranges=TRIVIAL, seed=0)
+    for _ in range(4):
+        low, high, _ = sampler.pair()
+        # a voxel's box and the interpolation back reach three voxels to each side
+        inside = torch.from_numpy(ndimage.binary_erosion((high[0] > -1).numpy(), np.ones((7, 7, 7))))
+        assert inside.sum() > 500
+        for channel in (0, 2):
+            assert float((low[channel] - high[channel])[inside].abs().max()) < 0.03
+            assert (low[channel][high[channel] == -1] == -1).all()
+
+
+def test_thicker_slices_and_more_noise_move_the_pair_apart() -> None:
+    def distance(**changes) -> float:
+        sampler = PairSampler([smooth_head()], patch=20, ranges=replace(TRIVIAL, **changes), seed=0)
+        return float(torch.stack([(a[0] - b[0]).abs().mean() for a, b, _ in (sampler.pair() for _ in range(4))]).mean())
+
+    clear, thick, noisy = distance(), distance(slices=(6, 6)), distance(snr=(5, 5))
+    assert thick > 1.5 * clear
+    assert noisy > 3 * clear
+
+
+def test_the_added_noise_has_the_standard_deviation_of_the_snr() -> None:
+    """Without resampling (spacing 1, samples on voxels) noise is 0.8 / SNR of the scale, twice that in model range."""
+    sampler = PairSampler([smooth_head()], patch=24, ranges=replace(TRIVIAL, snr=(20, 20)))
+    noise = []
+
+    class OnVoxels:
+        """The sampler's generator, with every sample placed on a voxel and Gaussian noise."""
+
+        def __init__(self, rng: np.random.Generator) -> None:
+            self.rng = rng
+
+        def __getattr__(self, name: str):
+            return getattr(self.rng, name)
+
+        def uniform(self, first, last, *size):
+            return 0.0 if first == 0 else self.rng.uniform(first, last, *size)
+
+        def random(self) -> float:
+            return 0.9
+
+    sampler.rng = OnVoxels(sampler.rng)
+    for _ in range(3):
+        low, high, _ = sampler.pair()
+        noise.append((low - high)[0, 2:-2, 2:-2, 2:-2][high[0, 2:-2, 2:-2, 2:-2] > -0.8])
+    assert float(torch.cat(noise).std()) == pytest.approx(2 * 0.8 / 20, rel=0.05)
+
+
+def test_a_mirrored_patch_has_its_left_labels_still_on_the_left() -> None:
+    sampler = PairSampler([smooth_head()], patch=40, seed=3)
+    left_ids = [label.id for label in label_table() if label.side == "left"]
+    mirrored = set()
+    for _ in range(12):
+        images, _, mask, labels = sampler.high()
+        ids = from_channels(labels.numpy())
+        assert ((ids > 0) <= mask.numpy()).all()
+        places = np.argwhere(np.isin(ids, left_ids))[:, 0], np.argwhere((ids > 0) & ~np.isin(ids, left_ids))[:, 0]
+        if all(p.size for p in places):
+            assert places[0].max() < places[1].min()
+            # sin(2 x) grows from left to right, so a mirrored image falls
+            middle = places[0].max()
+            near, far = (float(images[0, n][mask[n]].mean()) for n in (middle - 3, middle + 4))
+            mirrored.add(near > far)
+    assert mirrored == {True, False}
+
+
+def test_exchanging_sides_changes_no_tissue_so_the_contrast_model_is_the_same_for_both() -> None:
+    tissue = ["background", *(label.tissue for label in label_table())]
+    assert tissue == [tissue[n] for n in mirrored_channels()]
+
+
+def test_patches_are_centred_on_the_brain() -> None:
+    sampler = PairSampler([smooth_head()], patch=9, seed=0)
+    for _ in range(10):
+        assert sampler.high()[2][4, 4, 4]
+
+
+@pytest.mark.parametrize("start", [(0, 0, 0), (-3, 2, 5), (4, -9, 3), (20, 0, 0), (-20, -20, -20)])
+def test_a_crop_that_reaches_outside_is_filled(start: tuple[int, int, int]) -> None:
+    volume = torch.arange(2 * 7 * 8 * 9, dtype=torch.float32).reshape(2, 7, 8, 9)
+    padded = torch.nn.functional.pad(volume, (30,) * 6, value=-5.0)
+    i, j, k = (s + 30 for s in start)
+    assert torch.equal(_crop(volume, start, 6, -5.0), padded[:, i : i + 6, j : j + 6, k : k + 6])
+
+
+# heads from files
+
+
+def write(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0))), str(path))
+
+
+def brain(unit: float) -> np.ndarray:
+    array = np.zeros((20, 24, 22), dtype=np.int16)
+    array[4:16, 4:20, 4:18] = unit
+    return array
+
+
+def test_a_head_is_read_with_its_contrasts_labels_and_mask(tmp_path: Path) -> None:
+    aseg = np.where(brain(1) > 0, 17, 0).astype(np.uint8)
+    aseg[4:10] = np.where(aseg[4:10], 77, 0)  # a lesion: white matter of the left
+    write(tmp_path / "set" / "train" / "a_T1w.nii.gz", brain(400))
+    write(tmp_path / "set" / "train" / "a_FLAIR.nii.gz", brain(90))
+    write(tmp_path / "set" / "train" / "a_aseg.nii.gz", aseg)
+    head = load_head(tmp_path / "set" / "train", "a")
+    assert head.present.tolist() == [True, False, True]
+    assert head.mask.sum() == 12 * 16 * 14
+    for channel, level in ((0, 2 / 1.25 - 1), (1, -1), (2, 2 / 1.25 - 1)):
+        np.testing.assert_allclose(head.images[channel][head.mask].float(), level, atol=1e-3)
+    assert (head.images[:, ~head.mask] == -1).all()
+    ids = from_channels(head.labels.numpy())
+    assert set(np.unique(ids[5])) == {0, 2} and set(np.unique(ids[12])) == {0, 17}
+
+
+def test_heads_are_the_co_registered_ones_of_a_split(tmp_path: Path) -> None:
+    for name in ("b", "a", "long01"):
+        write(tmp_path / "set" / "train" / f"{name}_T1w.nii.gz", brain(400))
+    write(tmp_path / "set" / "test" / "c_T1w.nii.gz", brain(400))
+    assert [head.name for head in load_heads(tmp_path, ("set",))] == ["set/a", "set/b"]
+    assert len(load_heads(tmp_path, ("set",), limit=1)) == 1
+    assert [head.name for head in load_heads(tmp_path, ("set",), "test")] == ["set/c"]
+    with pytest.raises(BadInput, match="no training heads"):
+        load_heads(tmp_path, ("other",))
+    with pytest.raises(BadInput, match="no image of z"):
+        load_head(tmp_path / "set" / "train", "z")
+
+
+def test_the_brain_of_a_stripped_image_has_no_holes() -> None:
+    image = brain(100)
+    image[9:11, 9:11, 9:11] = 0
+    np.testing.assert_array_equal(brain_of(image), brain(1) > 0)
+
+
+def test_the_data_folder_comes_from_the_argument_or_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOWFIELDENHANCE_DATA", raising=False)
+    with pytest.raises(BadInput, match="--data"):
+        data_root()
+    with pytest.raises(BadInput, match="does not exist"):
+        data_root(tmp_path / "none")
+    assert data_root(tmp_path) == tmp_path
+    monkeypatch.setenv("LOWFIELDENHANCE_DATA", str(tmp_path))
+    assert data_root() == tmp_path
