@@ -1,0 +1,97 @@
+"""The command line: ``lowfield-enhance enhance|segment|report|simulate|methods|demo|train``.
+
+Exit codes: 0 done, 1 internal error, 2 bad input, 3 model missing or corrupt, 4 out of memory, 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from . import __version__, commands
+from .errors import BadInput, Cancelled, LowFieldEnhanceError
+from .events import Events, JsonLines
+from .terminal import ProgressBar
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports usage errors like every other bad input: one sentence, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message} (see {self.prog} --help)")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(
+        prog="lowfield-enhance", description="Enhance low-field MRI and report how far to trust the result."
+    )
+    parser.add_argument("--version", action="version", version=f"lowfield-enhance {__version__}")
+    groups = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="write JSON events, one a line, instead of a progress bar")
+    common.add_argument("--verbose", action="store_true", help="write the log to standard error")
+    for add in (
+        commands.add_enhance,
+        commands.add_segment,
+        commands.add_report,
+        commands.add_simulate,
+        commands.add_methods,
+        commands.add_demo,
+        commands.add_train,
+    ):
+        add(groups, common)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in arguments
+    sink = JsonLines(sys.stdout) if as_json else ProgressBar(sys.stderr)
+    events = Events(sink)
+    try:
+        options = build_parser().parse_args(arguments)
+        logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, stream=sys.stderr)
+        with _cancel_on_signals():
+            fields = options.run(options, events)
+    except KeyboardInterrupt:
+        return _fail(events, Cancelled("cancelled; nothing was written"))
+    except LowFieldEnhanceError as error:
+        return _fail(events, error)
+    except OSError as error:
+        return _fail(events, BadInput(f"a file could not be read or written: {error}"))
+    except Exception as error:  # the last resort: one sentence for the user, the traceback in the log
+        logging.getLogger(__name__).exception("internal error")
+        return _fail(events, error)
+    if fields:
+        events.result(**fields)
+    return 0
+
+
+def _fail(events: Events, error: BaseException) -> int:
+    events.error(error)
+    return error.exit_code if isinstance(error, LowFieldEnhanceError) else 1
+
+
+class _cancel_on_signals:  # noqa: N801 - reads as a statement
+    """SIGTERM cancels like Ctrl-C (SIGINT): a KeyboardInterrupt that unwinds and removes temporary files."""
+
+    def __enter__(self) -> None:
+        try:
+            self._before = signal.signal(signal.SIGTERM, self._interrupt)
+        except ValueError:  # not the main thread: the caller cancels through Events
+            self._before = None
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    @staticmethod
+    def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt

@@ -1,0 +1,130 @@
+"""The files a run leaves: which are wanted, checked before the work, written after it or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import BadInput
+from .image_io import check_output, replaced, write_image, write_labels
+
+if TYPE_CHECKING:
+    from .pipeline import Result
+
+REPORT_ENDINGS = (".html", ".json", ".csv")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Paths to write; None leaves one out.
+
+    Attributes:
+        output: the enhanced volume; a ``.json`` sidecar with its provenance is written beside it.
+        segmentation: labels of the enhanced volume.
+        fidelity: residual in units of sigma on the scan's grid.
+        reports: HTML, JSON and CSV by their endings.
+    """
+
+    output: Path
+    segmentation: Path | None = None
+    fidelity: Path | None = None
+    reports: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Wanted:
+        """From the options of ``enhance``."""
+        reports = [options.report, options.report_json, options.report_csv]
+        return cls(
+            Path(options.output),
+            Path(options.segmentation) if options.segmentation else None,
+            Path(options.fidelity) if options.fidelity else None,
+            tuple(Path(r) for r in reports if r),
+        )
+
+    @property
+    def sidecar(self) -> Path:
+        """``enhanced.nii.gz`` -> ``enhanced.json``."""
+        name = self.output.name
+        for ending in (".nii.gz", self.output.suffix):
+            if name.endswith(ending):
+                return self.output.with_name(name.removesuffix(ending) + ".json")
+        return self.output.with_suffix(".json")
+
+    def check(self, inputs: Sequence[str]) -> None:
+        """Refuse what cannot be written, or would overwrite an input or another output.
+
+        Raises:
+            BadInput: see above.
+        """
+        volumes = [p for p in (self.output, self.segmentation, self.fidelity) if p is not None]
+        for path in volumes:
+            check_output(path, list(inputs))
+        for path in self.reports:
+            check_report(path)
+        everything = [p.resolve() for p in (*volumes, *self.reports)]
+        if len(set(everything)) != len(everything):
+            raise BadInput("two outputs have the same name")
+
+    def write(self, result: Result) -> dict[str, Any]:
+        """Write all files; if one fails, those already written are removed. Returns the result event's fields."""
+        written: list[Path] = []
+        try:
+            self._write(result, written)
+        except BaseException:
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise
+        fields: dict[str, Any] = {"output": str(self.output)}
+        if self.segmentation is not None:
+            fields["segmentation"] = str(self.segmentation)
+        if self.fidelity is not None:
+            fields["fidelity"] = str(self.fidelity)
+        if self.reports:
+            fields["report"] = ", ".join(str(p) for p in self.reports)
+        fields["verdict"] = result.report["verdict"]
+        fields["provenance"] = result.report["provenance"]
+        return fields
+
+    def _write(self, result: Result, written: list[Path]) -> None:
+        write_image(result.enhanced, self.output)
+        written.append(self.output)
+        if self.sidecar not in self.reports:
+            with replaced(self.sidecar) as temporary:
+                temporary.write_text(json.dumps(result.report["provenance"], indent=2) + "\n", encoding="utf-8")
+            written.append(self.sidecar)
+        if self.segmentation is not None and result.labels_after is not None:
+            write_labels(result.labels_after, self.segmentation)
+            written.append(self.segmentation)
+        if self.fidelity is not None:
+            write_image(result.fidelity, self.fidelity, "residual (y - A x) / sigma")
+            written.append(self.fidelity)
+        for path in self.reports:
+            write_report(result, path)
+            written.append(path)
+
+
+def check_report(path: str | Path) -> None:
+    """Raise :class:`BadInput` unless the ending is known and the folder exists."""
+    target = Path(path)
+    if target.suffix.lower() not in REPORT_ENDINGS:
+        raise BadInput(f"the report {target.name} must end in one of {', '.join(REPORT_ENDINGS)}")
+    if not target.parent.is_dir():
+        raise BadInput(f"the output folder {target.parent} does not exist")
+
+
+def write_report(result: Result, path: str | Path) -> None:
+    """Write the report in the format of its ending."""
+    from .evaluation import html, report
+
+    check_report(path)
+    target = Path(path)
+    if target.suffix.lower() == ".json":
+        report.write_json(result.report, target)
+    elif target.suffix.lower() == ".csv":
+        report.write_csv(result.report, target)
+    else:
+        html.write_html(result.report, html.result_pictures(result, result.reference), target)

@@ -1,0 +1,149 @@
+"""The command line: exit codes, one sentence for each refusal, nothing left behind, cancel."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+
+from LowFieldEnhanceLib.cli import main
+from LowFieldEnhanceLib.image_io import read_image
+from LowFieldEnhanceLib.resources import resource
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = str(resource("SampleData", "colin27_64mT_T1w.nii.gz"))
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict]]:
+    """Exit code and events of one command."""
+    code = main([*arguments, "--json"])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_methods_lists_every_method_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:
+    code, events = run_json(capsys, "methods")
+    assert code == 0
+    methods = events[-1]["methods"]
+    assert {"bridged", "regression", "cubic", "linear", "bm4d"} <= set(methods)
+    assert methods["bridged"]["licences"] == ["CC BY-NC-SA-4.0, research only"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["enhance", "missing.nii.gz", "-o", "{out}/e.nii.gz"], "does not exist"),
+        (["enhance", SAMPLE, "-o", "{out}/e.txt"], "must end in"),
+        (["enhance", SAMPLE, "-o", "{out}/no/such/e.nii.gz"], "does not exist"),
+        (["enhance", SAMPLE, "-o", "{out}/e.nii.gz", "-m", "magic"], "unknown method"),
+        (["enhance", SAMPLE, "-o", "{out}/e.nii.gz", "-p", "slow"], "no preset"),
+        (["enhance", SAMPLE, "-o", "{out}/e.nii.gz", "--report", "{out}/r.pdf"], "must end in"),
+        (["enhance", SAMPLE, "-o", "{out}/e.nii.gz", "--segmentation", "{out}/e.nii.gz"], "same name"),
+        (["enhance", SAMPLE, "-o", "{out}/e.nii.gz", "--with", "T9w=x"], "--with"),
+        (["enhance", SAMPLE], "required"),
+        (["simulate", SAMPLE, "-o", "{out}/s.nii.gz", "--snr", "-1"], "positive SNR"),
+        (["report", SAMPLE, "missing.nii.gz", "-o", "{out}/r.html"], "does not exist"),
+        (["train", "magic", "--out", "{out}/run", "--data", "{out}"], "unknown recipe"),
+    ],
+)
+def test_bad_input_is_one_sentence_exit_code_2_and_no_file(
+    arguments: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, events = run_json(capsys, *(a.replace("{out}", str(tmp_path)) for a in arguments))
+    assert code == 2
+    assert events[-1]["event"] == "error"
+    assert events[-1]["kind"] == "BadInput"
+    assert sentence in events[-1]["message"]
+    assert "\n" not in events[-1]["message"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_input_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy = tmp_path / "scan_T1w.nii.gz"
+    copy.write_bytes(Path(SAMPLE).read_bytes())
+    before = copy.read_bytes()
+    code, events = run_json(capsys, "enhance", str(copy), "-o", str(copy))
+    assert code == 2
+    assert "never overwritten" in events[-1]["message"]
+    assert copy.read_bytes() == before
+
+
+def test_damaged_volumes_are_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    array = np.random.default_rng(0).random((12, 12, 12)).astype(np.float32)
+    array[3, 4, 5] = np.nan
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / "nan_T1w.nii.gz"))
+    code, events = run_json(capsys, "enhance", str(tmp_path / "nan_T1w.nii.gz"), "-o", str(tmp_path / "e.nii.gz"))
+    assert (code, events[-1]["kind"]) == (2, "BadInput")
+    assert "NaN" in events[-1]["message"]
+    assert not (tmp_path / "e.nii.gz").exists()
+
+
+def test_missing_and_corrupt_weights_are_exit_code_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundled = json.loads(resource("Models", "models.json").read_text(encoding="utf-8"))
+    (tmp_path / "models.json").write_text(json.dumps(bundled), encoding="utf-8")
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path))
+    out = tmp_path / "out"
+    out.mkdir()
+    code, events = run_json(capsys, "enhance", SAMPLE, "-o", str(out / "e.nii.gz"))
+    assert (code, events[-1]["kind"]) == (3, "MissingModel")
+    weights = bytearray(resource("Models", "segmenter.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / "segmenter.safetensors").write_bytes(weights)
+    code, events = run_json(capsys, "enhance", SAMPLE, "-o", str(out / "e.nii.gz"))
+    assert (code, events[-1]["kind"]) == (3, "CorruptModel")
+    assert list(out.iterdir()) == []
+
+
+def test_simulate_writes_the_protocols_grid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(resource("SampleData", "colin27_reference_T1w.nii.gz"))
+    target = tmp_path / "low.nii.gz"
+    code, events = run_json(capsys, "simulate", source, "-o", str(target), "--spacing", "2", "2", "6")
+    assert code == 0
+    assert events[-1]["output"] == str(target)
+    assert read_image(target).spacing == pytest.approx((2, 2, 6), abs=1e-5)
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_the_run_within_2_seconds_and_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
+    command = [sys.executable, "-m", "LowFieldEnhanceLib", "enhance", SAMPLE, "--json", "-p", "standard",
+               "-o", str(tmp_path / "e.nii.gz"), "--report", str(tmp_path / "r.html")]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            event = json.loads(line)
+            if event.get("stage") == "enhance":
+                break
+        started = time.monotonic()
+        child.send_signal(how)
+        rest = child.stdout.read()
+        assert child.wait(timeout=10) == 130
+        assert time.monotonic() - started < 2.0
+    assert json.loads(rest.splitlines()[-1])["kind"] == "Cancelled"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_line_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``lowfield-enhance enhance scan.nii.gz -m bridged -o enhanced.nii.gz --report report.html``."""
+    out, page = tmp_path / "enhanced.nii.gz", tmp_path / "report.html"
+    code, events = run_json(capsys, "enhance", SAMPLE, "-m", "bridged", "-o", str(out), "--report", str(page))
+    assert code == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["enhanced.json", "enhanced.nii.gz", "report.html"]
+    assert read_image(out).spacing == pytest.approx((1, 1, 1))
+    header = SimpleITK.ReadImage(str(out))
+    assert "not for diagnosis" in header.GetMetaData("descrip")
+    text = page.read_text(encoding="utf-8")
+    assert "ENHANCED - not for diagnosis" in text
+    assert "http://" not in text and "https://" not in text and 'src="data:image/png' in text
+    assert events[-1]["event"] == "result"
+    sidecar = json.loads((tmp_path / "enhanced.json").read_text(encoding="utf-8"))
+    assert sidecar == events[-1]["provenance"]
