@@ -1,0 +1,120 @@
+"""The folder of one run in the subject hierarchy: it holds the outputs, sits beside the source, and can be removed.
+
+What belongs to a run is written in a hidden record node that references the outputs, not in their attributes or their
+place in the tree: a copy that the user made of an output, or a node dragged into the folder, is the user's.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+import slicer
+
+FOLDER_PREFIX = "LowFieldEnhance: "
+RUN_ATTRIBUTE = "LowFieldEnhance.Run"
+OUTPUT_ROLE = "LowFieldEnhance.Output"
+
+
+def subjectHierarchy(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSubjectHierarchyNode:
+    """The scene's subject hierarchy node."""
+    return slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+
+
+def itemOf(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> int:
+    """The node's item, made under the scene's root if there is none (outside Slicer items are not automatic)."""
+    hierarchy = subjectHierarchy(scene)
+    return hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
+
+
+def addRunFolder(scene: slicer.vtkMRMLScene, sourceNode: slicer.vtkMRMLNode, inputName: str) -> int:
+    """A folder "LowFieldEnhance: <input name>" beside the source; returns its item."""
+    hierarchy = subjectHierarchy(scene)
+    parentItem = hierarchy.GetItemParent(itemOf(scene, sourceNode))
+    folderItem = hierarchy.CreateFolderItem(parentItem, FOLDER_PREFIX + inputName)
+    run = uuid.uuid4().hex
+    hierarchy.SetItemAttribute(folderItem, RUN_ATTRIBUTE, run)
+    record = slicer.vtkMRMLScriptedModuleNode()
+    record.SetName(FOLDER_PREFIX + inputName)
+    record.SetHideFromEditors(True)
+    record.SetModuleName("LowFieldEnhanceRun")
+    record.SetAttribute(RUN_ATTRIBUTE, run)
+    scene.AddNode(record)
+    return folderItem
+
+
+def addToRun(folderItem: int, node: slicer.vtkMRMLNode, inFolder: bool = True) -> None:
+    """Record the node as an output of the run and, unless it only supports others, show it in the folder."""
+    scene = node.GetScene()
+    _recordOf(scene, folderItem).AddNodeReferenceID(OUTPUT_ROLE, node.GetID())
+    if inFolder or subjectHierarchy(scene).GetItemByDataNode(node):
+        subjectHierarchy(scene).SetItemParent(itemOf(scene, node), folderItem)
+
+
+def runNodes(folderItem: int, scene: slicer.vtkMRMLScene | None = None) -> list[slicer.vtkMRMLNode]:
+    """The outputs of a run that are still in the scene (by default Slicer's).
+
+    Raises:
+        ValueError: the item is not the folder of a run.
+    """
+    record = _recordOf(slicer.mrmlScene if scene is None else scene, folderItem)
+    nodes = [record.GetNthNodeReference(OUTPUT_ROLE, n) for n in range(record.GetNumberOfNodeReferences(OUTPUT_ROLE))]
+    return [node for node in nodes if node is not None]
+
+
+def removeRun(folderItem: int, scene: slicer.vtkMRMLScene | None = None) -> None:
+    """Remove the folder and every node that the run made, with their display and storage nodes.
+
+    The source stays, and so does what the user put into the folder: it moves to the folder's parent.
+
+    Raises:
+        ValueError: the item is not the folder of a run; nothing was removed.
+    """
+    scene = slicer.mrmlScene if scene is None else scene
+    hierarchy = subjectHierarchy(scene)
+    nodes = runNodes(folderItem, scene)
+    record = _recordOf(scene, folderItem)
+    for node in reversed(nodes):
+        removeNode(scene, node)
+    scene.RemoveNode(record)
+    _moveDataItems(hierarchy, folderItem, hierarchy.GetItemParent(folderItem))
+    hierarchy.RemoveItem(folderItem)
+
+
+def removeNode(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
+    """Remove a node with its item, display nodes and storage nodes; items of other data below it move up."""
+    helpers = []
+    if node.IsA("vtkMRMLStorableNode"):
+        helpers += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
+    if node.IsA("vtkMRMLDisplayableNode"):
+        helpers += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    hierarchy = subjectHierarchy(scene)
+    item = hierarchy.GetItemByDataNode(node)
+    parentItem = hierarchy.GetItemParent(item) if item else 0
+    if item:
+        _moveDataItems(hierarchy, item, parentItem)
+    for leftover in (node, *helpers):
+        if leftover is not None and scene.IsNodePresent(leftover):
+            scene.RemoveNode(leftover)
+    # Slicer removes the item of a removed node; without the application it stays.
+    if item and item in _children(hierarchy, parentItem):
+        hierarchy.RemoveItem(item, False)
+
+
+def _recordOf(scene: slicer.vtkMRMLScene, folderItem: int) -> slicer.vtkMRMLScriptedModuleNode:
+    run = subjectHierarchy(scene).GetItemAttribute(folderItem, RUN_ATTRIBUTE)
+    for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")):
+        node = scene.GetNthNodeByClass(n, "vtkMRMLScriptedModuleNode")
+        if run and node.GetAttribute(RUN_ATTRIBUTE) == run:
+            return node
+    raise ValueError(f"item {folderItem} of the subject hierarchy is not a folder of LowFieldEnhance")
+
+
+def _moveDataItems(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, fromItem: int, toItem: int) -> None:
+    """Move the children that are more than a part of their parent (the segments of a segmentation are such parts)."""
+    for child in _children(hierarchy, fromItem):
+        if hierarchy.GetItemDataNode(child) is not None or hierarchy.GetNumberOfItemChildren(child):
+            hierarchy.SetItemParent(child, toItem)
+
+
+def _children(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> list[int]:
+    return [hierarchy.GetItemByPositionUnderParent(item, n) for n in range(hierarchy.GetNumberOfItemChildren(item))]

@@ -1,0 +1,147 @@
+"""The report's rows, one a structure, as a table node and a bar chart of volumes."""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import slicer
+import vtk
+
+NAME_KEY = "name"
+# Key, legend and colour of each series; the colours (Okabe and Ito) stay apart for colour-blind readers.
+VOLUME_SERIES = (
+    ("volume_input_ml", "Input", (0.55, 0.55, 0.55)),
+    ("volume_enhanced_ml", "Enhanced", (0.0, 0.447, 0.698)),
+    ("volume_reference_ml", "Reference", (0.902, 0.624, 0.0)),
+)
+_FIXED_HEADINGS = {NAME_KEY: "Structure", "label_id": "Label"}
+_UNITS = {"ml": "ml", "mm": "mm", "mm3": "mm³", "percent": "%"}
+_ACRONYMS = {"hd95": "HD95", "hd": "HD", "assd": "ASSD", "csf": "CSF", "sd": "SD"}
+
+
+def heading(key: str, hasReference: bool) -> str:
+    """The column heading of a row's key: ``volume_input_ml`` -> ``Volume input (ml)``.
+
+    Only a reference makes a difference an error: "error" and "difference" are headed "error" with one and "change"
+    without.
+    """
+    if key in _FIXED_HEADINGS:
+        return _FIXED_HEADINGS[key]
+    words = key.split("_")
+    unit = _UNITS.get(words[-1]) if len(words) > 1 else None
+    words = words[:-1] if unit else words
+    text = " ".join(_ACRONYMS.get(word.lower(), word) for word in words)
+    text = re.sub(r"\b(?:error|difference)\b", "error" if hasReference else "change", text)
+    return text[:1].upper() + text[1:] + (f" ({unit})" if unit else "")
+
+
+def reportColumns(rows: Sequence[dict[str, Any]], hasReference: bool) -> list[str]:
+    """The keys worth a column, structure first, then in the order of the rows.
+
+    Left out: keys without any value (their measure does not apply to this run), nested values, and without a reference
+    whatever is named after one.
+    """
+    keys = dict.fromkeys(key for row in rows for key in row)
+    kept = [key for key in keys if not all(_isMissing(row.get(key)) for row in rows)]
+    kept = [key for key in kept if not any(isinstance(row.get(key), dict | list | tuple) for row in rows)]
+    if not hasReference:
+        kept = [key for key in kept if "reference" not in key]
+    return sorted(kept, key=lambda key: key != NAME_KEY)
+
+
+def addReportTable(
+    scene: slicer.vtkMRMLScene,
+    rows: Sequence[dict[str, Any]],
+    name: str,
+    hasReference: bool,
+    columns: Sequence[str] | None = None,
+) -> slicer.vtkMRMLTableNode:
+    """A read-only table node with a typed column for each key.
+
+    Args:
+        rows: one dict a structure; values are str, int, float, bool or None.
+        columns: the keys to show, in order; by default those of :func:`reportColumns`.
+
+    Numbers become doubles (integers if all are), in which a missing one is NaN, the null value of these columns; a
+    missing text is "-", because Slicer's table reader drops empty cells and then shifts the row.
+    """
+    columns = reportColumns(rows, hasReference) if columns is None else list(columns)
+    arrays: dict[str, vtk.vtkAbstractArray] = {}
+    for key in columns:
+        text = heading(key, hasReference)
+        if text in arrays:
+            logging.warning("The report's column '%s' is not shown: another one is headed '%s' already.", key, text)
+            continue
+        arrays[text] = _columnArray([row.get(key) for row in rows])
+        arrays[text].SetName(text)
+    tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GetUniqueNameByString(name))
+    for text, array in arrays.items():
+        tableNode.AddColumn(array)
+        tableNode.SetColumnTitle(text, text)
+        if array.IsA("vtkDoubleArray"):
+            tableNode.SetColumnNullValue(text, "nan")
+    tableNode.SetUseColumnTitleAsColumnHeader(True)
+    tableNode.SetUseFirstColumnAsRowHeader(columns[:1] == [NAME_KEY])
+    tableNode.SetLocked(True)
+    return tableNode
+
+
+def addVolumeChart(
+    scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode, name: str, hasReference: bool
+) -> tuple[slicer.vtkMRMLPlotChartNode, list[slicer.vtkMRMLPlotSeriesNode]]:
+    """Bars of the structures' volumes (ml): input, enhanced and, with a reference, reference.
+
+    Series without a column in the table are left out.
+    """
+    chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GetUniqueNameByString(name))
+    chartNode.SetTitle(name)
+    chartNode.SetXAxisTitle(heading(NAME_KEY, hasReference))
+    chartNode.SetYAxisTitle("Volume (ml)")
+    chartNode.SetLegendVisibility(True)
+    seriesNodes = []
+    for key, legend, colour in VOLUME_SERIES:
+        column = heading(key, hasReference)
+        if tableNode.GetColumnIndex(column) < 0:
+            continue
+        # The legend shows the series' name, so it is short and may occur once a run.
+        seriesNode = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", legend)
+        seriesNode.SetAndObserveTableNodeID(tableNode.GetID())
+        seriesNode.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
+        seriesNode.SetLabelColumnName(heading(NAME_KEY, hasReference))
+        seriesNode.SetYColumnName(column)
+        seriesNode.SetColor(*colour)
+        chartNode.AddAndObservePlotSeriesNodeID(seriesNode.GetID())
+        seriesNodes.append(seriesNode)
+    return chartNode, seriesNodes
+
+
+def _isMissing(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, Real) and math.isnan(value))
+
+
+def _columnArray(values: list[Any]) -> vtk.vtkAbstractArray:
+    given = [value for value in values if not _isMissing(value)]
+    isNumber = bool(given) and all(isinstance(value, Real) and not isinstance(value, bool) for value in given)
+    if not isNumber:
+        array = vtk.vtkStringArray()
+        for value in values:
+            array.InsertNextValue(_cellText(value))
+        return array
+    isInteger = len(given) == len(values) and all(isinstance(value, Integral) for value in values)
+    array = vtk.vtkIntArray() if isInteger else vtk.vtkDoubleArray()
+    for value in values:
+        array.InsertNextValue(math.nan if _isMissing(value) else value)
+    return array
+
+
+def _cellText(value: Any) -> str:
+    """One line without the characters that Slicer's table files cannot hold (tab, line break, double quote)."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    text = "" if _isMissing(value) else " ".join(str(value).replace('"', "'").split())
+    return text or "-"

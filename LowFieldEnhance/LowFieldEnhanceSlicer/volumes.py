@@ -1,0 +1,120 @@
+"""Images of the library as scalar volume nodes, and back.
+
+Both sides use RAS millimetres, so the affine is the node's IJK-to-RAS matrix and voxel [i, j, k] stays voxel [i, j, k];
+only the memory order differs (VTK runs fastest along i).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.image import Image
+
+
+def matrixFromAffine(affine: np.ndarray) -> vtk.vtkMatrix4x4:
+    """4 x 4 array -> vtkMatrix4x4."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(np.asarray(affine, dtype=np.float64).ravel().tolist())
+    return matrix
+
+
+def affineFromMatrix(matrix: vtk.vtkMatrix4x4) -> np.ndarray:
+    """vtkMatrix4x4 -> 4 x 4 float64 array."""
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def affineFromVolumeNode(volumeNode: slicer.vtkMRMLVolumeNode) -> np.ndarray:
+    """The node's own IJK-to-RAS matrix (mm); a parent transform is not part of it."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    return affineFromMatrix(matrix)
+
+
+def fillImageData(imageData: vtk.vtkImageData, array: np.ndarray) -> None:
+    """Copy the voxels of ``array`` [i, j, k], with its number type, into ``imageData`` (extent from 0, index space)."""
+    scalars = numpy_support.numpy_to_vtk(array.transpose(2, 1, 0).ravel(), deep=True)
+    scalars.SetName("ImageScalars")
+    imageData.SetDimensions(*array.shape)
+    imageData.GetPointData().SetScalars(scalars)
+
+
+def arrayFromImageData(imageData: vtk.vtkImageData) -> np.ndarray:
+    """A copy of the voxels, indexed [i, j, k], in the image's own number type.
+
+    Raises:
+        BadInput: no voxels, or more than one number per voxel.
+    """
+    scalars = imageData.GetPointData().GetScalars() if imageData is not None else None
+    if scalars is None or scalars.GetNumberOfTuples() == 0:
+        raise BadInput("the volume has no voxels; load the scan before enhancing it")
+    if scalars.GetNumberOfComponents() != 1:
+        raise BadInput(
+            f"the volume has {scalars.GetNumberOfComponents()} values per voxel; only scalar volumes can be enhanced"
+        )
+    voxels = numpy_support.vtk_to_numpy(scalars).reshape(imageData.GetDimensions()[::-1])
+    return np.array(voxels.transpose(2, 1, 0), order="C", copy=True)
+
+
+def imageFromVolumeNode(volumeNode: slicer.vtkMRMLScalarVolumeNode, contrast: str = "other") -> Image:
+    """A copy of a scalar volume: float32 voxels and the IJK-to-RAS affine.
+
+    Raises:
+        BadInput: the node has no voxels or is not scalar.
+    """
+    return Image(arrayFromImageData(volumeNode.GetImageData()), affineFromVolumeNode(volumeNode), contrast)
+
+
+def updateVolumeNode(volumeNode: slicer.vtkMRMLScalarVolumeNode, image: Image) -> None:
+    """Replace voxels and geometry of a node by those of the image."""
+    imageData = vtk.vtkImageData()
+    fillImageData(imageData, image.array)
+    wasModifying = volumeNode.StartModify()
+    try:
+        volumeNode.SetIJKToRASMatrix(matrixFromAffine(image.affine))
+        volumeNode.SetAndObserveImageData(imageData)
+    finally:
+        volumeNode.EndModify(wasModifying)
+
+
+def addVolume(scene: slicer.vtkMRMLScene, image: Image, name: str) -> slicer.vtkMRMLScalarVolumeNode:
+    """A new scalar volume node with a display node, under a name that no other node has."""
+    volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GetUniqueNameByString(name))
+    updateVolumeNode(volumeNode, image)
+    volumeNode.CreateDefaultDisplayNodes()
+    return volumeNode
+
+
+def copyDisplay(sourceNode: slicer.vtkMRMLScalarVolumeNode, targetNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show the target with the source's window, level, threshold, interpolation and colour table.
+
+    The numbers are fixed on the target (automatic window and level off), because equal grey values must look equal in
+    a comparison. A source without a display node changes nothing.
+    """
+    source = sourceNode.GetDisplayNode()
+    if source is None:
+        return
+    targetNode.CreateDefaultDisplayNodes()
+    target = targetNode.GetDisplayNode()
+    wasModifying = target.StartModify()
+    target.SetAutoWindowLevel(False)
+    target.SetWindowLevel(source.GetWindow(), source.GetLevel())
+    target.SetAutoThreshold(False)
+    target.SetApplyThreshold(source.GetApplyThreshold())
+    target.SetThreshold(source.GetLowerThreshold(), source.GetUpperThreshold())
+    target.SetInterpolate(source.GetInterpolate())
+    target.SetAndObserveColorNodeID(source.GetColorNodeID())
+    target.EndModify(wasModifying)
+
+
+def sameGrid(volumeNode: slicer.vtkMRMLVolumeNode, affine: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether the node has this shape and, to a thousandth of a millimetre over its whole extent, this affine."""
+    imageData = volumeNode.GetImageData()
+    if imageData is None or imageData.GetDimensions() != tuple(shape):
+        return False
+    corners = np.array([[i, j, k, 1.0] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
+    difference = corners @ (affineFromVolumeNode(volumeNode) - affine).T
+    return bool(np.abs(difference).max() < 1e-3)
