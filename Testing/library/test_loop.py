@@ -150,8 +150,7 @@ def test_a_tiny_network_learns_one_pair_to_half_its_error(tmp_path: Path) -> Non
         with torch.no_grad():
             return float(sum(loss(network) for _ in range(8)) / 8)
 
-    before = error()  # a fresh network answers 0, so this is the distance of the pair
-    assert before == pytest.approx(float((pair[0] - pair[1])[pair[2]].abs().mean()), rel=0.3)
+    before = error()
     network.load_state_dict(train(network, loss, plan(tmp_path, 150, learning_rate=3e-3, ema=0.9))["weights"])
     assert error() < 0.6 * before
 
@@ -236,11 +235,14 @@ def test_a_prior_that_answers_the_noise_has_no_loss_and_silence_costs_its_varian
     def true_noise(x: Tensor, noise: Tensor) -> Tensor:
         t = (noise * SCHEDULE.steps).double().numpy()
         abar = torch.from_numpy(SCHEDULE.alpha_bar(t))[:, None, None, None, None]
-        presence = x[:, 3:]
-        return ((x[:, :3] - abar.sqrt() * high * presence) / (1 - abar).sqrt()).float()
+        clean = high * x[:, 3:]
+        epsilon = (x[:, :3] - abar.sqrt() * clean) / (1 - abar).sqrt()
+        return (abar.sqrt() * epsilon - (1 - abar).sqrt() * clean).float()
 
-    def silence(x: Tensor, _noise: Tensor) -> Tensor:
-        return torch.zeros(x.shape[0], 3, *x.shape[2:])
+    def silence(x: Tensor, noise: Tensor) -> Tensor:
+        """What makes eps 0: the v that takes the skip away again."""
+        abar = torch.from_numpy(SCHEDULE.alpha_bar((noise * SCHEDULE.steps).double().numpy()))
+        return (-((1 - abar) / abar).sqrt()[:, None, None, None, None] * x[:, :3]).float()
 
     assert max(float(PriorLoss(sampler, 2, "cpu")(Answer(true_noise))) for _ in range(6)) < 0.01
     silent = np.mean([float(PriorLoss(sampler, 2, "cpu", weights=(0.0, 0.0))(Answer(silence))) for _ in range(20)])

@@ -29,13 +29,21 @@ def test_unshuffling_puts_each_corner_of_a_cell_into_its_own_channel() -> None:
             assert torch.equal(y[0, channel * 8 + n], x[0, channel, i::2, j::2, k::2])
 
 
-def test_a_fresh_network_returns_zero_and_still_receives_gradients() -> None:
-    network = ResidualUNet(2, 3, (8, 8), 1, embedding=8)
-    y = network(torch.randn(1, 2, 8, 8, 8), torch.tensor([0.3]))
-    assert y.shape == (1, 3, 8, 8, 8)
-    assert not y.any()
+def test_a_fresh_networks_answer_is_of_the_size_of_its_output_scale_and_all_parts_receive_gradients() -> None:
+    torch.manual_seed(0)
+    x, noise = torch.randn(1, 2, 16, 16, 16), torch.tensor([0.3])
+    sizes = []
+    for scale in (1.0, 0.1):
+        torch.manual_seed(1)
+        network = ResidualUNet(2, 3, (64, 96), 2, embedding=8, output_scale=scale)
+        y = network(x, noise)
+        assert y.shape == (1, 3, 16, 16, 16)
+        sizes.append(float(y.detach().std()))
+    assert sizes[1] == pytest.approx(0.1 * sizes[0], rel=1e-4)
+    assert 0.3 < sizes[0] < 6
     (y - 1).square().mean().backward()
-    assert network.head.weight.grad.abs().max() > 0
+    convolutions = [m for m in network.modules() if isinstance(m, torch.nn.Conv3d)]
+    assert all(float(m.weight.grad.abs().max()) > 0 for m in convolutions)
 
 
 @pytest.mark.parametrize("widths", [(8,), (8, 12), (4, 8, 12, 12)])

@@ -129,7 +129,8 @@ class TrueEpsilon(nn.Module):
         t = float(noise[0]) * SCHEDULE.steps
         abar = float(SCHEDULE.alpha_bar(t))
         channels = self.clean.shape[1]
-        return (x[:, :channels] - abar**0.5 * self.clean) / (1 - abar) ** 0.5
+        epsilon = (x[:, :channels] - abar**0.5 * self.clean) / (1 - abar) ** 0.5
+        return abar**0.5 * epsilon - (1 - abar) ** 0.5 * self.clean  # v of Salimans and Ho 2022
 
 
 @pytest.mark.parametrize("t", [1, 60, 400, 750])
