@@ -19,8 +19,8 @@ def resources_root() -> Path:
     """
     package = Path(__file__).resolve().parent
     for candidate in (
-        package.parent / "Resources",
         package / "Resources",
+        package.parent / "Resources",
         package.parent / "LowFieldEnhanceResources",
     ):
         if (candidate / "Labels").is_dir():

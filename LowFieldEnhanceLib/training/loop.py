@@ -86,6 +86,14 @@ class _State:
                 self.average[key].copy_(value)
 
 
+def resumed_step(plan: Plan) -> int:
+    """The step at which ``plan`` would resume; 0 for a fresh start."""
+    checkpoint = plan.out / "checkpoint.pt"
+    if not (plan.resume and checkpoint.exists()):
+        return 0
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"])
+
+
 def learning_rate_at(progress: float, peak: float) -> float:
     """Linear warm-up over the first 3 % of the time, then half a cosine down to 2 % of the peak."""
     if progress < 0.03:

@@ -18,7 +18,7 @@ from torch import nn
 from ..errors import BadInput
 from ..networks.registry import build_network
 from ..weights import save_weights
-from .loop import LossFunction, Plan, train
+from .loop import LossFunction, Plan, resumed_step, train
 
 Recipe = Callable[[Path, int, str], tuple[dict[str, Any], LossFunction, str]]
 
@@ -77,7 +77,8 @@ def run_recipe(name: str, data: Path, plan: Plan, seed: int = 0, threads: int | 
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    architecture, loss, text = RECIPES[name](data, seed, plan.device)
+    # a resumed piece must not draw the samples of the first one again
+    architecture, loss, text = RECIPES[name](data, seed + 7919 * resumed_step(plan), plan.device)
     network: nn.Module = build_network(architecture)
     result = train(network, loss, plan)
     weights = result.pop("weights")

@@ -27,7 +27,7 @@ from LowFieldEnhanceLib.training.bridged import (
     ssim3d,
 )
 from LowFieldEnhanceLib.training.data import Head
-from LowFieldEnhanceLib.training.loop import Plan, learning_rate_at, train
+from LowFieldEnhanceLib.training.loop import Plan, learning_rate_at, resumed_step, train
 from LowFieldEnhanceLib.training.pairs import PairSampler
 from LowFieldEnhanceLib.training.regression import RegressionLoss
 
@@ -308,3 +308,10 @@ def test_a_recipe_writes_weights_and_the_record_of_its_training(
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="unknown recipe"):
         recipes.run_recipe("magic", tmp_path, plan(tmp_path, 1))
+
+
+def test_a_resumed_piece_starts_at_the_checkpoints_step_and_a_fresh_one_at_0(tmp_path: Path) -> None:
+    train(line(), fit_a_line, plan(tmp_path, 30))
+    assert resumed_step(Plan(tmp_path, 1.0, resume=True)) == 30
+    assert resumed_step(Plan(tmp_path, 1.0)) == 0
+    assert resumed_step(Plan(tmp_path / "elsewhere", 1.0, resume=True)) == 0
