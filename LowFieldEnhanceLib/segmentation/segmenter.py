@@ -10,9 +10,9 @@ from ..errors import BadInput
 from ..events import Events
 from ..image import Image
 from ..networks.windows import WindowedNetwork
-from ..preprocess.grid import Grid, canonical_grid, resample, same_grid
+from ..preprocess.grid import Grid, canonical_grid, resample
 from ..weights import ModelInfo, load_network
-from .labels import LabelMap, from_channels, label_table
+from .labels import WORK_SPACING, LabelMap, from_channels, label_table
 
 MODEL = "segmenter"
 TOP_PERCENTILE = 99.0
@@ -41,24 +41,31 @@ class Segmenter:
     def segment(self, image: Image, events: Events | None = None) -> LabelMap:
         """Labels of a whole head or a brain, on the image's own grid.
 
-        The network works at 1 mm on the canonical grid; other grids are resampled there and the labels back
-        (nearest neighbour).
+        The network works at 2 mm on the canonical grid, where it sees the whole head at once; its posteriors are
+        interpolated to the image's grid, and each voxel takes the likeliest label there.
 
         Raises:
             BadInput: no voxel above 0.
         """
         events = events or Events()
-        grid = canonical_grid(image, 1.0)
-        work = image if same_grid(grid, Grid.of(image)) else resample(image, grid, "cubic")
-        channels, posterior = self._predict(work.array, events)
-        labels = LabelMap(from_channels(channels), grid.affine, _confidence(channels, posterior))
-        if work is image:
-            return labels
-        back = resample(labels.as_image(), Grid.of(image), "nearest")
-        return LabelMap(np.round(back.array).astype(np.uint8), image.affine, labels.confidence)
+        work = resample(image, canonical_grid(image, WORK_SPACING), "linear")
+        posteriors, box = self._posteriors(work.array, events)
+        best = np.zeros(image.shape, dtype=np.float32)
+        channels = np.zeros(image.shape, dtype=np.uint8)
+        grid = Grid.of(image)
+        for channel, values in enumerate(posteriors):
+            events.check()
+            coarse = np.full(work.shape, float(channel == 0), dtype=np.float32)
+            coarse[box] = values
+            fine = resample(work.with_array(coarse), grid, "linear").array
+            better = fine > best
+            best[better] = fine[better]
+            channels[better] = channel
+        channels = _largest_part(channels)
+        return LabelMap(from_channels(channels), image.affine, _confidence(channels, best))
 
-    def _predict(self, array: np.ndarray, events: Events) -> tuple[np.ndarray, np.ndarray]:
-        """(I, J, K) intensities -> channels uint8 and the winning label's posterior float32."""
+    def _posteriors(self, array: np.ndarray, events: Events) -> tuple[np.ndarray, tuple[slice, ...]]:
+        """(I, J, K) intensities -> posteriors (channels, i, j, k) inside the head's box, and the box."""
         box = _head_box(array)
         values = np.maximum(array[box], 0)
         top = float(np.percentile(values, TOP_PERCENTILE))
@@ -66,28 +73,19 @@ class Segmenter:
             raise BadInput("the image has no intensities above 0, so it cannot be segmented")
         scaled = torch.from_numpy(np.clip(values / top, 0, 1.5) * 2 - 1)[None, None].to(self.device)
         logits = WindowedNetwork(self.network, check=events.check)(scaled)[0]
-        channels = np.zeros(array.shape, dtype=np.uint8)
-        posterior = np.ones(array.shape, dtype=np.float32)
-        best, labels = [], []
-        for plane in logits.split(16, dim=1):
-            probability, channel = torch.softmax(plane, dim=0).max(dim=0)
-            best.append(probability.cpu())
-            labels.append(channel.to(torch.uint8).cpu())
-        channels[box] = _largest_part(torch.cat(labels).numpy())
-        posterior[box] = torch.cat(best).numpy()
-        return channels, posterior
+        return torch.softmax(logits, dim=0).cpu().numpy(), box
 
 
-def _head_box(array: np.ndarray, margin: int = 8) -> tuple[slice, ...]:
+def _head_box(array: np.ndarray, margin: int = 4) -> tuple[slice, ...]:
     """Bounding box of the head: everything above 5 % of the 99th percentile after smoothing, plus a margin."""
-    coarse = ndimage.uniform_filter(array, 5)[::2, ::2, ::2]
+    coarse = ndimage.uniform_filter(array, 3)
     above = coarse > 0.05 * max(float(np.percentile(array, 99.5)), 1e-6)
     if not above.any():
         return tuple(slice(0, n) for n in array.shape)
     box = []
     for axis, size in enumerate(array.shape):
-        hits = np.nonzero(above.any(axis=tuple(a for a in range(3) if a != axis)))[0] * 2
-        box.append(slice(max(int(hits[0]) - margin, 0), min(int(hits[-1]) + margin + 2, size)))
+        hits = np.nonzero(above.any(axis=tuple(a for a in range(3) if a != axis)))[0]
+        box.append(slice(max(int(hits[0]) - margin, 0), min(int(hits[-1]) + margin + 1, size)))
     return tuple(box)
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..physics.bias import random_bias_field
 from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
-from ..segmentation.labels import mirrored_channels, to_channels
+from ..segmentation.labels import WORK_SPACING, mirrored_channels, to_channels
 from .data import Head, load_heads, read_array
 
 IGNORE = 255
@@ -75,6 +75,7 @@ class HeadGenerator:
         shape: edge lengths of a sample in voxels.
         real_share: probability of a real image.
         seed: of all randomness.
+        voxel: edge of a sample's voxel in mm.
     """
 
     def __init__(
@@ -84,7 +85,9 @@ class HeadGenerator:
         shape: tuple[int, int, int] = (80, 96, 80),
         real_share: float = 0.45,
         seed: int = 0,
+        voxel: float = WORK_SPACING,
     ) -> None:
+        self.voxel = voxel
         self.maps, self.real, self.shape, self.real_share = list(maps), list(real), shape, real_share
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -122,11 +125,11 @@ class HeadGenerator:
         coarse = head.target[::4, ::4, ::4]
         inside = torch.nonzero((coarse > 0) & (coarse != IGNORE)) * 4
         low, high = inside.min(0).values.numpy(), inside.max(0).values.numpy()
-        slack = np.maximum((high - low - np.array(self.shape)) / 2 + 12, 4)
+        slack = np.maximum((high - low - self.voxel * np.array(self.shape)) / 2 + 12, 12)
         centre = (low + high) / 2 + self.rng.uniform(-1, 1, 3) * slack
         angles = np.radians(self.rng.uniform(-12, 12, 3))
         matrix = _rotation(angles) @ np.diag(np.exp(self.rng.uniform(-0.14, 0.14, 3)))
-        axes = [torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in self.shape]
+        axes = [self.voxel * (torch.arange(n, dtype=torch.float32) - (n - 1) / 2) for n in self.shape]
         points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1) @ torch.from_numpy(matrix.T).float()
         points = points + self._elastic() + torch.from_numpy(centre).float()
         unit = points / torch.from_numpy(size - 1).float() * 2 - 1
@@ -179,7 +182,7 @@ class HeadGenerator:
         return image
 
     def _acquire(self, image: Tensor) -> Tensor:
-        """Bias, slice profile and spacing, noise, interpolation back to 1 mm, and the scaling used at inference."""
+        """Bias, slice profile, spacing, noise, interpolation back to the voxel, and the scaling used at inference."""
         image = image * random_bias_field(self.shape, self.rng.uniform(0, 0.3), self.generator)
         spacing = np.ones(3)
         if self.rng.random() < 0.7:
@@ -187,9 +190,10 @@ class HeadGenerator:
             if self.rng.random() < 0.75:
                 spacing[self.rng.integers(3)] = self.rng.uniform(1.0, 6.0)
         down, up = [], []
-        for step, size in zip(spacing, self.shape, strict=True):
-            centres = self.rng.uniform(0, step) + step * np.arange(int((size - 1) / step))
-            down.append(profile_matrix(centres, step * self.rng.uniform(0.8, 1.2), size, "gaussian"))
+        for step, size in zip(np.maximum(spacing / self.voxel, 1.0), self.shape, strict=True):
+            first = self.rng.uniform(0, step) if step > 1 else 0.0
+            centres = first + step * np.arange(int((size - 1 - first) / step) + 1)
+            down.append(profile_matrix(centres, step * self.rng.uniform(0.5, 1.2), size, "gaussian"))
             interpolate = cubic_matrix if self.rng.random() < 0.7 else linear_matrix
             up.append(interpolate((np.arange(size) - centres[0]) / step, len(centres)))
         low = SeparableOperator(down)(image)

@@ -44,7 +44,7 @@ def segmenter(tiny_models) -> Segmenter:
     return segmenter
 
 
-def block(shape: tuple[int, int, int] = (40, 32, 32)) -> Image:
+def block(shape: tuple[int, int, int] = (48, 32, 32)) -> Image:
     """A bright block on a 1 mm grid, its middle at R = 0; labels are known by the threshold."""
     array = np.zeros(shape, dtype=np.float32)
     array[8:-8, 8:-8, 8:-8] = 900
@@ -55,10 +55,14 @@ def block(shape: tuple[int, int, int] = (40, 32, 32)) -> Image:
 
 def test_left_and_right_come_out_on_their_world_side(segmenter: Segmenter) -> None:
     labels = segmenter.segment(block())
-    r = np.arange(40) - 19.5
+    r = np.arange(48) - 23.5
     bright = block().array > 0
     expected = np.where(bright, np.where(r[:, None, None] < 0, 2, 41), 0)
-    np.testing.assert_array_equal(labels.array, expected)
+    # posteriors are interpolated from 2 mm: the corners of a block are rounded, everything else is exact
+    wrong = labels.array != expected
+    assert not labels.array[~bright].any()
+    assert wrong.sum() <= 64
+    assert not wrong[9:-9, 9:-9, 9:-9].any()
     np.testing.assert_array_equal(labels.affine, block().affine)
 
 
@@ -84,21 +88,23 @@ def test_a_scan_in_another_orientation_has_the_same_labels_at_the_same_places(
 
 def test_a_thick_slice_scan_is_labelled_on_its_own_grid(segmenter: Segmenter) -> None:
     affine = np.diag([2.0, 2.0, 4.0, 1.0])
-    affine[:3, 3] = (-19, -15, -14)
-    scan = resample(block(), Grid((20, 16, 8), affine), "linear")
+    affine[:3, 3] = (-23, -15, -14)
+    scan = resample(block(), Grid((24, 16, 8), affine), "linear")
     labels = segmenter.segment(scan)
     assert labels.array.shape == scan.shape
     np.testing.assert_array_equal(labels.affine, scan.affine)
-    r = np.arange(20) * 2 - 19
+    r = np.arange(24) * 2 - 23
     assert set(np.unique(labels.array[r < 0])) == {0, 2}
     assert set(np.unique(labels.array[r > 0])) == {0, 41}
-    assert 0.8 < (labels.array > 0).sum() * 16 / (24 * 16 * 16) < 1.3
+    assert 0.8 < (labels.array > 0).sum() * 16 / (32 * 16 * 16) < 1.3
 
 
 def test_confidence_is_the_posterior_of_the_winning_label(segmenter: Segmenter) -> None:
     labels = segmenter.segment(block())
     posterior = math.exp(4) / (math.exp(4) + CHANNELS - 1)
-    assert labels.confidence == {2: pytest.approx(posterior, rel=0.01), 41: pytest.approx(posterior, rel=0.01)}
+    assert set(labels.confidence) == {2, 41}
+    for value in labels.confidence.values():  # lower by the voxels at the border, where labels are mixed
+        assert 0.8 * posterior < value < posterior
 
 
 def test_confidence_is_the_mean_over_the_voxels_of_the_label() -> None:
@@ -140,7 +146,7 @@ def test_only_the_largest_connected_brain_keeps_its_labels() -> None:
 
 def test_an_image_without_intensities_is_refused(segmenter: Segmenter) -> None:
     with pytest.raises(BadInput, match="no intensities above 0"):
-        segmenter.segment(block().with_array(np.zeros((40, 32, 32), dtype=np.float32)))
+        segmenter.segment(block().with_array(np.zeros(block().shape, dtype=np.float32)))
 
 
 def test_a_random_network_gives_known_labels_repeats_itself_and_can_be_cancelled(tiny_models) -> None:

@@ -47,7 +47,7 @@ def label_map(real: bool = False) -> LabelledHead:
 
 
 def generator(seed: int = 0, **options) -> HeadGenerator:
-    return HeadGenerator([label_map()], [label_map(real=True)], SHAPE, seed=seed, **options)
+    return HeadGenerator([label_map()], [label_map(real=True)], SHAPE, seed=seed, **{"voxel": 1.0, **options})
 
 
 class Still:
@@ -217,3 +217,13 @@ def test_label_maps_are_read_with_tissues_outside_the_brain_as_classes_of_their_
     assert head.target[:, 0, 0].tolist() == [0, left, right, 0, 0, 0]
     assert head.tissue[:, 0, 0].tolist() == [0, left, right, FIRST_EXTRA, FIRST_EXTRA + 1, 0]
     assert head.image is None
+
+
+def test_a_voxel_of_two_millimetres_spans_twice_the_distance() -> None:
+    heads = generator(voxel=2.0)
+    heads.rng = Still()
+    step = (heads._grid(label_map())[0].diff(dim=0) * (torch.tensor(MAP).flip(0) - 1) / 2)[..., 2]
+    fine = generator()
+    fine.rng = Still()
+    fine_step = (fine._grid(label_map())[0].diff(dim=0) * (torch.tensor(MAP).flip(0) - 1) / 2)[..., 2]
+    assert float(step.mean()) == pytest.approx(2 * float(fine_step.mean()), rel=0.05)
