@@ -29,6 +29,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
                         help="a further contrast of the same head, such as T2w=scan_T2w.nii.gz")  # fmt: skip
     parser.add_argument("--reference", help="high-field scan in the same frame of reference")
     parser.add_argument("--reference-labels", help="its label map (FreeSurfer ids)")
+    parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
     parser.add_argument("--segmentation", help="write the labels of the enhanced volume")
     parser.add_argument("--fidelity", help="write the residual (y - A x) / sigma on the scan's grid")
     parser.add_argument("--report", help="write a report: .html, .json or .csv by its ending")
@@ -69,6 +70,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         contrasts=read_others(options.others, image.contrast),
         reference=read_image(options.reference, image.contrast) if options.reference else None,
         reference_labels=read_labels(options.reference_labels) if options.reference_labels else None,
+        brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
         events=events,
     )
     return wanted.write(result)

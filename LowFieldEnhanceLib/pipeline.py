@@ -100,6 +100,7 @@ def enhance(
     contrasts: Mapping[str, Image] | None = None,
     reference: Image | None = None,
     reference_labels: LabelMap | None = None,
+    brain: Image | None = None,
     events: Events | None = None,
 ) -> Result:
     """Enhance one scan and report on it.
@@ -110,6 +111,7 @@ def enhance(
         contrasts: further contrasts of the same head, same frame of reference, by name.
         reference: a high-field scan in the same frame of reference; turns "change" into "error".
         reference_labels: its labels, if known (else it is segmented).
+        brain: the user's brain mask (above 0.5 is brain), in the scan's frame of reference, instead of the segmenter's.
         events: progress and cancel.
 
     Raises:
@@ -131,7 +133,8 @@ def enhance(
     on_grid = to_working_grid(image, options.spacing)
     events.progress("segment the input", 0, 1)
     labels_before = segmenter.segment(on_grid, events)
-    prepared = prepare(image, on_grid, labels_before, n4=options.n4, sigma=options.sigma)
+    known = _known_brain(brain, on_grid)
+    prepared = prepare(image, on_grid, labels_before, known, n4=options.n4, sigma=options.sigma)
     inputs = {image.contrast: prepared.model_input, **prepare_others(contrasts or {}, prepared)}
     case = Case(inputs, image.contrast, prepared.mask, prepared.measured, prepared.sigma / prepared.scale, device)
     outcome = method.enhance(case, options.preset, torch.Generator().manual_seed(options.seed), events)
@@ -160,6 +163,7 @@ def assess(
     device: str = "auto",
     reference: Image | None = None,
     reference_labels: LabelMap | None = None,
+    brain: Image | None = None,
     events: Events | None = None,
 ) -> Result:
     """Report on an enhanced volume that already exists, made by whatever method.
@@ -167,7 +171,7 @@ def assess(
     Args:
         image: the low-field scan.
         enhanced: in the same frame of reference; brought to the scan's 1 mm canonical grid.
-        device, reference, reference_labels, events: as in :func:`enhance`.
+        device, reference, reference_labels, brain, events: as in :func:`enhance`.
     """
     events = events or Events()
     check_image(image)
@@ -180,7 +184,7 @@ def assess(
     on_grid = to_working_grid(image, 1.0)
     events.progress("segment the input", 0, 1)
     labels_before = segmenter.segment(on_grid, events)
-    prepared = prepare(image, on_grid, labels_before)
+    prepared = prepare(image, on_grid, labels_before, _known_brain(brain, on_grid))
     moved = resample(enhanced, Grid.of(on_grid), "cubic")
     provenance = {"method": "unknown (an existing volume)", "title": "Existing volume", "device": device}
     return _judge(
@@ -236,6 +240,7 @@ def _judge(
         sigma_source=prepared.sigma_source,
         provenance=provenance,
     )
+    events.progress("report", 1, 1)
     return Result(
         enhanced, prepared.on_grid, labels_before, labels_after, fidelity, prepared.brain, reference_on_grid, report
     )
@@ -249,6 +254,11 @@ def measure_fidelity(enhanced: Image, prepared: Prepared) -> tuple[Image, Fideli
     inside = resample(enhanced.with_array(prepared.brain.astype(np.float32)), Grid.of(scan), "linear").array > 0.5
     residual, summary = fidelity_residual(scan.array, predicted, prepared.sigma, inside)
     return scan.with_array(residual), summary
+
+
+def _known_brain(brain: Image | None, on_grid: Image) -> np.ndarray | None:
+    """The user's brain mask on the working grid."""
+    return None if brain is None else resample(brain, Grid.of(on_grid), "linear").array > 0.5
 
 
 def _reference(

@@ -15,11 +15,23 @@ import pytest
 import SimpleITK
 
 from LowFieldEnhanceLib.cli import main
-from LowFieldEnhanceLib.image_io import read_image
+from LowFieldEnhanceLib.image_io import read_image, write_image
 from LowFieldEnhanceLib.resources import resource
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = str(resource("SampleData", "colin27_64mT_T1w.nii.gz"))
+
+
+@pytest.fixture
+def brain_mask(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A brain-sized ellipsoid in the middle of the sample, so that random networks have a brain to work on."""
+    scan = read_image(SAMPLE)
+    centre = (np.array(scan.shape) - 1) / 2
+    places = (np.indices(scan.shape).T - centre) * scan.spacing
+    inside = ((places / (65, 80, 60)) ** 2).sum(-1).T < 1
+    path = tmp_path_factory.mktemp("mask") / "brain.nii.gz"
+    write_image(scan.with_array(inside.astype(np.float32)), path, "mask")
+    return str(path)
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict]]:
@@ -28,12 +40,12 @@ def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, 
     return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
-def test_methods_lists_every_method_with_its_licence(capsys: pytest.CaptureFixture[str]) -> None:
+def test_methods_lists_every_method_with_its_licence(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, events = run_json(capsys, "methods")
     assert code == 0
     methods = events[-1]["methods"]
     assert {"bridged", "regression", "cubic", "linear", "bm4d"} <= set(methods)
-    assert methods["bridged"]["licences"] == ["CC BY-NC-SA-4.0, research only"]
+    assert methods["bridged"]["licences"] == ["Apache-2.0"]  # that of the registered (here: random) weights
 
 
 @pytest.mark.parametrize(
@@ -86,18 +98,18 @@ def test_damaged_volumes_are_refused_before_any_work(tmp_path: Path, capsys: pyt
 
 
 def test_missing_and_corrupt_weights_are_exit_code_3(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bundled = json.loads(resource("Models", "models.json").read_text(encoding="utf-8"))
-    (tmp_path / "models.json").write_text(json.dumps(bundled), encoding="utf-8")
-    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path))
-    out = tmp_path / "out"
+    broken, out = tmp_path / "models", tmp_path / "out"
+    broken.mkdir()
     out.mkdir()
+    (broken / "models.json").write_bytes((tiny_models / "models.json").read_bytes())
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(broken))
     code, events = run_json(capsys, "enhance", SAMPLE, "-o", str(out / "e.nii.gz"))
     assert (code, events[-1]["kind"]) == (3, "MissingModel")
-    weights = bytearray(resource("Models", "segmenter.safetensors").read_bytes())
+    weights = bytearray((tiny_models / "segmenter.safetensors").read_bytes())
     weights[-1] ^= 1
-    (tmp_path / "segmenter.safetensors").write_bytes(weights)
+    (broken / "segmenter.safetensors").write_bytes(weights)
     code, events = run_json(capsys, "enhance", SAMPLE, "-o", str(out / "e.nii.gz"))
     assert (code, events[-1]["kind"]) == (3, "CorruptModel")
     assert list(out.iterdir()) == []
@@ -113,15 +125,18 @@ def test_simulate_writes_the_protocols_grid(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_ends_the_run_within_2_seconds_and_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
-    command = [sys.executable, "-m", "LowFieldEnhanceLib", "enhance", SAMPLE, "--json", "-p", "standard",
-               "-o", str(tmp_path / "e.nii.gz"), "--report", str(tmp_path / "r.html")]  # fmt: skip
+def test_an_interrupt_ends_the_run_within_2_seconds_and_leaves_nothing(
+    tmp_path: Path, tiny_models: Path, brain_mask: str, how: signal.Signals
+) -> None:
+    outputs = ["-o", str(tmp_path / "e.nii.gz"), "--report", str(tmp_path / "r.html")]
+    command = [sys.executable, "-m", "LowFieldEnhanceLib", "enhance", SAMPLE, "--json", "-p", "paper"]
+    command += ["--spacing", "3", "--brain-mask", brain_mask, *outputs]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as child:
         assert child.stdout is not None
         for line in child.stdout:
             event = json.loads(line)
-            if event.get("stage") == "enhance":
+            if event.get("stage") == "enhance" and event["done"] > 1:
                 break
         started = time.monotonic()
         child.send_signal(how)
@@ -132,13 +147,16 @@ def test_an_interrupt_ends_the_run_within_2_seconds_and_leaves_nothing(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_line_is_enough(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_line_is_enough(
+    tmp_path: Path, tiny_models: Path, brain_mask: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """``lowfield-enhance enhance scan.nii.gz -m bridged -o enhanced.nii.gz --report report.html``."""
     out, page = tmp_path / "enhanced.nii.gz", tmp_path / "report.html"
-    code, events = run_json(capsys, "enhance", SAMPLE, "-m", "bridged", "-o", str(out), "--report", str(page))
+    code, events = run_json(capsys, "enhance", SAMPLE, "-m", "bridged", "-o", str(out), "--report", str(page),
+                            "--brain-mask", brain_mask, "--spacing", "3")  # fmt: skip
     assert code == 0
     assert sorted(p.name for p in tmp_path.iterdir()) == ["enhanced.json", "enhanced.nii.gz", "report.html"]
-    assert read_image(out).spacing == pytest.approx((1, 1, 1))
+    assert read_image(out).spacing == pytest.approx((3, 3, 3))
     header = SimpleITK.ReadImage(str(out))
     assert "not for diagnosis" in header.GetMetaData("descrip")
     text = page.read_text(encoding="utf-8")
