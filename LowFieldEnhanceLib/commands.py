@@ -219,11 +219,12 @@ def add_methods(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_methods(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """A table for people, the same as fields with ``--json``."""
     from .methods.registry import METHODS
-    from .weights import model_info
+    from .weights import is_installed, model_info
 
     entries = {}
     for method in METHODS.values():
-        licences = sorted({model_info(name)[0].licence for name in method.models})
+        missing = [name for name in method.models if not is_installed(name)]
+        licences = sorted({model_info(name)[0].licence for name in method.models if name not in missing})
         entries[method.name] = {
             "title": method.title,
             "kind": method.kind,
@@ -231,10 +232,15 @@ def run_methods(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             "summary": method.summary,
             "citation": method.citation,
             "licences": licences,
+            "missing_models": missing,
         }
     if options.json:
         return {"methods": entries}
-    return {f"{name} ({'/'.join(e['presets'])})": f"{e['title']}: {e['summary']}" for name, e in entries.items()}
+    lines = {}
+    for name, entry in entries.items():
+        note = f" [weights not installed: {', '.join(entry['missing_models'])}]" if entry["missing_models"] else ""
+        lines[f"{name} ({'/'.join(entry['presets'])})"] = f"{entry['title']}: {entry['summary']}{note}"
+    return lines
 
 
 def add_demo(groups: Groups, common: argparse.ArgumentParser) -> None:

@@ -87,6 +87,15 @@ def model_info(name: str) -> tuple[ModelInfo, Path]:
     raise MissingModel(f"the model '{name}' is not registered in models.json")
 
 
+def is_installed(name: str) -> bool:
+    """Whether the network is registered and its file is there (its checksum is checked when it is loaded)."""
+    try:
+        model_info(name)
+    except MissingModel:
+        return False
+    return True
+
+
 def _read_registry(folder: Path) -> dict[str, dict[str, Any]]:
     path = folder / "models.json"
     if not path.is_file():

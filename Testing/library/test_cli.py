@@ -48,6 +48,18 @@ def test_methods_lists_every_method_with_its_licence(tiny_models: Path, capsys: 
     assert methods["bridged"]["licences"] == ["Apache-2.0"]  # that of the registered (here: random) weights
 
 
+def test_methods_says_which_weights_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.weights.resource", lambda *_: tmp_path)
+    monkeypatch.delenv("LOWFIELDENHANCE_MODELS", raising=False)
+    code, events = run_json(capsys, "methods")
+    assert code == 0
+    methods = events[-1]["methods"]
+    assert methods["bridged"]["missing_models"] == ["bridged_bridge", "bridged_prior"]
+    assert methods["cubic"]["missing_models"] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
