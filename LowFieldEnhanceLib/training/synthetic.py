@@ -83,7 +83,7 @@ class HeadGenerator:
         maps: Sequence[LabelledHead],
         real: Sequence[LabelledHead],
         shape: tuple[int, int, int] = (80, 96, 80),
-        real_share: float = 0.45,
+        real_share: float = 0.35,
         seed: int = 0,
         voxel: float = WORK_SPACING,
     ) -> None:
@@ -151,7 +151,7 @@ class HeadGenerator:
         mirror = self.mirror.numpy()
         for channel in range(len(mirror)):
             means[max(channel, mirror[channel])] = means[min(channel, mirror[channel])]
-        if self.rng.random() < 0.45:
+        if self.rng.random() < 0.3:
             means[FIRST_EXTRA:] = means[0]
             spreads[FIRST_EXTRA:] = spreads[0]
         index = tissue.long()

@@ -315,3 +315,9 @@ def test_a_resumed_piece_starts_at_the_checkpoints_step_and_a_fresh_one_at_0(tmp
     assert resumed_step(Plan(tmp_path, 1.0, resume=True)) == 30
     assert resumed_step(Plan(tmp_path, 1.0)) == 0
     assert resumed_step(Plan(tmp_path / "elsewhere", 1.0, resume=True)) == 0
+
+
+def test_learning_rates_belong_to_recipes() -> None:
+    from LowFieldEnhanceLib.training.recipes import LEARNING_RATES, RECIPES
+
+    assert set(LEARNING_RATES) <= set(RECIPES)
