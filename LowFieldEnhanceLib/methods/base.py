@@ -138,7 +138,10 @@ BYTES_PER_VOXEL = 420
 
 
 def network_cost(case: Case, evaluations: int, windows: int = 1) -> Cost:
-    """Cost of evaluations of a residual U-Net of the shipped size; the constants come from benchmarks/speed.py."""
+    """Cost of evaluations of a residual U-Net of the shipped size.
+
+    The constants are rough guesses until benchmarks/speed.py has measured the shipped weights.
+    """
     voxels = float(np.prod(case.shape))
     rate = SECONDS_PER_GIGAVOXEL.get(torch.device(case.device).type, SECONDS_PER_GIGAVOXEL["cpu"])
     return Cost(evaluations, evaluations * windows, int(voxels * BYTES_PER_VOXEL), evaluations * voxels / 1e9 * rate)
