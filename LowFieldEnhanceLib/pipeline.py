@@ -118,9 +118,7 @@ def enhance(
         BadInput, MissingModel, CorruptModel, OutOfMemory, Cancelled: see errors.
     """
     options, events = options or Options(), events or Events()
-    check_image(image)
-    if reference is not None:
-        check_image(reference)
+    _check_images(image, reference)
     method = get_method(options.method)
     check_preset(method, options.preset)
     device = choose_device(options.device)
@@ -130,11 +128,7 @@ def enhance(
 
     events.progress("read", 0, 1)
     segmenter = Segmenter(device)
-    on_grid = to_working_grid(image, options.spacing)
-    events.progress("segment the input", 0, 1)
-    labels_before = segmenter.segment(on_grid, events)
-    known = _known_brain(brain, on_grid)
-    prepared = prepare(image, on_grid, labels_before, known, n4=options.n4, sigma=options.sigma)
+    labels_before, prepared = _prepare(image, brain, segmenter, options, events)
     inputs = {image.contrast: prepared.model_input, **prepare_others(contrasts or {}, prepared)}
     case = Case(inputs, image.contrast, prepared.mask, prepared.measured, prepared.sigma / prepared.scale, device)
     outcome = method.enhance(case, options.preset, torch.Generator().manual_seed(options.seed), events)
@@ -174,23 +168,35 @@ def assess(
         device, reference, reference_labels, brain, events: as in :func:`enhance`.
     """
     events = events or Events()
-    check_image(image)
-    check_image(enhanced)
-    if reference is not None:
-        check_image(reference)
+    _check_images(image, enhanced, reference)
     started = time.monotonic()
     device = choose_device(device)
     segmenter = Segmenter(device)
-    on_grid = to_working_grid(image, 1.0)
-    events.progress("segment the input", 0, 1)
-    labels_before = segmenter.segment(on_grid, events)
-    prepared = prepare(image, on_grid, labels_before, _known_brain(brain, on_grid))
-    moved = resample(enhanced, Grid.of(on_grid), "cubic")
+    labels_before, prepared = _prepare(image, brain, segmenter, Options(), events)
+    moved = resample(enhanced, Grid.of(prepared.on_grid), "cubic")
     provenance = {"method": "unknown (an existing volume)", "title": "Existing volume", "device": device}
     return _judge(
         image, moved, prepared, labels_before, segmenter, True,
         reference, reference_labels, provenance, started, events,
     )  # fmt: skip
+
+
+def _check_images(*images: Image | None) -> None:
+    """Refuse what cannot be a scan before any work is done; None is an image that was not given."""
+    for image in images:
+        if image is not None:
+            check_image(image)
+
+
+def _prepare(
+    image: Image, brain: Image | None, segmenter: Segmenter, options: Options, events: Events
+) -> tuple[LabelMap, Prepared]:
+    """The scan on the working grid, labelled, with the user's brain mask (if given) instead of the segmenter's."""
+    on_grid = to_working_grid(image, options.spacing)
+    events.progress("segment the input", 0, 1)
+    labels = segmenter.segment(on_grid, events)
+    known = None if brain is None else resample(brain, Grid.of(on_grid), "linear").array > 0.5
+    return labels, prepare(image, on_grid, labels, known, n4=options.n4, sigma=options.sigma)
 
 
 def _judge(
@@ -254,11 +260,6 @@ def measure_fidelity(enhanced: Image, prepared: Prepared) -> tuple[Image, Fideli
     inside = resample(enhanced.with_array(prepared.brain.astype(np.float32)), Grid.of(scan), "linear").array > 0.5
     residual, summary = fidelity_residual(scan.array, predicted, prepared.sigma, inside)
     return scan.with_array(residual), summary
-
-
-def _known_brain(brain: Image | None, on_grid: Image) -> np.ndarray | None:
-    """The user's brain mask on the working grid."""
-    return None if brain is None else resample(brain, Grid.of(on_grid), "linear").array > 0.5
 
 
 def _reference(
