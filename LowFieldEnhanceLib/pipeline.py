@@ -25,7 +25,7 @@ from .preprocess.grid import Grid, resample
 from .preprocess.prepare import Prepared, prepare, prepare_others, to_working_grid
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .weights import model_info
+from .weights import common_range, model_info
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,7 @@ def enhance(
     device = choose_device(options.device)
     if not 0.3 <= options.spacing <= 5:
         raise BadInput(f"the output spacing {options.spacing:g} mm must be between 0.3 and 5 mm")
+    models = {name: model_info(name)[0] for name in (*method.models, "segmenter")}  # a missing one ends the run here
     started = time.monotonic()
 
     events.progress("read", 0, 1)
@@ -141,13 +142,13 @@ def enhance(
         "preset": options.preset,
         "seed": options.seed,
         "settings": outcome.details,
-        "weights": {name: model_info(name)[0].sha256 for name in method.models},
-        "licences": {name: model_info(name)[0].licence for name in (*method.models, "segmenter")},
+        "weights": {name: models[name].sha256 for name in method.models},
+        "licences": {name: info.licence for name, info in models.items()},
         "device": device,
     }
     return _judge(
         image, enhanced, prepared, labels_before, segmenter, options.segment,
-        reference, reference_labels, provenance, started, events,
+        reference, reference_labels, provenance, started, events, common_range(models.values()),
     )  # fmt: skip
 
 
@@ -211,6 +212,7 @@ def _judge(
     provenance: dict[str, Any],
     started: float,
     events: Events,
+    valid_range: dict[str, Any] | None = None,
 ) -> Result:
     """Fidelity, segmentation and report of an enhanced volume; the same for every method."""
     events.progress("check fidelity", 0, 1)
@@ -245,6 +247,7 @@ def _judge(
         fidelity=summary,
         sigma_source=prepared.sigma_source,
         provenance=provenance,
+        valid_range=valid_range,
     )
     events.progress("report", 1, 1)
     return Result(

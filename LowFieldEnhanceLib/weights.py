@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -36,7 +37,8 @@ class ModelInfo:
         title: one line.
         card: file name of the model card beside models.json.
         training: record of the training run (data, minutes, device, steps).
-        valid_range: what inputs it was trained for (contrast, spacing, SNR).
+        valid_range: scans it was trained for: ``contrasts`` (list of names or ["any"]), ``spacing_mm`` and ``snr``
+            as [low, high]; a key it does not depend on is absent.
     """
 
     name: str
@@ -85,6 +87,24 @@ def model_info(name: str) -> tuple[ModelInfo, Path]:
                 raise MissingModel(f"the weights of '{name}' are missing: {path} does not exist")
             return info, path
     raise MissingModel(f"the model '{name}' is not registered in models.json")
+
+
+def common_range(infos: Iterable[ModelInfo]) -> dict[str, Any]:
+    """What all of several networks were trained for: the overlap of their ``valid_range``.
+
+    ``contrasts`` as a list (absent if every network takes any), every other key as (low, high) of the networks that
+    name it.
+    """
+    common: dict[str, Any] = {}
+    for info in infos:
+        for key, value in info.valid_range.items():
+            if key == "contrasts":
+                if "any" not in value:
+                    common[key] = [v for v in common.get(key, value) if v in value]
+            else:
+                low, high = common.get(key, value)
+                common[key] = (max(low, value[0]), min(high, value[1]))
+    return common
 
 
 def is_installed(name: str) -> bool:

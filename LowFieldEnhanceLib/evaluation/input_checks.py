@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..image import Image
 
-TRAINED_SPACING_MM = (1.0, 6.0)
+TRAINED_SPACING_MM = (1.0, 6.0)  # where no model says otherwise
 SPACING_TOLERANCE_MM = 0.02  # headers round
-MIN_SNR = 5.0
+MIN_SNR = 5.0  # likewise
 PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
 CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
 MIN_REFERENCE_COVER = 0.9
@@ -19,7 +19,11 @@ EDGES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
 def input_checks(
-    source: Mapping[str, Any], before: Image, brain: np.ndarray, reference: Image | None = None
+    source: Mapping[str, Any],
+    before: Image,
+    brain: np.ndarray,
+    reference: Image | None = None,
+    valid_range: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The checks of spacing, noise, brain volume, field of view and contrast, and of the reference's cover if given.
 
@@ -28,16 +32,19 @@ def input_checks(
         before: the scan on the RAS-like working grid, which spans the scan's field of view.
         brain: bool on that grid.
         reference: on that grid, 0 where it was not measured.
+        valid_range: what the models of the run were trained for (weights.common_range): ``spacing_mm`` and ``snr``
+            as (low, high), ``contrasts``; each may be absent.
 
     Returns:
         dicts with ``name``, ``ok`` and ``text`` (a sentence without its full stop).
     """
+    valid = valid_range or {}
     checks = [
-        _spacing(source["spacing"]),
-        _snr(source["snr"]),
+        _spacing(source["spacing"], valid.get("spacing_mm", TRAINED_SPACING_MM)),
+        _snr(source["snr"], valid.get("snr", (MIN_SNR,))[0]),
         _brain_volume(source["brain_ml"]),
         _field_of_view(before, brain),
-        _contrast(source["contrast"]),
+        _contrast(source["contrast"], valid.get("contrasts")),
     ]
     if reference is not None:
         checks.append(_reference(reference, brain))
@@ -60,20 +67,19 @@ def _check(name: str, ok: bool, text: str) -> dict[str, Any]:
     return {"name": name, "ok": bool(ok), "text": text}
 
 
-def _spacing(spacing: list[float]) -> dict[str, Any]:
-    low, high = TRAINED_SPACING_MM
+def _spacing(spacing: list[float], valid: Sequence[float]) -> dict[str, Any]:
+    low, high = valid
     ok = low - SPACING_TOLERANCE_MM <= min(spacing) and max(spacing) <= high + SPACING_TOLERANCE_MM
     size = " x ".join(f"{step:.3g}" for step in spacing)
     where = "within" if ok else "outside"
     return _check("spacing", ok, f"voxels of {size} mm are {where} the {low:g} to {high:g} mm that the models know")
 
 
-def _snr(snr: float | None) -> dict[str, Any]:
+def _snr(snr: float | None, least: float) -> dict[str, Any]:
     if snr is None:
         return _check("noise", False, "the signal-to-noise ratio is unknown: no white matter was found, or no noise")
-    if snr < MIN_SNR:
-        return _check("noise", False, f"the signal-to-noise ratio in white matter is {snr:.1f}, below {MIN_SNR:g}")
-    return _check("noise", True, f"the signal-to-noise ratio in white matter is {snr:.1f}, at least {MIN_SNR:g}")
+    side = f"below {least:g}" if snr < least else f"at least {least:g}"
+    return _check("noise", snr >= least, f"the signal-to-noise ratio in white matter is {snr:.1f}, {side}")
 
 
 def _brain_volume(volume: float) -> dict[str, Any]:
@@ -91,9 +97,11 @@ def _field_of_view(before: Image, brain: np.ndarray) -> dict[str, Any]:
     return _check("field of view", False, f"the field of view cuts the brain at its {' and '.join(edges)} edge")
 
 
-def _contrast(contrast: str) -> dict[str, Any]:
+def _contrast(contrast: str, known: Sequence[str] | None) -> dict[str, Any]:
     if contrast == "other":
         return _check("contrast", False, "the contrast is unknown and was treated as T1w")
+    if known is not None and contrast not in known:
+        return _check("contrast", False, f"the contrast is {contrast}, the models know {', '.join(known)}")
     return _check("contrast", True, f"the contrast is {contrast}")
 
 

@@ -59,6 +59,7 @@ def build_report(
     fidelity: FidelitySummary,
     sigma_source: str,
     provenance: dict[str, Any],
+    valid_range: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -74,6 +75,7 @@ def build_report(
         fidelity: see evaluation.fidelity.
         sigma_source: ``background``, ``difference`` or ``user``.
         provenance: method, preset, seed, weights ... (see pipeline); values that JSON lacks become text.
+        valid_range: what the models were trained for (see evaluation.input_checks).
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, structures, images
@@ -96,7 +98,7 @@ def build_report(
         "verdict": "",
         "summary": _summary(structures, reference_labels is not None, labels_after is not None),
         "input": source,
-        "input_checks": input_checks(source, before, brain, reference),
+        "input_checks": input_checks(source, before, brain, reference, valid_range),
         "fidelity": _fidelity(fidelity),
         "structures": structures,
         "images": None if reference is None else _images(reference, before, enhanced, brain),

@@ -13,6 +13,10 @@ from ..errors import BadInput
 from ..events import Events
 from ..image import CHANNELS, Image
 
+# What the presence mask is fed to the networks as. A mask of ones is a second bias with a fan-in of 216: Adam's steps
+# add up over it, and at 1 training became unstable.
+PRESENCE_VALUE = 0.1
+
 
 @dataclass(frozen=True)
 class Case:

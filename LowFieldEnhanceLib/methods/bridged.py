@@ -1,7 +1,7 @@
 """Bridged diffusion: a bridge from noised low field to noised high field, then a high-field diffusion prior.
 
 Algorithm 1 of Bridged Denoising Diffusion (ULF-EnC challenge), with the departures that the model card lists: the
-bridge also sees the low-field image without noise, the timesteps are strided, and the prior may start below K.
+bridge sees the low-field image without noise, and the timesteps are strided.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass
 
 import torch
 
-from ..diffusion.denoiser import EpsilonDenoiser, noise_coordinate
+from ..diffusion.denoiser import EpsilonDenoiser
 from ..diffusion.samplers import gaussian_noise, renoise_average
 from ..diffusion.schedules import CosineSchedule, strided_timesteps
 from ..events import Events
 from ..image import CONTRASTS
 from ..networks.windows import WindowedNetwork
 from ..weights import load_network
-from .base import Case, Cost, Enhancement, check_preset, network_cost
+from .base import PRESENCE_VALUE, Case, Cost, Enhancement, check_preset, network_cost
 
 SCHEDULE = CosineSchedule()
 
@@ -27,15 +27,13 @@ class BridgedSettings:
     """One preset.
 
     Attributes:
-        bridge_time: K, the timestep at which the bridge works (trained for 250..750).
-        prior_time: the timestep from which the prior refines; the paper uses K.
+        prior_time: K, the timestep from which the prior refines what the bridge gave.
         steps: timesteps of the prior between ``prior_time`` and 1.
         repeats: J, denoisings with the same noise at a timestep.
         use_bridge, use_prior: the rows of the ablation.
         overlap: of the sliding windows, if the volume needs them.
     """
 
-    bridge_time: int = 400
     prior_time: int = 400
     steps: int = 0
     repeats: int = 1
@@ -97,7 +95,7 @@ class BridgedDiffusion:
         total = settings.evaluations
         if settings.use_bridge:
             events.progress("enhance", 0, total)
-            estimate = self._bridge(low, presence, settings, draw, case.device, events)
+            estimate = self._bridge(low, presence, settings, case.device, events)
             events.progress("enhance", 1, total)
         if settings.timesteps:
             first = int(settings.use_bridge)
@@ -114,22 +112,17 @@ class BridgedDiffusion:
         }
         return Enhancement(estimate[0, channel].cpu().numpy(), details)
 
-    def _bridge(self, low, presence, settings, draw, device, events) -> torch.Tensor:  # noqa: ANN001
-        """x_K^HF = x_K^LF + phi; with the known eps taken off, the clean estimate is LF + phi / sqrt(abar)."""
+    def _bridge(self, low, presence, settings, device, events) -> torch.Tensor:  # noqa: ANN001
+        """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF)."""
         network, _ = load_network(self.models[0], device)
         windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        abar = float(SCHEDULE.alpha_bar(settings.bridge_time))
-        noisy = (abar**0.5 * low + (1 - abar) ** 0.5 * draw()) * presence
-        t = torch.full((1,), float(settings.bridge_time), device=low.device)
-        # the network returns phi / sqrt(abar) (see training.bridged.BridgeLoss)
-        residual = windowed(torch.cat([noisy, low, presence], 1), noise_coordinate(t, SCHEDULE))
-        return ((low + residual) * presence).clamp(-1.0, 1.5)
+        return ((low + windowed(torch.cat([low, PRESENCE_VALUE * presence], 1))) * presence).clamp(-1.0, 1.5)
 
     def _refine(self, estimate, presence, settings, draw, device, events, callback) -> torch.Tensor:  # noqa: ANN001
         """Re-noise and denoise with the prior along the timesteps."""
         network, _ = load_network(self.models[1], device)
         windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        prior = EpsilonDenoiser(windowed, SCHEDULE, presence)
+        prior = EpsilonDenoiser(windowed, SCHEDULE, PRESENCE_VALUE * presence)
 
         def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
             return (prior(x * presence, sigma) * presence).clamp(-1.0, 1.5)

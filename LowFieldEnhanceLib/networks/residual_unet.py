@@ -17,6 +17,8 @@ from torch.nn import functional as F
 STRIDE = 2
 NEGATIVE_SLOPE = 0.2
 BRANCH_SCALE = 0.2
+FILM_SCALE = 0.1
+TOP_FREQUENCY = 30.0
 
 
 def activation(x: Tensor) -> Tensor:
@@ -48,7 +50,9 @@ class NoiseEmbedding(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         half = width // 2
-        self.register_buffer("frequencies", torch.exp(torch.linspace(0, math.log(1000.0), half)), persistent=False)
+        self.register_buffer(
+            "frequencies", torch.exp(torch.linspace(0, math.log(TOP_FREQUENCY), half)), persistent=False
+        )
         self.layers = nn.Sequential(nn.Linear(2 * half, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
 
     def forward(self, noise: Tensor) -> Tensor:
@@ -74,7 +78,7 @@ class ResidualBlock(nn.Module):
         hidden = self.first(activation(x))
         if self.film is not None and embedding is not None:
             scale, shift = self.film(embedding)[:, :, None, None, None].chunk(2, dim=1)
-            hidden = hidden * (1 + scale) + shift
+            hidden = hidden * (1 + FILM_SCALE * scale) + FILM_SCALE * shift
         return x + BRANCH_SCALE * self.second(activation(hidden))
 
 
@@ -151,8 +155,8 @@ def _initialise(network: nn.Module) -> None:
     """He initialisation (He et al. 2015).
 
     Without normalisation layers the scale of weights and outputs sets the effective learning rate. Fixed factors on
-    the residual branches (Lim et al. 2017, EDSR) and on the output keep Adam's steps small where they add up over a
-    large fan-in; with torch's default and zeros instead, the first large steps switched the network off.
+    the residual branches (Lim et al. 2017, EDSR), on FiLM and on the output keep Adam's steps small where they add up
+    over a large fan-in; with torch's default and zeros instead, the first large steps switched the network off.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv3d | nn.ConvTranspose3d):

@@ -21,7 +21,11 @@ MARGIN = 12
 
 @dataclass(frozen=True)
 class DegradationRange:
-    """What a random low-field protocol is drawn from (mm, ratios and standard deviations; log-uniform SNR)."""
+    """What a random low-field protocol is drawn from (mm, ratios and standard deviations; log-uniform SNR).
+
+    Bias and gain change the target as they change the scan: a method is not asked to guess them (the pipeline offers
+    N4), and as unpredictable errors they would hide what can be learned. The contrast changes the scan alone.
+    """
 
     in_plane: tuple[float, float] = (1.0, 2.0)
     slices: tuple[float, float] = (2.0, 6.0)
@@ -30,7 +34,7 @@ class DegradationRange:
     width_factor: tuple[float, float] = (0.9, 1.1)
     snr: tuple[float, float] = (8.0, 40.0)
     bias: float = 0.15
-    contrast: float = 0.12
+    contrast: float = 0.05
     gain: float = 0.04
 
 
@@ -74,12 +78,15 @@ class PairSampler:
         """Low-field and high-field patch of one head: (3, p, p, p) each in the model range, and present (3,)."""
         images, present, mask, labels = self.high(MARGIN)
         inner = (slice(None), *(slice(MARGIN, MARGIN + self.patch),) * 3)
-        low = torch.full_like(images, -1.0)
+        low, high = torch.full_like(images, -1.0), torch.full_like(images, -1.0)
         bias = random_bias_field(tuple(mask.shape), self.rng.uniform(0, self.ranges.bias), self.generator)
         for channel in range(3):
             if present[channel]:
-                low[channel] = self._degrade(images[channel], mask, labels, bias)
-        return low[inner], images[inner], present
+                received = bias * float(1 + self.ranges.gain * self.rng.standard_normal())
+                values = (images[channel] + 1) * 0.5
+                low[channel] = self._degrade(self._change_contrast(values, labels) * received, mask)
+                high[channel] = (values * received * 2 - 1).clamp(MODEL_MIN, MODEL_MAX)
+        return low[inner], high[inner], present
 
     def _centre(self, head: Head) -> np.ndarray:
         """A random voxel of the brain (by rejection: heads are cropped close to the brain)."""
@@ -89,11 +96,9 @@ class PairSampler:
             if head.mask[tuple(voxel)]:
                 return voxel
 
-    def _degrade(self, image: Tensor, mask: Tensor, labels: Tensor | None, bias: Tensor) -> Tensor:
-        """One contrast through contrast change, bias, PSF, down-sampling, noise and interpolation back."""
-        values = (image + 1) * 0.5
-        values = self._change_contrast(values, labels) * bias
-        size = image.shape[-1]
+    def _degrade(self, values: Tensor, mask: Tensor) -> Tensor:
+        """Intensities of order one through PSF, down-sampling, noise and interpolation back; model range."""
+        size = values.shape[-1]
         spacing = self._spacing()
         down, up = [], []
         for step in spacing:
@@ -108,17 +113,20 @@ class PairSampler:
         snr = np.exp(self.rng.uniform(*np.log(self.ranges.snr)))
         # white matter of T1w sits near 0.8 of the scale; the other contrasts' brightest tissue does too
         low = add_noise(low, 0.8 / snr, "rician" if self.rng.random() < 0.8 else "gaussian", self.generator)
-        restored = SeparableOperator(up)(low) * (1 + self.ranges.gain * self.rng.standard_normal())
+        restored = SeparableOperator(up)(low)
         restored = torch.where(mask, restored, torch.zeros(())) * 2 - 1
         return restored.clamp(MODEL_MIN, MODEL_MAX)
 
     def _change_contrast(self, values: Tensor, labels: Tensor | None) -> Tensor:
-        """Field-dependent contrast: random tissue factors where labels exist, else a random gamma."""
+        """Field-dependent contrast: random tissue factors relative to white matter where labels exist, else a gamma.
+
+        White matter keeps its intensity, because the pipeline scales every scan by its brightest tissue.
+        """
         strength = self.ranges.contrast
         if labels is None or self.rng.random() < 0.3:
             return values.clamp_min(0) ** float(np.exp(strength * self.rng.standard_normal()))
-        factors = np.exp(strength * self.rng.standard_normal(3))
-        tissue = {"WM": factors[0], "GM": factors[1], "CSF": factors[2]}
+        grey, fluid = np.exp(strength * self.rng.standard_normal(2))
+        tissue = {"WM": 1.0, "GM": grey, "CSF": fluid}
         table = torch.tensor([1.0, *(tissue[label.tissue] for label in label_table())], dtype=torch.float32)
         return values * table[labels.long()]
 

@@ -26,7 +26,7 @@ DEGRADED = {"contrasts": ["T1w", "T2w", "FLAIR"], "spacing_mm": [1.0, 6.0], "snr
 RANGES = {
     "regression_unet": DEGRADED,
     "bridged_bridge": DEGRADED,
-    "bridged_prior": {"contrasts": ["T1w", "T2w", "FLAIR"], "spacing_mm": [1.0, 1.0]},
+    "bridged_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
     "segmenter": {"contrasts": ["any"], "spacing_mm": [1.0, 6.0]},
 }
 

@@ -16,10 +16,30 @@ ROOT = Path(__file__).resolve().parents[2]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from LowFieldEnhanceLib import image_io  # noqa: E402
+from LowFieldEnhanceLib.errors import BadInput  # noqa: E402
 from LowFieldEnhanceLib.image import Image  # noqa: E402
 from LowFieldEnhanceLib.segmentation.labels import LabelMap  # noqa: E402
 
 torch.set_num_threads(1)
+
+SHAPE = (5, 7, 6)
+
+
+def voxels(shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    """Noise-like intensities, the same each time."""
+    return np.random.default_rng(3).normal(300, 100, shape).astype(np.float32)
+
+
+def refused(path: Path) -> str:
+    """The one sentence with which reading the file is refused."""
+    with pytest.raises(BadInput) as refusal:
+        image_io.read_image(path)
+    message = str(refusal.value)
+    assert "\n" not in message
+    assert ".cxx" not in message
+    return message
+
 
 # T1w-like intensities of the phantom's tissues
 WHITE, GREY, FLUID, SCALP, SKULL = 800.0, 560.0, 200.0, 700.0, 60.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from conftest import phantom_head
 from scipy import ndimage
 
 from LowFieldEnhanceLib import pipeline
-from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.errors import BadInput, MissingModel
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
@@ -158,3 +159,15 @@ def test_refuses_an_image_without_a_brain(scan: Image, brain: Image, tiny_models
     nothing = brain.with_array(np.zeros(brain.shape, dtype=np.float32))
     with pytest.raises(BadInput, match="brain"):
         pipeline.enhance(scan, OPTIONS, brain=nothing)
+
+
+def test_a_missing_network_ends_the_run_before_any_work(
+    scan: Image, tiny_models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_models_folder, tmp_path / "models")
+    (tmp_path / "models" / "bridged_bridge.safetensors").unlink()
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path / "models"))
+    seen: list[dict] = []
+    with pytest.raises(MissingModel, match="bridged_bridge"):
+        pipeline.enhance(scan, OPTIONS, events=Events(seen.append))
+    assert seen == []

@@ -57,6 +57,19 @@ def test_the_limits_themselves_pass(changes: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("spacing", "outside the 2 to 4 mm"),
+        ("noise", "is 20.0, below 25"),
+        ("contrast", "the contrast is T1w, the models know T2w, FLAIR"),
+    ],
+)
+def test_what_the_models_were_trained_for_decides(name: str, text: str) -> None:
+    valid = {"spacing_mm": [2.0, 4.0], "snr": [25.0, 40.0], "contrasts": ["T2w", "FLAIR"]}
+    assert text in failed(input_checks(SOURCE, GRID, brain_mask(), valid_range=valid))[name]
+
+
+@pytest.mark.parametrize(
     ("face", "edge"),
     [
         (np.s_[0, 10:20, 10:20], "left"),  # index 0 of a RAS grid is the patient's left

@@ -151,3 +151,17 @@ def test_the_registry_of_the_checkout_has_no_broken_entry(monkeypatch: pytest.Mo
         assert np.isfinite(
             sum(float(v.float().abs().sum()) for v in weights.load_network(name)[0].state_dict().values())
         )
+
+
+def test_the_common_range_is_what_every_network_was_trained_for(models: Path) -> None:
+    ranges = (
+        {"contrasts": ["T1w", "T2w"], "spacing_mm": [1.0, 6.0], "snr": [8, 40]},
+        {"contrasts": ["any"], "spacing_mm": [2.0, 9.0]},
+        {"contrasts": ["T2w", "FLAIR"]},
+    )
+    infos = []
+    for valid_range in ranges:
+        change_entry(models, valid_range=valid_range)
+        infos.append(weights.model_info(NAME)[0])
+    assert weights.common_range(infos) == {"contrasts": ["T2w"], "spacing_mm": (2.0, 6.0), "snr": (8, 40)}
+    assert weights.common_range(infos[1:2]) == {"spacing_mm": (2.0, 9.0)}

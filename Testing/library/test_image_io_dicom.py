@@ -1,0 +1,112 @@
+"""A DICOM series: every voxel at the place its headers say, and what is no head scan is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from conftest import refused
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from scipy.spatial.transform import Rotation
+
+from LowFieldEnhanceLib import image_io
+
+
+def write_series(
+    folder: Path,
+    array: np.ndarray,
+    lps: np.ndarray,
+    modality: str = "MR",
+    leave_out: tuple[int, ...] = (),
+    series: str | None = None,
+) -> None:
+    """One classic MR file a slice k of array [i, j, k]; ``lps`` maps the index to LPS mm."""
+    folder.mkdir(exist_ok=True)
+    series = series or generate_uid()
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    shared = {"StudyInstanceUID": generate_uid(), "FrameOfReferenceUID": generate_uid(), "SeriesInstanceUID": series}
+
+    def decimals(values: np.ndarray) -> list[str]:
+        return [f"{v:.10g}" for v in values]
+
+    for k in range(array.shape[2]):
+        if k in leave_out:
+            continue
+        data, meta = Dataset(), FileMetaDataset()
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = data.SOPClassUID = MRImageStorage
+        meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = generate_uid()
+        data.file_meta = meta
+        for name, value in shared.items():
+            setattr(data, name, value)
+        data.Modality, data.SeriesDescription, data.MagneticFieldStrength = modality, "ax t2", "0.064"
+        data.PatientName, data.PatientID, data.InstanceNumber = "phantom", "1", k + 1
+        data.Rows, data.Columns = array.shape[1], array.shape[0]
+        data.PixelSpacing = decimals(spacing[[1, 0]])
+        data.SliceThickness = decimals(spacing[[2]])[0]
+        data.ImageOrientationPatient = decimals(np.concatenate([lps[:3, 0] / spacing[0], lps[:3, 1] / spacing[1]]))
+        data.ImagePositionPatient = decimals(lps[:3, 3] + k * lps[:3, 2])
+        data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
+        data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
+        data.PixelData = array[:, :, k].T.astype("<u2").tobytes()
+        pydicom.dcmwrite(folder / f"{series[-8:]}_{k:03d}.dcm", data, enforce_file_format=True)
+
+
+def series_affine(reverse: bool = False) -> np.ndarray:
+    affine = np.eye(4)
+    rotation = Rotation.from_euler("xyz", [20, -10, 5], degrees=True).as_matrix()
+    affine[:3, :3] = rotation * [1.6, 1.7, -5.0 if reverse else 5.0]
+    affine[:3, 3] = [-50.5, 20.25, 30.125]
+    return affine
+
+
+def counts() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 1000, (6, 7, 8))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_dicom_series_has_every_voxel_at_the_place_its_headers_say(reverse: bool, tmp_path: Path) -> None:
+    array, lps = counts(), series_affine(reverse)
+    write_series(tmp_path / "series", array, lps)
+    image = image_io.read_image(tmp_path / "series")
+    index = np.array(list(np.ndindex(*array.shape)))
+    world = (index @ lps[:3, :3].T + lps[:3, 3]) * [-1, -1, 1]
+    inverse = np.linalg.inv(image.affine)
+    found = world @ inverse[:3, :3].T + inverse[:3, 3]
+    assert np.abs(found - np.round(found)).max() < 1e-5
+    np.testing.assert_array_equal(image.array[tuple(np.round(found).astype(int).T)], array.ravel())
+
+
+def test_a_dicom_series_brings_its_description(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", counts(), series_affine(), series="1.2.3.4")
+    image = image_io.read_image(tmp_path / "series")
+    assert image.contrast == "T2w"
+    assert image.meta["Modality"] == "MR"
+    assert image.meta["SeriesInstanceUID"] == "1.2.3.4"
+    assert float(image.meta["MagneticFieldStrength"]) == 0.064
+    assert len(image.meta["dicom_files"]) == 8
+
+
+def test_a_series_that_misses_a_slice_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", counts(), series_affine(), leave_out=(3,))
+    assert "missing or doubled" in refused(tmp_path / "series")
+
+
+def test_a_folder_of_two_series_is_refused(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", counts(), series_affine())
+    write_series(tmp_path / "series", counts(), series_affine())
+    assert "2 DICOM series" in refused(tmp_path / "series")
+
+
+def test_computed_tomography_is_refused_as_a_series_and_as_a_single_file(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", counts(), series_affine(), modality="CT")
+    assert "CT, not MR" in refused(tmp_path / "series")
+    assert "CT, not MR" in refused(next((tmp_path / "series").iterdir()))
+
+
+def test_a_single_slice_is_too_thin_to_be_a_scan(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", counts(), series_affine(), leave_out=tuple(range(1, 8)))
+    assert "too thin" in refused(tmp_path / "series")

@@ -1,0 +1,141 @@
+"""The losses of the recipes where the right answer is known."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import uniform_filter
+from torch import Tensor, nn
+
+from LowFieldEnhanceLib.methods.base import PRESENCE_VALUE
+from LowFieldEnhanceLib.training.bridged import (
+    BRIDGE_TIMES,
+    SCHEDULE,
+    BridgeLoss,
+    PriorLoss,
+    drop_contrasts,
+    sobel_difference,
+    ssim3d,
+)
+
+
+def still_pair(seed: int = 0, same: bool = False) -> SimpleNamespace:
+    """A sampler that always gives one pair, with the random sources of the real one."""
+    generator = torch.Generator().manual_seed(seed)
+    low, high = torch.randn(2, 3, 8, 8, 8, generator=generator) * 0.3
+    present = torch.tensor([True, True, False])
+    low[2] = high[2] = -1
+    pair = (high if same else low, high, present)
+    return SimpleNamespace(
+        rng=np.random.default_rng(seed),
+        generator=torch.Generator().manual_seed(seed),
+        pair=lambda: pair,
+        high=lambda: (high, present, torch.ones(8, 8, 8, dtype=torch.bool), None),
+    )
+
+
+class Answer(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        return self.function(x.float(), noise)
+
+
+def test_a_bridge_that_answers_the_difference_has_no_loss() -> None:
+    sampler = still_pair()
+    low, high, _ = sampler.pair()
+
+    def difference(x: Tensor, _noise: None) -> Tensor:
+        shown, presence = x[:, :3], (x[:, 3:] > 0).float()
+        is_high = torch.tensor([torch.equal(s, high * p) for s, p in zip(shown, presence, strict=True)])
+        return torch.where(is_high[:, None, None, None, None], torch.zeros(()), (high - low)[None])
+
+    assert max(float(BridgeLoss(sampler, 2, "cpu")(Answer(difference))) for _ in range(8)) < 1e-6
+
+
+@pytest.mark.parametrize("norm", [1, 2])
+def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm: int) -> None:
+    sampler = still_pair()
+    sampler.rng = SimpleNamespace(random=lambda *size: np.full(size, 0.5) if size else 0.5)  # keep all, no identity
+    low, high, present = sampler.pair()
+    shown = {}
+
+    def silent(x: Tensor, _noise: None) -> Tensor:
+        shown["x"] = x
+        return torch.zeros(x.shape[0], 3, *x.shape[2:])
+
+    losses = [float(BridgeLoss(sampler, 1, "cpu", norm=norm)(Answer(silent))) for _ in range(40)]
+    distance = float(((high - low)[present].abs() ** norm).mean())
+    # the clean estimate counts in full, the noised pair by the signal's amplitude at t in [250, 750]
+    least, most = (float(SCHEDULE.alpha_bar(t)) ** (norm / 2) for t in reversed(BRIDGE_TIMES))
+    assert all((least + 1) * distance * 0.999 <= loss <= (most + 1) * distance * 1.001 for loss in losses)
+    assert max(losses) - min(losses) > 0.5 * (most - least) * distance
+    low_shown, presence = shown["x"][0, :3], shown["x"][0, 3:]
+    torch.testing.assert_close(low_shown[present], low[present])
+    assert not low_shown[2].any() and not presence[2].any() and bool((presence[present] == PRESENCE_VALUE).all())
+
+
+def test_the_bridge_is_asked_to_leave_high_field_alone_on_samples_of_their_own() -> None:
+    ones = Answer(lambda x, noise: torch.ones(x.shape[0], 3, *x.shape[2:]))
+    identity = float(BridgeLoss(still_pair(same=True), 2, "cpu", weights=(0, 0, 1))(ones))
+    assert identity == pytest.approx(1.0, rel=1e-4)
+    assert float(BridgeLoss(still_pair(same=True), 2, "cpu", weights=(1, 1, 0))(ones)) == 0.0
+
+
+def test_a_prior_that_answers_the_noise_has_no_loss_and_silence_costs_its_variance() -> None:
+    sampler = still_pair()
+    high = sampler.high()[0]
+
+    def true_noise(x: Tensor, noise: Tensor) -> Tensor:
+        t = (noise * SCHEDULE.steps).double().numpy()
+        abar = torch.from_numpy(SCHEDULE.alpha_bar(t))[:, None, None, None, None]
+        clean = high * (x[:, 3:] > 0)
+        epsilon = (x[:, :3] - abar.sqrt() * clean) / (1 - abar).sqrt()
+        return (abar.sqrt() * epsilon - (1 - abar).sqrt() * clean).float()
+
+    def silence(x: Tensor, noise: Tensor) -> Tensor:
+        """What makes eps 0: the v that takes the skip away again."""
+        abar = torch.from_numpy(SCHEDULE.alpha_bar((noise * SCHEDULE.steps).double().numpy()))
+        return (-((1 - abar) / abar).sqrt()[:, None, None, None, None] * x[:, :3]).float()
+
+    assert max(float(PriorLoss(sampler, 2, "cpu")(Answer(true_noise))) for _ in range(6)) < 0.01
+    silent = np.mean([float(PriorLoss(sampler, 2, "cpu", weights=(0.0, 0.0))(Answer(silence))) for _ in range(20)])
+    assert silent == pytest.approx(1.0, rel=0.05)
+
+
+def test_contrasts_are_dropped_down_to_one_but_never_to_none() -> None:
+    sampler = still_pair()
+    present = torch.tensor([True, False, True])
+    kept = {tuple(drop_contrasts(present, sampler).tolist()) for _ in range(200)}
+    assert kept == {(True, False, True), (True, False, False), (False, False, True)}
+
+
+def test_ssim_is_one_of_equal_images_and_the_textbook_formula_inside() -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.rand(2, 1, 1, 15, 14, 13, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(ssim3d(a, a), torch.ones_like(a))
+    x, y = a[0, 0].numpy(), b[0, 0].numpy()
+    mx, my = uniform_filter(x, 7), uniform_filter(y, 7)
+    vx, vy = uniform_filter(x * x, 7) - mx**2, uniform_filter(y * y, 7) - my**2
+    vxy = uniform_filter(x * y, 7) - mx * my
+    c1, c2 = 0.02**2, 0.06**2
+    expected = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
+    inner = (slice(3, -3),) * 3
+    np.testing.assert_allclose(ssim3d(a, b)[0, 0].numpy()[inner], expected[inner], rtol=1e-8)
+
+
+def test_the_sobel_term_compares_gradient_magnitudes() -> None:
+    ramp = torch.linspace(0, 1.5, 16, dtype=torch.float64)[None, None, :, None, None].expand(1, 1, 16, 8, 8)
+    flat = torch.zeros_like(ramp)
+    inner = sobel_difference(ramp, flat)[:, :, 1:-1]
+    # a magnitude is never below 1e-3, so that its gradient exists
+    expected = (math.tanh(math.hypot(0.1, 1e-3)) - math.tanh(1e-3)) ** 2
+    torch.testing.assert_close(inner, torch.full_like(inner, expected), rtol=1e-5, atol=0)
+    assert not sobel_difference(ramp, ramp).any()
+    torch.testing.assert_close(sobel_difference(ramp, flat), sobel_difference(-ramp, flat))
