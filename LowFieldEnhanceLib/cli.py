@@ -17,6 +17,7 @@ from . import __version__, commands
 from .errors import BadInput, Cancelled, LowFieldEnhanceError
 from .events import Events, JsonLines
 from .terminal import ProgressBar
+from .train_command import add_train
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         commands.add_simulate,
         commands.add_methods,
         commands.add_demo,
-        commands.add_train,
+        add_train,
     ):
         add(groups, common)
     return parser

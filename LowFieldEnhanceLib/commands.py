@@ -6,10 +6,10 @@ Each ``run`` gets the parsed options and the events, and returns the fields of i
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from .dicom.options import add_dicom_options
 from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS, Image
@@ -41,6 +41,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")
+    add_dicom_options(parser)
     parser.set_defaults(run=run_enhance)
 
 
@@ -271,29 +272,3 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         fidelity=folder / "fidelity.nii.gz",
         reports=(folder / "report.html", folder / "report.json", folder / "report.csv"),
     ).write(result)
-
-
-def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
-    """``train``: one recipe."""
-    parser = groups.add_parser("train", parents=[common], help="train one network (see README, Training)")
-    parser.add_argument("recipe", help="regression_unet, segmenter, bridged_bridge or bridged_prior")
-    parser.add_argument("--data", help="data folder (default: LOWFIELDENHANCE_DATA)")
-    parser.add_argument("--out", required=True, help="folder for checkpoint, log and weights")
-    parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together")
-    parser.add_argument("--piece-minutes", type=float, help="stop after this long, to be resumed")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true")
-    parser.set_defaults(run=run_train)
-
-
-def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
-    """Train and write weights plus training.json."""
-    from .training.data import data_root
-    from .training.loop import Plan
-    from .training.recipes import run_recipe
-
-    plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=options.device, resume=options.resume)
-    record = run_recipe(options.recipe, data_root(options.data), plan, options.seed, options.threads)
-    return json.loads(json.dumps(record, default=str))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .dicom.command import DicomOutput
 from .errors import BadInput
 from .image_io import check_output, replaced, write_image, write_labels
 
@@ -27,12 +28,14 @@ class Wanted:
         segmentation: labels of the enhanced volume.
         fidelity: residual in units of sigma on the scan's grid.
         reports: HTML, JSON and CSV by their endings.
+        dicom: a new folder for a derived MR series and a DICOM SEG.
     """
 
     output: Path
     segmentation: Path | None = None
     fidelity: Path | None = None
     reports: tuple[Path, ...] = ()
+    dicom: DicomOutput | None = None
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Wanted:
@@ -43,6 +46,7 @@ class Wanted:
             Path(options.segmentation) if options.segmentation else None,
             Path(options.fidelity) if options.fidelity else None,
             tuple(Path(r) for r in reports if r),
+            DicomOutput.of(options),
         )
 
     @property
@@ -65,6 +69,8 @@ class Wanted:
             check_output(path, list(inputs))
         for path in self.reports:
             check_report(path)
+        if self.dicom is not None:
+            self.dicom.check()
         everything = [p.resolve() for p in (*volumes, *self.reports)]
         if len(set(everything)) != len(everything):
             raise BadInput("two outputs have the same name")
@@ -85,6 +91,8 @@ class Wanted:
             fields["fidelity"] = str(self.fidelity)
         if self.reports:
             fields["report"] = ", ".join(str(p) for p in self.reports)
+        if self.dicom is not None:
+            fields["dicom"] = str(self.dicom.folder)
         fields["verdict"] = result.report["verdict"]
         fields["provenance"] = result.report["provenance"]
         return fields
@@ -105,6 +113,8 @@ class Wanted:
         for path in self.reports:
             write_report(result, path)
             written.append(path)
+        if self.dicom is not None:  # last: it cleans up after itself, and what follows could only unlink files
+            self.dicom.write(result)
 
 
 def check_report(path: str | Path) -> None:

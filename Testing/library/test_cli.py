@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import os
 import signal
 import subprocess
@@ -119,6 +120,7 @@ def test_missing_and_corrupt_weights_are_exit_code_3(
     monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(broken))
     code, events = run_json(capsys, "enhance", SAMPLE, "-o", str(out / "e.nii.gz"))
     assert (code, events[-1]["kind"]) == (3, "MissingModel")
+    shutil.copytree(tiny_models, broken, dirs_exist_ok=True)
     weights = bytearray((tiny_models / "segmenter.safetensors").read_bytes())
     weights[-1] ^= 1
     (broken / "segmenter.safetensors").write_bytes(weights)

@@ -1,0 +1,6 @@
+"""Results as DICOM: the enhanced volume as a derived MR series, the labels as a DICOM segmentation.
+
+Needs pydicom, and highdicom for the segmentation (``pip install 'lowfield-enhance[dicom]'``); both are imported when
+something is written, never before. ``series.write_series`` and ``segmentation.write_segmentation`` write one kind,
+``command.write_dicom`` a whole run.
+"""

@@ -1,0 +1,110 @@
+"""DICOM output of a whole run: one folder with the series and the segmentation, whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import BadInput
+from .attributes import check_patient
+from .files import check_new_folder, check_packages, new_folder
+from .segmentation import FILE_NAME, save_segmentation
+from .series import save_series
+from .source import find_source_files, read_source
+
+if TYPE_CHECKING:
+    from ..pipeline import Result
+
+SERIES, SEGMENTATION = "enhanced", "segmentation"  # one series a folder, as most readers of folders expect
+
+
+@dataclass(frozen=True)
+class DicomOutput:
+    """What to write and from what it comes.
+
+    Attributes:
+        folder: new; gets ``enhanced/*.dcm`` and ``segmentation/segmentation.dcm``.
+        source_files: the instances that the input was read from; empty if it was not DICOM.
+        patient: DICOM keyword to value, for an input that was not DICOM.
+    """
+
+    folder: Path
+    source_files: tuple[Path, ...] = ()
+    patient: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> DicomOutput | None:
+        """From the options of ``enhance``; None without ``--dicom``.
+
+        Raises:
+            BadInput: the source is no DICOM series, a patient option is not KEYWORD=VALUE, pydicom is missing, or an
+                option that only ``--dicom`` uses is given without it.
+        """
+        if not options.dicom:
+            if options.dicom_source or options.dicom_patient:
+                raise BadInput("--dicom-source and --dicom-patient need --dicom FOLDER")
+            return None
+        files = find_source_files(options.dicom_source or options.input)
+        if options.dicom_source and not files:
+            raise BadInput(f"{options.dicom_source} is not DICOM, so it cannot be the source of a DICOM series")
+        return cls(Path(options.dicom), tuple(files), patient_of(options.dicom_patient))
+
+    def check(self) -> None:
+        """Refuse, before any work, what :meth:`write` would refuse after it.
+
+        Raises:
+            BadInput: a package is missing, the folder cannot be made or holds something, the source is not one MR
+                series, or the patient data are malformed or given besides a DICOM source.
+        """
+        check_packages("pydicom", "highdicom")
+        check_new_folder(self.folder)
+        check_patient(self.patient)
+        if self.source_files:
+            read_source(self.source_files)
+            if self.patient:
+                raise BadInput("--dicom-patient cannot be used with a DICOM input: its patient data are kept")
+
+    def write(self, result: Result) -> Path:
+        """Write everything or nothing; returns the folder."""
+        return write_dicom(result, self.folder, self.source_files, self.patient)
+
+
+def write_dicom(
+    result: Result,
+    folder: str | os.PathLike[str],
+    source_files: Sequence[str | os.PathLike[str]] = (),
+    patient: Mapping[str, str] | None = None,
+) -> Path:
+    """The enhanced volume as ``enhanced/*.dcm`` and, if there are labels, ``segmentation/segmentation.dcm``.
+
+    Raises:
+        BadInput: see :func:`write_series` and :func:`write_segmentation`; then nothing is left.
+    """
+    check_packages("pydicom", "highdicom")
+    provenance = result.report["provenance"]
+    with new_folder(folder) as temporary:
+        (temporary / SERIES).mkdir()
+        files = save_series(result.enhanced, temporary / SERIES, provenance, source_files, patient)
+        if result.labels_after is not None and result.labels_after.array.any():
+            (temporary / SEGMENTATION).mkdir()
+            save_segmentation(result.labels_after, temporary / SEGMENTATION / FILE_NAME, files, provenance)
+    return Path(folder)
+
+
+def patient_of(pairs: Sequence[str]) -> dict[str, str]:
+    """``["PatientID=17", ...]`` -> ``{"PatientID": "17"}``.
+
+    Raises:
+        BadInput: not of that form.
+    """
+    patient = {}
+    for pair in pairs:
+        keyword, equals, value = pair.partition("=")
+        if not equals:
+            raise BadInput(f"--dicom-patient takes KEYWORD=VALUE, not '{pair}'")
+        patient[keyword] = value
+    return patient

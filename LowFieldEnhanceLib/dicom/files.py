@@ -1,0 +1,63 @@
+"""New folders that appear complete or not at all, and the packages that write DICOM."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import BadInput
+
+
+def check_packages(*names: str) -> None:
+    """Refuse, in one sentence, when a package that writes DICOM is not installed.
+
+    Raises:
+        BadInput: one of ``names`` (pydicom, highdicom) cannot be imported.
+    """
+    missing = [name for name in names if importlib.util.find_spec(name) is None]
+    if missing:
+        raise BadInput(
+            f"DICOM cannot be written because {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not "
+            "installed; install with: pip install 'lowfield-enhance[dicom]'"
+        )
+
+
+def check_new_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder as a path, if it can be made: absent or empty, below a folder that exists.
+
+    Raises:
+        BadInput: it is a file, holds something, or its parent does not exist.
+    """
+    target = Path(path)
+    if not target.parent.is_dir():
+        raise BadInput(f"the output folder {target.parent} does not exist")
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise BadInput(f"{target} is not a folder, so no DICOM files can be written into it")
+    if target.is_dir() and any(target.iterdir()):
+        raise BadInput(f"the folder {target} is not empty; DICOM files are written into a new folder only")
+    return target
+
+
+@contextmanager
+def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary folder beside ``path``, renamed to it on success, removed with all it holds on failure.
+
+    Raises:
+        BadInput: see :func:`check_new_folder`, which is asked before and after the work.
+    """
+    target = check_new_folder(path)
+    temporary = target.with_name(f".partial-{uuid.uuid4().hex}")
+    temporary.mkdir()  # not tempfile.mkdtemp: the final folder shall have the permissions of the user's umask
+    try:
+        yield temporary
+        check_new_folder(target)
+        if target.is_dir():
+            target.rmdir()  # Windows does not rename onto a folder, even an empty one
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

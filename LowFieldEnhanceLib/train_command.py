@@ -1,0 +1,38 @@
+"""The command ``train``; apart from the recipes, so that ``--help`` loads nothing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from .events import Events
+
+Groups = Any  # argparse's sub-parser action has no public type
+
+
+def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
+    """``train``: one recipe."""
+    parser = groups.add_parser("train", parents=[common], help="train one network (see README, Training)")
+    parser.add_argument("recipe", help="regression_unet, segmenter, bridged_bridge or bridged_prior")
+    parser.add_argument("--data", help="data folder (default: LOWFIELDENHANCE_DATA)")
+    parser.add_argument("--out", required=True, help="folder for checkpoint, log and weights")
+    parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together")
+    parser.add_argument("--piece-minutes", type=float, help="stop after this long, to be resumed")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--resume", action="store_true")
+    parser.set_defaults(run=run_train)
+
+
+def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
+    """Train and write weights plus training.json."""
+    from .training.data import data_root
+    from .training.loop import Plan
+    from .training.recipes import run_recipe
+
+    plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=options.device, resume=options.resume)
+    record = run_recipe(options.recipe, data_root(options.data), plan, options.seed, options.threads)
+    return json.loads(json.dumps(record, default=str))

@@ -1,0 +1,120 @@
+"""DICOM output of a run: the options are refused before any work, and a folder appears whole or not at all."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import highdicom
+import numpy as np
+import pydicom
+import pytest
+from dicom_support import GRIDS, PROVENANCE, SHAPE, voxels, write_source
+
+from LowFieldEnhanceLib.dicom.command import DicomOutput, write_dicom
+from LowFieldEnhanceLib.dicom.options import add_dicom_options
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import read_image
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+
+
+def parsed(*words: Any) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("input")
+    add_dicom_options(parser)
+    return parser.parse_args([str(word) for word in words])
+
+
+def wanted(*words: Any) -> DicomOutput:
+    output = DicomOutput.of(parsed(*words))
+    assert output is not None
+    return output
+
+
+def result(labels: bool = True) -> Any:
+    """What the pipeline returns, as far as it is written."""
+    array = np.random.default_rng(1).choice([0, 17, 53], SHAPE).astype(np.uint8)
+    return SimpleNamespace(
+        enhanced=Image(voxels(), GRIDS["oblique"], "T1w"),
+        labels_after=LabelMap(array, GRIDS["oblique"], {}) if labels else None,
+        report={"provenance": PROVENANCE},
+    )
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_without_the_option_nothing_is_asked_for(tmp_path: Path) -> None:
+    assert DicomOutput.of(parsed(tmp_path / "scan.nii.gz")) is None
+    with pytest.raises(BadInput, match="need --dicom"):
+        DicomOutput.of(parsed(tmp_path / "scan.nii.gz", "--dicom-patient", "PatientID=1"))
+
+
+def test_a_dicom_input_is_its_own_source(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    output = wanted(tmp_path / "source", "--dicom", tmp_path / "out")
+    output.check()
+    assert output.write(result()) == tmp_path / "out"
+    assert names(tmp_path / "out") == [*(f"enhanced/{n:04d}.dcm" for n in range(1, 7)), "segmentation/segmentation.dcm"]
+    before = pydicom.dcmread(source[0])
+    for name in ("enhanced/0001.dcm", "segmentation/segmentation.dcm"):
+        after = pydicom.dcmread(tmp_path / "out" / name)
+        assert (after.PatientID, after.StudyInstanceUID) == (before.PatientID, before.StudyInstanceUID)
+        assert after.FrameOfReferenceUID == before.FrameOfReferenceUID
+    assert read_image(tmp_path / "out" / "enhanced").array.size == np.prod(SHAPE)
+
+
+def test_a_converted_input_can_name_its_source_or_its_patient(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source")
+    (tmp_path / "scan.nii.gz").write_bytes(b"")
+    output = wanted(tmp_path / "scan.nii.gz", "--dicom", tmp_path / "a", "--dicom-source", tmp_path / "source")
+    assert list(output.source_files) == source
+    output = wanted(
+        tmp_path / "scan.nii.gz", "--dicom", tmp_path / "b",
+        "--dicom-patient", "PatientID=17", "--dicom-patient", "PatientName=Doe^Jane",
+    )  # fmt: skip
+    output.check()
+    output.write(result(labels=False))
+    data = pydicom.dcmread(tmp_path / "b" / "enhanced" / "0001.dcm")
+    assert (data.PatientID, str(data.PatientName)) == ("17", "Doe^Jane")
+    assert not (tmp_path / "b" / "segmentation").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["scan.nii.gz", "--dicom", "full"], "not empty"),
+        (["scan.nii.gz", "--dicom", "no/where"], "does not exist"),
+        (["scan.nii.gz", "--dicom", "out", "--dicom-source", "scan.nii.gz"], "is not DICOM"),
+        (["scan.nii.gz", "--dicom", "out", "--dicom-source", "absent"], "does not exist"),
+        (["scan.nii.gz", "--dicom", "out", "--dicom-patient", "PatientID"], "KEYWORD=VALUE"),
+        (["scan.nii.gz", "--dicom", "out", "--dicom-patient", "PatientBirthDate=soon"], "PatientBirthDate"),
+        (["source", "--dicom", "out", "--dicom-patient", "PatientID=1"], "are kept"),
+        (["source", "--dicom", "source"], "not empty"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_the_work(
+    words: list[str], reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_source(tmp_path / "source")
+    Path("scan.nii.gz").write_bytes(b"")
+    Path("full").mkdir()
+    Path("full", "x").touch()
+    with pytest.raises(BadInput, match=reason):
+        wanted(*words).check()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "scan.nii.gz", "source"]
+
+
+def test_a_segmentation_that_fails_takes_the_series_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(highdicom.seg.Segmentation, "save_as", full)
+    with pytest.raises(OSError, match="disk full"):
+        write_dicom(result(), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []
