@@ -1,0 +1,103 @@
+"""How far a whole run is, and how long it still takes, from the progress of its stages."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+# Share of a run's time by stage: rough, for a bridged run at the standard preset. Only their order of magnitude
+# matters: the time left follows the stage's own estimate and the speed measured so far.
+SEGMENT = 12.0
+WEIGHTS = {
+    "read": 1.0,
+    "segment the input": SEGMENT,
+    "enhance": 60.0,
+    "check fidelity": 5.0,
+    "segment the result": SEGMENT,
+    "segment the reference": SEGMENT,
+    "report": 4.0,
+}
+LEAST_FRACTION = 0.02  # below it, or in the first second, a time left would be a guess
+LEAST_SECONDS = 1.0
+
+Stages = Sequence[tuple[str, float]]
+
+
+def stagesOf(arguments: Sequence[str]) -> Stages:
+    """The stages that a command line goes through, with their weights."""
+    command = arguments[0] if arguments else ""
+    given = {argument.partition("=")[0] for argument in arguments[1:]}
+    if command not in ("enhance", "report", "demo"):
+        return (("segment", 1.0),)
+    left_out = set()
+    if command == "report":
+        left_out |= {"read", "enhance"}
+    if command != "demo" and ("--reference" not in given or "--reference-labels" in given):
+        left_out.add("segment the reference")
+    return tuple((stage, weight) for stage, weight in WEIGHTS.items() if stage not in left_out)
+
+
+class OverallProgress:
+    """Turns progress events of single stages into one fraction that never falls.
+
+    Args:
+        stages: see :func:`stagesOf`.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, stages: Stages, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._total = sum(weight for _, weight in stages)
+        self._before: dict[str, tuple[float, float]] = {}
+        done = 0.0
+        for stage, weight in stages:
+            self._before[stage] = (done, weight)
+            done += weight
+        self._fraction = 0.0
+        self._started = self._seenAt = clock()
+        self._left: float | None = None
+
+    def start(self) -> None:
+        """The run begins now (it may have waited since it was made)."""
+        self._started = self._seenAt = self._clock()
+
+    def update(self, event: dict[str, Any]) -> None:
+        """Take in one progress event; a stage that is not known changes nothing."""
+        scope, _, stage = event["stage"].rpartition(": ")
+        if stage not in self._before:
+            return
+        before, weight = self._before[stage]
+        part = _share(event["done"], event["total"])
+        repeated = re.search(r"(\d+) of (\d+)$", scope)
+        if repeated:  # "sample 2 of 8: enhance"
+            part = min((int(repeated[1]) - 1 + part) / max(int(repeated[2]), 1), 1.0)
+        now = self._clock()
+        self._fraction = max(self._fraction, min((before + part * weight) / self._total, 1.0))
+        self._seenAt = now
+        self._left = self._secondsLeft(now - self._started, before + weight, None if repeated else event.get("eta_s"))
+
+    def overallProgress(self) -> tuple[float, float | None]:
+        """Fraction done (0 to 1), and the seconds left, or None while they cannot be told."""
+        if self._left is None:
+            return self._fraction, None
+        return self._fraction, max(self._left - (self._clock() - self._seenAt), 0.0)
+
+    def _secondsLeft(self, elapsed: float, afterStage: float, stageSeconds: Any) -> float | None:
+        if self._fraction < LEAST_FRACTION or elapsed < LEAST_SECONDS:
+            return None
+        wholeRun = elapsed / self._fraction
+        if isinstance(stageSeconds, (int, float)) and math.isfinite(stageSeconds) and stageSeconds >= 0:
+            return stageSeconds + wholeRun * (1.0 - afterStage / self._total)
+        return wholeRun * (1.0 - self._fraction)
+
+
+def _share(done: float, total: float) -> float:
+    """``done / total`` within 0 and 1; 0 where it has no value."""
+    try:
+        share = done / total
+    except (ZeroDivisionError, OverflowError):
+        return 0.0
+    return min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0

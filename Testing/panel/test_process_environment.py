@@ -1,0 +1,69 @@
+"""How the child is started: with Slicer's Python, and with the library that this process has found."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+for folder in (ROOT, ROOT / "LowFieldEnhance"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+from LowFieldEnhanceSlicer import process  # noqa: E402
+from LowFieldEnhanceSlicer.process import ChildProcess, childEnvironment  # noqa: E402
+
+
+def test_the_child_finds_the_library_that_was_found_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    script = "import json, sys, tempfile, LowFieldEnhanceLib as l; print(l.__file__); print(tempfile.gettempdir())"
+    lines: list[str] = []
+    child = ChildProcess(onLog=lines.append, command=[sys.executable, "-S", "-c", script])
+    child.start([], childEnvironment(tmp_path))
+    while child.poll():
+        time.sleep(0.01)
+    assert lines == [str(ROOT / "LowFieldEnhanceLib" / "__init__.py"), str(tmp_path)]
+
+
+def test_the_environment_keeps_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["/slicer/bin/Python", str(ROOT)]))
+    environment = childEnvironment()
+    assert environment["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "/slicer/bin/Python"]
+    assert environment["PATH"] == os.environ["PATH"]
+    assert environment["PYTHONUNBUFFERED"] == "1"
+    assert environment["PYTHONIOENCODING"] == "utf-8"
+    assert environment.get("TMPDIR") == os.environ.get("TMPDIR")
+
+
+def test_a_library_that_is_missing_here_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LIBRARY", "LowFieldEnhanceNowhere")
+    with pytest.raises(ModuleNotFoundError, match="LowFieldEnhanceNowhere"):
+        childEnvironment()
+
+
+def test_slicers_python_is_looked_for_on_the_path_then_beside_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "PythonSlicer.exe" if os.name == "nt" else "PythonSlicer"
+    onPath, beside = tmp_path / "path" / name, tmp_path / "bin" / name
+    monkeypatch.setenv("PATH", str(onPath.parent))
+    monkeypatch.setattr(sys, "executable", str(beside.with_name("python")))
+    assert process.pythonExecutable() == str(beside.with_name("python"))
+    for program in (beside, onPath):
+        program.parent.mkdir()
+        program.touch(mode=0o755)
+        assert process.pythonExecutable() == str(program)
+
+
+def test_long_paths_of_windows_get_their_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = "/" + "folder/" * 40 + "scan.nii.gz"
+    assert process.longPath(long) == long
+    monkeypatch.setattr(process, "WINDOWS", True)
+    assert process.longPath("/short/scan.nii.gz") == "/short/scan.nii.gz"
+    assert process.longPath(long) == "\\\\?\\" + long

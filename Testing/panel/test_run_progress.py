@@ -1,0 +1,97 @@
+"""The overall progress of a run: it never falls, and its time left is right where the right answer is known."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+for folder in (ROOT, ROOT / "LowFieldEnhance"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+from LowFieldEnhanceSlicer.run_progress import OverallProgress, stagesOf  # noqa: E402
+
+
+def progress(stage: str, done: float, total: float, **more: float) -> dict:
+    return {"event": "progress", "stage": stage, "done": done, "total": total, **more}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_stages_follow_the_command_line() -> None:
+    def names(*arguments: str) -> list[str]:
+        return [name for name, _ in stagesOf(arguments)]
+
+    assert "segment the reference" not in names("enhance", "a.nii", "-o", "b.nii")
+    assert "segment the reference" in names("enhance", "a.nii", "--reference", "c.nii")
+    assert "segment the reference" in names("enhance", "a.nii", "--reference=c.nii")
+    assert "segment the reference" not in names("enhance", "--reference", "c.nii", "--reference-labels", "d.nii")
+    assert "enhance" not in names("report", "a.nii", "b.nii", "-o", "r.html")
+    assert "segment the reference" in names("demo")
+    assert names("segment", "a.nii") == ["segment"]
+
+
+def test_overall_progress_never_falls_and_ends_at_one() -> None:
+    overall = OverallProgress(stagesOf(["enhance"]), Clock())
+    fractions = [overall.overallProgress()[0]]
+    for event in (
+        progress("read", 0, 1),
+        progress("segment the input", 0, 1),
+        progress("enhance", 0, 5),
+        progress("enhance", 3, 5),
+        progress("enhance", 1, 5),
+        progress("no such stage", 1, 1),
+        progress("enhance", float("nan"), 5),
+        progress("enhance", 10**400, 3),
+        progress("enhance", 1, 0),
+        progress("read", 1, 1),
+        progress("segment the result", 0, 1),
+        progress("report", 1, 1),
+    ):
+        overall.update(event)
+        fractions.append(overall.overallProgress()[0])
+    assert fractions[0] == 0.0
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
+
+
+def test_repeated_stages_share_their_weight() -> None:
+    overall = OverallProgress((("enhance", 1.0),), Clock())
+    overall.update(progress("sample 3 of 4: enhance", 1, 2))
+    assert overall.overallProgress()[0] == pytest.approx((2 + 0.5) / 4)
+
+
+def test_seconds_left_are_exact_for_a_run_of_even_speed() -> None:
+    """100 units of weight at one a second: the time left is what is left of the weight."""
+    clock = Clock()
+    overall = OverallProgress((("read", 10.0), ("enhance", 80.0), ("report", 10.0)), clock)
+    overall.update(progress("read", 0, 1))
+    assert overall.overallProgress() == (0.0, None)
+    clock.now = 10.0
+    overall.update(progress("enhance", 0, 8))
+    assert overall.overallProgress() == (pytest.approx(0.1), pytest.approx(90.0))
+    clock.now = 50.0
+    overall.update(progress("enhance", 4, 8, eta_s=40.0))
+    assert overall.overallProgress() == (pytest.approx(0.5), pytest.approx(50.0))
+    clock.now = 53.0
+    assert overall.overallProgress()[1] == pytest.approx(47.0), "it counts down between events"
+    clock.now = 500.0
+    assert overall.overallProgress()[1] == 0.0
+
+
+def test_the_stages_own_estimate_counts_for_more_than_the_weights() -> None:
+    clock = Clock()
+    overall = OverallProgress((("read", 10.0), ("enhance", 80.0), ("report", 10.0)), clock)
+    clock.now = 50.0
+    overall.update(progress("enhance", 4, 8, eta_s=400.0))
+    assert overall.overallProgress()[1] == pytest.approx(400.0 + 10.0)
+    overall.update(progress("enhance", 4, 8, eta_s=float("nan")))
+    assert overall.overallProgress()[1] == pytest.approx(50.0)
