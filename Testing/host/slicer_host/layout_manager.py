@@ -1,0 +1,128 @@
+"""The layout manager on the real layout node, slice nodes and slice logics; no view is drawn."""
+
+from __future__ import annotations
+
+import slicer
+import vtk
+from PySide6 import QtCore
+
+
+class SliceView:
+    """What stands in for the drawn view: its corner annotation is kept, rendering is nothing."""
+
+    def __init__(self) -> None:
+        self._annotation = vtk.vtkCornerAnnotation()
+
+    def cornerAnnotation(self) -> vtk.vtkCornerAnnotation:
+        return self._annotation
+
+    def scheduleRender(self) -> None:
+        pass
+
+    def forceRender(self) -> None:
+        pass
+
+
+class SliceWidget:
+    """A slice view's node and logic."""
+
+    def __init__(self, node: slicer.vtkMRMLSliceNode, applicationLogic: slicer.vtkMRMLApplicationLogic) -> None:
+        self._logic = slicer.vtkMRMLSliceLogic()
+        self._logic.SetMRMLApplicationLogic(applicationLogic)
+        self._logic.SetMRMLScene(node.GetScene())
+        self._logic.SetSliceNode(node)
+        self._view = SliceView()
+
+    def sliceLogic(self) -> slicer.vtkMRMLSliceLogic:
+        return self._logic
+
+    def mrmlSliceNode(self) -> slicer.vtkMRMLSliceNode:
+        return self._logic.GetSliceNode()
+
+    def mrmlSliceCompositeNode(self) -> slicer.vtkMRMLSliceCompositeNode:
+        return self._logic.GetSliceCompositeNode()
+
+    def sliceView(self) -> SliceView:
+        return self._view
+
+    def fitSliceToBackground(self) -> None:
+        self._logic.FitSliceToBackground()
+
+
+class LayoutManager(QtCore.QObject):
+    """Slice views by the tag of their node, made as the layout asks for them."""
+
+    layoutChanged = QtCore.Signal(int)
+
+    threeDViewCount = 0
+    tableViewCount = 0
+    plotViewCount = 0
+
+    def __init__(self, scene: slicer.vtkMRMLScene, applicationLogic: slicer.vtkMRMLApplicationLogic) -> None:
+        super().__init__()
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene, True)
+        self._scene = scene
+        self._applicationLogic = applicationLogic
+        self._widgets: dict[str, SliceWidget] = {}
+        self._sliceLogics = vtk.vtkCollection()
+        applicationLogic.SetSliceLogics(self._sliceLogics)
+        self._layoutLogic = slicer.vtkMRMLLayoutLogic()
+        self._layoutLogic.SetMRMLScene(scene)
+        node = self._layoutLogic.GetLayoutNode()
+        node.SetViewArrangement(node.SlicerLayoutFourUpView)
+        self._arrangement = node.GetViewArrangement()
+        self._observation = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onLayoutModified)
+
+    def close(self) -> None:
+        node, tag = self._observation
+        node.RemoveObserver(tag)
+        for widget in self._widgets.values():
+            widget.sliceLogic().SetMRMLScene(None)
+        self._sliceLogics.RemoveAllItems()
+        self._layoutLogic.SetMRMLScene(None)
+
+    def layoutLogic(self) -> slicer.vtkMRMLLayoutLogic:
+        return self._layoutLogic
+
+    def _getLayout(self) -> int:
+        return self._layoutLogic.GetLayoutNode().GetViewArrangement()
+
+    def setLayout(self, layout: int) -> None:
+        self._layoutLogic.GetLayoutNode().SetViewArrangement(layout)
+
+    layout = QtCore.Property(int, _getLayout, setLayout)
+
+    def sliceViewNames(self) -> list[str]:
+        """The tags of the scene's slice nodes, shown now or not."""
+        self._update()
+        return list(self._widgets)
+
+    def sliceWidget(self, name: str) -> SliceWidget | None:
+        self._update()
+        return self._widgets.get(name)
+
+    def mrmlSliceLogics(self) -> vtk.vtkCollection:
+        self._update()
+        return self._sliceLogics
+
+    def resetSliceViews(self) -> None:
+        self._update()
+        for widget in self._widgets.values():
+            widget.fitSliceToBackground()
+
+    def resetThreeDViews(self) -> None:
+        pass
+
+    def _onLayoutModified(self, node: slicer.vtkMRMLLayoutNode, event: str) -> None:
+        if node.GetViewArrangement() != self._arrangement:
+            self._arrangement = node.GetViewArrangement()
+            self._update()
+            self.layoutChanged.emit(self._arrangement)
+
+    def _update(self) -> None:
+        for index in range(self._scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
+            node = self._scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
+            if node.GetLayoutName() not in self._widgets:
+                widget = SliceWidget(node, self._applicationLogic)
+                self._widgets[node.GetLayoutName()] = widget
+                self._sliceLogics.AddItem(widget.sliceLogic())

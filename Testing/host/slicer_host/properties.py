@@ -1,0 +1,77 @@
+"""Slicer's way of reading and setting Qt properties (``label.text = "..."``), switched on module by module.
+
+PySide6 has it as the feature ``true_property``: inside a module that asks for it, getters are properties. Without it
+``widget.enabled = False`` sets an attribute of the Python object and the widget stays as it was.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import sys
+from collections.abc import Iterable, Sequence
+from types import ModuleType
+from typing import Any
+
+from PySide6 import QtCore, QtWidgets
+from shibokensupport import feature
+
+TRUE_PROPERTY = 2
+
+
+def useSlicerProperties(moduleName: str, on: bool = True) -> None:
+    """Switch the property style for the code of one module, imported already or not yet.
+
+    A test module asks for it with ``useSlicerProperties(__name__)``.
+    """
+    feature.set_selection(TRUE_PROPERTY if on else 0, moduleName)
+    # The choice of the module that touched Qt last is kept until another module does; this one does.
+    QtCore.QObject.objectName  # noqa: B018
+
+
+class PropertySwitch(importlib.abc.MetaPathFinder):
+    """Switches the style on for modules of given names, and for what lies in packages of these names, on import."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = tuple(names)
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Finds nothing itself: the ordinary finders go on."""
+        if self._matches(fullname):
+            useSlicerProperties(fullname)
+
+    def _matches(self, moduleName: str) -> bool:
+        return any(moduleName == name or moduleName.startswith(name + ".") for name in self._names)
+
+    def install(self) -> None:
+        for name in (*self._names, *sys.modules):
+            if self._matches(name):
+                useSlicerProperties(name)
+        sys.meta_path.insert(0, self)
+
+    def remove(self) -> None:
+        sys.meta_path.remove(self)
+
+
+def addPythonQtNames() -> None:
+    """Give Qt's objects what PythonQt gives them: ``name`` for the objectName, ``className()``, and ``exec_()``.
+
+    They stay for the life of the process: Qt's classes are the same for all sessions.
+    """
+    if not hasattr(QtCore.QObject, "className"):
+        QtCore.QObject.className = _className
+        QtCore.QObject.name = property(_name, _setName)
+        for widget in (QtWidgets.QDialog, QtWidgets.QMenu):
+            # PySide6 has it as well, but calls it deprecated.
+            widget.exec_ = widget.exec
+
+
+def _className(item: QtCore.QObject) -> str:
+    return item.metaObject().className()
+
+
+def _name(item: QtCore.QObject) -> str:
+    return QtCore.QObject.property(item, "objectName")
+
+
+def _setName(item: QtCore.QObject, name: Any) -> None:
+    QtCore.QObject.setProperty(item, "objectName", str(name))
