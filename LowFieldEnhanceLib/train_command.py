@@ -24,6 +24,7 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--start", type=Path, help="run folder of regression_unet that bridged_bridge starts from")
     parser.set_defaults(run=run_train)
 
 
@@ -34,5 +35,5 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .training.recipes import run_recipe
 
     plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=options.device, resume=options.resume)
-    record = run_recipe(options.recipe, data_root(options.data), plan, options.seed, options.threads)
+    record = run_recipe(options.recipe, data_root(options.data), plan, options.seed, options.threads, options.start)
     return json.loads(json.dumps(record, default=str))

@@ -20,6 +20,7 @@ from ..errors import BadInput
 from ..networks.registry import build_network
 from ..weights import save_weights
 from .loop import LossFunction, Plan, resumed_step, train
+from .warm_start import warm_start
 
 Recipe = Callable[[Path, int, str], tuple[dict[str, Any], LossFunction, str]]
 
@@ -69,14 +70,19 @@ RECIPES: dict[str, Recipe] = {
 
 # Measured over 180 steps each: with scaled branches and outputs the enhancement networks learn faster at 1.5e-3 than
 # at 5e-4 (L1 over the input's: 0.876 against 0.909) and stay stable.
-LEARNING_RATES = {"segmenter": 5e-4, "regression_unet": 1e-3, "bridged_bridge": 1e-3, "bridged_prior": 5e-4}
+LEARNING_RATES = {"segmenter": 5e-4, "regression_unet": 1e-3, "bridged_bridge": 1e-3, "bridged_prior": 1e-3}
 
 
-def run_recipe(name: str, data: Path, plan: Plan, seed: int = 0, threads: int | None = None) -> dict[str, Any]:
+def run_recipe(
+    name: str, data: Path, plan: Plan, seed: int = 0, threads: int | None = None, start: Path | None = None
+) -> dict[str, Any]:
     """Train one network and write ``<out>/<name>.safetensors`` and ``<out>/training.json``.
 
+    Args:
+        start: finished run of ``regression_unet`` that the bridge starts from; a resumed piece ignores it.
+
     Raises:
-        BadInput: unknown recipe or data folder.
+        BadInput: unknown recipe or data folder, or a start that is missing or does not fit.
     """
     if name not in RECIPES:
         raise BadInput(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
@@ -87,6 +93,8 @@ def run_recipe(name: str, data: Path, plan: Plan, seed: int = 0, threads: int | 
     # a resumed piece must not draw the samples of the first one again
     architecture, loss, text = RECIPES[name](data, seed + 7919 * resumed_step(plan), plan.device)
     network: nn.Module = build_network(architecture)
+    if start is not None:
+        text = f"{text}; {warm_start(network, start)}"
     result = train(network, loss, plan)
     weights = result.pop("weights")
     record = {

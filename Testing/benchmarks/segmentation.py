@@ -1,0 +1,163 @@
+"""The segmenter against manual labels, against itself on other contrasts, and on images it should distrust.
+
+    python Testing/benchmarks/segmentation.py --data DATA
+
+Heads that no training saw: oasis/test (manual labels), also degraded by the protocol of ULF-sim v1 (1.6 x 1.6 x 5 mm,
+SNR 20); T1w, T2w and FLAIR of the same head (openms/test, brats/test); the two scans of one person (1018 and 1038).
+Confidence (mean posterior over the brain) on a head, on half of it, on a sphere and on noise. Writes segmentation.json
+and segmentation.md beside this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import resource as system
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from quality import HEADS, PROTOCOL
+
+from LowFieldEnhanceLib.evaluation.overlap import dice
+from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import read_image, read_labels
+from LowFieldEnhanceLib.physics.simulate import simulate
+from LowFieldEnhanceLib.preprocess.brain import brain_mask
+from LowFieldEnhanceLib.preprocess.grid import Grid, resample
+from LowFieldEnhanceLib.preprocess.prepare import to_working_grid
+from LowFieldEnhanceLib.segmentation.labels import LabelMap, label_by_id
+from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
+from LowFieldEnhanceLib.training.data import brain_of, data_root
+
+FOLDER = Path(__file__).resolve().parent
+JUDGED = (2, 41, 3, 42, 4, 43, 10, 49, 11, 50, 12, 51, 17, 53, 16, 8, 47, 7, 46)  # the structures of the mean
+LARGE_ML = 5.0
+CONTRAST_HEADS = ("openms/test/long04s1", "brats/test/2013_3_1", "brats/test/CBICA_AME_1", "brats/test/TCIA01_378_1")
+
+
+def against_manual(root: Path, segmenter: Segmenter) -> dict[str, Any]:
+    """Dice a structure on the T1w heads as they are and degraded, and Dice of the brain mask."""
+    plain: dict[int, list[float]] = {}
+    degraded: dict[int, list[float]] = {}
+    masks, seconds = [], []
+    for number, name in enumerate(HEADS):
+        image = read_image(root / "oasis" / "test" / f"{name}_T1w.nii.gz", "T1w")
+        manual = read_labels(root / "oasis" / "test" / f"{name}_aseg.nii.gz")
+        started = time.monotonic()
+        labels = segmenter.segment(image)
+        seconds.append(time.monotonic() - started)
+        masks.append(dice(brain_mask(labels), brain_of(image.array)))
+        low = to_working_grid(simulate(image, PROTOCOL, 1000 + number, manual), 1.0)
+        moved = resample(manual.as_image(), Grid.of(low), "nearest").array
+        for found, truth, scores in (
+            (labels.array, manual.array, plain),
+            (segmenter.segment(low).array, moved, degraded),
+        ):
+            for label in label_by_id():
+                if (truth == label).any():
+                    scores.setdefault(label, []).append(dice(found == label, truth == label))
+    return {
+        "dice": {i: float(np.mean(v)) for i, v in sorted(plain.items())},
+        "dice_degraded": {i: float(np.mean(v)) for i, v in sorted(degraded.items())},
+        "brain_mask_dice": float(np.mean(masks)),
+        "seconds": float(np.mean(seconds)),
+    }
+
+
+def across_contrasts(root: Path, segmenter: Segmenter) -> dict[str, Any]:
+    """Largest volume difference between two contrasts of one head, percent of their mean, structures over 5 mL."""
+    heads = {}
+    for head in CONTRAST_HEADS:
+        volumes = {}
+        for contrast in ("T1w", "T2w", "FLAIR"):
+            path = root / f"{head}_{contrast}.nii.gz"
+            if path.exists():
+                volumes[contrast] = label_volumes_ml(segmenter.segment(read_image(path, contrast)))
+        heads[head] = _differences(volumes)
+    return heads
+
+
+def test_retest(root: Path, segmenter: Segmenter) -> dict[str, Any]:
+    """The same person scanned twice: volume difference, percent of the mean, structures over 5 mL."""
+    volumes = {
+        name: label_volumes_ml(segmenter.segment(read_image(root / "oasis" / "test" / f"{name}_T1w.nii.gz", "T1w")))
+        for name in ("1018", "1038")
+    }
+    return _differences(volumes)
+
+
+def _differences(volumes: dict[str, dict[int, float]]) -> dict[str, Any]:
+    names = label_by_id()
+    result: dict[str, Any] = {"images": list(volumes), "percent": {}}
+    for label in names:
+        values = [v.get(label, 0.0) for v in volumes.values()]
+        if np.mean(values) > LARGE_ML:
+            pairs = [200 * abs(a - b) / (a + b) for a, b in itertools.combinations(values, 2)]
+            result["percent"][names[label].name] = max(pairs)
+    result["mean"] = float(np.mean(list(result["percent"].values())))
+    result["largest"] = float(max(result["percent"].values()))
+    return result
+
+
+def distrust(root: Path, segmenter: Segmenter) -> dict[str, float]:
+    """Confidence of the brain, mean over labels by volume, on images that deserve more or less of it."""
+    head = read_image(root / "oasis" / "test" / f"{HEADS[0]}_T1w.nii.gz", "T1w")
+    half = head.array.copy()
+    half[: head.shape[0] // 2] = 0
+    grids = np.meshgrid(*(np.linspace(-1, 1, n) for n in head.shape), indexing="ij")
+    sphere = (sum(g**2 for g in grids) < 0.6).astype(np.float32)
+    rng = np.random.default_rng(0)
+    noise = rng.rayleigh(1.0, head.shape).astype(np.float32)
+    images = {"head": head.array, "half a head": half, "sphere": sphere + 0.02 * noise, "noise": noise}
+    return {name: _confidence(segmenter.segment(Image(a, head.affine, "T1w"))) for name, a in images.items()}
+
+
+def _confidence(labels: LabelMap) -> float:
+    volumes = label_volumes_ml(labels)
+    total = sum(volumes.get(i, 0.0) for i in labels.confidence)
+    return sum(labels.confidence[i] * volumes.get(i, 0.0) for i in labels.confidence) / total if total else 0.0
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The tables."""
+    names, manual = label_by_id(), results["manual"]
+    plain, degraded = ({int(k): v for k, v in manual[key].items()} for key in ("dice", "dice_degraded"))
+    lines = ["| structure | Dice T1w | Dice 1.6 x 1.6 x 5 mm, SNR 20 |", "|---|---|---|"]
+    lines += [f"| {names[i].name} | {plain[i]:.3f} | {degraded[i]:.3f} |" for i in plain]
+    mean = [float(np.mean([scores[i] for i in JUDGED])) for scores in (plain, degraded)]
+    lines.append(f"| **mean of the {len(JUDGED)} large structures** | **{mean[0]:.3f}** | **{mean[1]:.3f}** |")
+    lines += ["", f"Brain mask Dice {manual['brain_mask_dice']:.3f}; {manual['seconds']:.1f} s a head, "
+              f"peak {results['peak_gb']:.1f} GB.", ""]  # fmt: skip
+    lines += ["| same head, structures over 5 mL | mean difference % | largest % |", "|---|---|---|"]
+    for head, row in {**results["contrasts"], "1018 and 1038 (same person)": results["retest"]}.items():
+        lines.append(f"| {head} ({', '.join(row['images'])}) | {row['mean']:.1f} | {row['largest']:.1f} |")
+    lines += ["", "| image | confidence |", "|---|---|"]
+    lines += [f"| {name} | {value:.2f} |" for name, value in results["confidence"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Run everything and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="default: LOWFIELDENHANCE_DATA")
+    root = data_root(parser.parse_args().data)
+    segmenter = Segmenter()
+    results = {
+        "weights": segmenter.provenance,
+        "manual": against_manual(root, segmenter),
+        "contrasts": across_contrasts(root, segmenter),
+        "retest": test_retest(root, segmenter),
+        "confidence": distrust(root, segmenter),
+        "peak_gb": system.getrusage(system.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+    }
+    (FOLDER / "segmentation.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    (FOLDER / "segmentation.md").write_text(markdown(results), encoding="utf-8")
+    print(markdown(results))
+
+
+if __name__ == "__main__":
+    main()
