@@ -18,7 +18,7 @@ from .evaluation.report import build_report
 from .events import Events
 from .image import Image, check_image
 from .image_io import DERIVED
-from .methods.base import Case, check_preset
+from .methods.base import Case, check_preset, run_method
 from .methods.registry import get_method
 from .physics.operator import ForwardOperator
 from .preprocess.grid import Grid, resample
@@ -132,7 +132,7 @@ def enhance(
     labels_before, prepared = _prepare(image, brain, segmenter, options, events)
     inputs = {image.contrast: prepared.model_input, **prepare_others(contrasts or {}, prepared)}
     case = Case(inputs, image.contrast, prepared.mask, prepared.measured, prepared.sigma / prepared.scale, device)
-    outcome = method.enhance(case, options.preset, torch.Generator().manual_seed(options.seed), events)
+    outcome = run_method(method, case, options.preset, torch.Generator().manual_seed(options.seed), events)
     enhanced = prepared.back(outcome.array, options.brain_only)
     provenance = {
         "derived": DERIVED,

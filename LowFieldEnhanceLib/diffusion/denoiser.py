@@ -18,12 +18,12 @@ def noise_coordinate(t: Tensor, schedule: CosineSchedule) -> Tensor:
 
 
 def epsilon_from_output(output: Tensor, noisy: Tensor, abar: Tensor | float) -> Tensor:
-    """Network output -> eps: eps = sqrt(1 - abar) x_t + sqrt(abar) v (Salimans and Ho 2022).
+    """Network output u -> eps, where the clean estimate is sqrt(abar) x_t - u.
 
-    The skip spares the network from carrying the noise itself through its bottleneck; the training loss stays the
-    error of eps.
+    So eps = (x_t - sqrt(abar) x0hat) / sqrt(1 - abar). u is on the scale of the image at every noise level: the noise
+    itself at small t, -x0 at large t. A network that returns eps (or v) directly must amplify its input by 1 / sigma.
     """
-    return (1 - abar) ** 0.5 * noisy + abar**0.5 * output
+    return (1 - abar) ** 0.5 * noisy + (abar / (1 - abar)) ** 0.5 * output
 
 
 class EpsilonDenoiser:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..image import CHANNELS, Image
 # What the presence mask is fed to the networks as. A mask of ones is a second bias with a fan-in of 216: Adam's steps
 # add up over it, and at 1 training became unstable.
 PRESENCE_VALUE = 0.1
+CROP_MARGIN = 8  # voxels around the mask that the methods see
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,22 @@ class Case:
     def channel_of(contrast: str) -> int:
         """Index of a contrast among the networks' channels."""
         return CHANNELS.index(contrast) if contrast in CHANNELS else 0
+
+    def cropped(self, margin: int = CROP_MARGIN) -> tuple[Case, tuple[slice, ...]]:
+        """The same case on the bounding box of the mask plus ``margin`` voxels, and that box of the working grid."""
+        box = []
+        for axis, size in enumerate(self.shape):
+            hits = np.nonzero(self.mask.any(axis=tuple(a for a in range(3) if a != axis)))[0]
+            first, last = (int(hits[0]), int(hits[-1])) if hits.size else (0, size - 1)
+            box.append(slice(max(first - margin, 0), min(last + margin + 1, size)))
+        place = tuple(box)
+        shift = np.eye(4)
+        shift[:3, 3] = [part.start for part in place]
+        inputs = {
+            contrast: Image(image.array[place], image.affine @ shift, image.contrast, image.meta)
+            for contrast, image in self.inputs.items()
+        }
+        return replace(self, inputs=inputs, mask=self.mask[place]), place
 
 
 @dataclass(frozen=True)
@@ -129,6 +146,18 @@ class Method(Protocol):
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
         """Enhance the target contrast."""
         ...
+
+
+def run_method(method: Method, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
+    """Enhance the part of the case that is used (the mask's bounding box); outside of it the input stays.
+
+    A head is two to three times as large as its brain, and so would be the time and the memory.
+    """
+    inner, place = case.cropped()
+    outcome = method.enhance(inner, preset, generator, events)
+    whole = case.inputs[case.target].array.copy()
+    whole[place] = outcome.array
+    return Enhancement(whole, outcome.details)
 
 
 def check_preset(method: Method, preset: str) -> None:

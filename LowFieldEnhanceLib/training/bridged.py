@@ -27,6 +27,7 @@ PRIOR = {
 BRIDGE = {**PRIOR, "embedding": 0, "output_scale": 0.1}
 BRIDGE_TIMES = (250, 750)
 IDENTITY_SHARE = 0.05
+MAX_SNR = 100.0  # abar / (1 - abar): above it, sigma < 0.1
 SCHEDULE = CosineSchedule()
 
 
@@ -46,9 +47,11 @@ def presence_channels(kept: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 class PriorLoss:
-    """Noise L2 + (1 - SSIM) + Sobel term on the denoised image, at uniform t in 1..T (equations of the paper).
+    """Noise L2 + (1 - SSIM) + Sobel term on the denoised image (equations of the paper), at t = T u^2, u uniform.
 
-    The image terms are weighted by abar_t: at high noise the clean estimate is a guess and its sharpness no target.
+    Small t, where the refinement works, are drawn more often than by the paper's uniform t. The noise term of a sample
+    is truncated at a signal-to-noise ratio of 100 (Hang et al. 2023, min-SNR). The image terms are weighted by abar_t:
+    at high noise the clean estimate is a guess and its sharpness no target.
     """
 
     def __init__(
@@ -67,7 +70,7 @@ class PriorLoss:
             kept.append(keep)
         clean, keep = torch.stack(images).to(self.device), torch.stack(kept).to(self.device)
         presence = presence_channels(keep, clean.shape[2:])
-        t = torch.rand(self.batch, generator=self.sampler.generator) * (SCHEDULE.steps - 1) + 1
+        t = torch.rand(self.batch, generator=self.sampler.generator) ** 2 * (SCHEDULE.steps - 1) + 1
         abar = torch.from_numpy(SCHEDULE.alpha_bar(t.numpy())).float().to(self.device)[:, None, None, None, None]
         noise = torch.randn(clean.shape, generator=self.sampler.generator).to(self.device)
         noisy = (abar.sqrt() * clean + (1 - abar).sqrt() * noise) * presence
@@ -76,7 +79,8 @@ class PriorLoss:
             predicted = network(torch.cat([noisy, PRESENCE_VALUE * presence], 1), coordinate)
         predicted = epsilon_from_output(predicted.float(), noisy, abar)
         share = presence.sum() / presence.numel()
-        loss = (((predicted - noise) * presence) ** 2).mean() / share
+        trust = (MAX_SNR * (1 - abar) / abar).clamp_max(1.0)
+        loss = (trust * ((predicted - noise) * presence) ** 2).mean() / share
         estimate = ((noisy - (1 - abar).sqrt() * predicted) / abar.sqrt().clamp_min(0.05)).clamp(-1.5, 2.0)
         # the image terms look at one present contrast of each head: the same gradient on average, a third of the cost
         channel = torch.multinomial(keep.float().cpu(), 1, generator=self.sampler.generator)[:, 0].to(self.device)

@@ -27,7 +27,7 @@ from LowFieldEnhanceLib.evaluation.lpips import Lpips
 from LowFieldEnhanceLib.evaluation.volumes import compare_structures
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels
-from LowFieldEnhanceLib.methods.base import Case
+from LowFieldEnhanceLib.methods.base import Case, Method, run_method
 from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.pipeline import measure_fidelity
@@ -57,10 +57,10 @@ class Subject:
     prepared: Prepared
 
 
-def load_subject(root: Path, name: str, seed: int, segmenter: Segmenter) -> Subject:
+def load_subject(root: Path, name: str, seed: int, segmenter: Segmenter, split: str = "test") -> Subject:
     """Simulate the scan, and bring truth and labels onto the pipeline's working grid."""
-    high = read_image(root / "oasis" / "test" / f"{name}_T1w.nii.gz", "T1w")
-    manual = read_labels(root / "oasis" / "test" / f"{name}_aseg.nii.gz")
+    high = read_image(root / "oasis" / split / f"{name}_T1w.nii.gz", "T1w")
+    manual = read_labels(root / "oasis" / split / f"{name}_aseg.nii.gz")
     low = simulate(high, PROTOCOL, seed, manual)
     on_grid = to_working_grid(low, 1.0)
     grid = Grid.of(on_grid)
@@ -76,12 +76,16 @@ def run_row(row: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> d
     """One method and preset on one head."""
     name, _, preset = row.partition(":")
     method = get_method(name)
-    preset = preset or method.presets[0]
+    return score_method(method, preset or method.presets[0], subject, segmenter, lpips)
+
+
+def score_method(method: Method, preset: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
+    """Run a method on one head and score its result."""
     prepared = subject.prepared
     inputs = {"T1w": prepared.model_input}
     case = Case(inputs, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale)
     started = time.monotonic()
-    outcome = method.enhance(case, preset, torch.Generator().manual_seed(0), _silent())
+    outcome = run_method(method, case, preset, torch.Generator().manual_seed(0), _silent())
     seconds = time.monotonic() - started
     enhanced = prepared.back(outcome.array, brain_only=False)
     scores = score_images(subject.truth.array, enhanced.array, subject.brain, lpips)

@@ -30,7 +30,7 @@ def stage_function(stage: str) -> tuple[Callable[[], object], int]:
     from LowFieldEnhanceLib import pipeline
     from LowFieldEnhanceLib.events import Events
     from LowFieldEnhanceLib.image_io import read_image
-    from LowFieldEnhanceLib.methods.base import Case
+    from LowFieldEnhanceLib.methods.base import Case, run_method
     from LowFieldEnhanceLib.methods.registry import get_method
     from LowFieldEnhanceLib.preprocess.prepare import prepare, to_working_grid
     from LowFieldEnhanceLib.resources import resource
@@ -46,11 +46,10 @@ def stage_function(stage: str) -> tuple[Callable[[], object], int]:
     if stage == "segment":
         return lambda: segmenter.segment(on_grid), voxels
     name, preset = stage.split(":")
-    brain = on_grid.array > np.percentile(on_grid.array, 60)
-    prepared = prepare(scan, on_grid, None, brain)
+    prepared = prepare(scan, on_grid, Segmenter().segment(on_grid))
     case = Case({"T1w": prepared.model_input}, "T1w", prepared.mask, prepared.measured, 0.05)
-    method = get_method(name)
-    return lambda: method.enhance(case, preset, torch.Generator().manual_seed(0), Events()), voxels
+    method, inner = get_method(name), case.cropped()[0]
+    return lambda: run_method(method, case, preset, torch.Generator().manual_seed(0), Events()), int(inner.mask.size)
 
 
 def measure(stage: str, threads: int) -> None:

@@ -15,7 +15,7 @@ import torch
 from LowFieldEnhanceLib.errors import BadInput, Cancelled
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import CONTRASTS, Image
-from LowFieldEnhanceLib.methods.base import Case, Cost, Enhancement
+from LowFieldEnhanceLib.methods.base import Case, Cost, Enhancement, run_method
 from LowFieldEnhanceLib.methods.bridged import PRESETS, SCHEDULE, BridgedDiffusion, BridgedSettings
 from LowFieldEnhanceLib.methods.classical import Interpolation
 from LowFieldEnhanceLib.methods.registry import METHODS, get_method
@@ -205,7 +205,7 @@ def test_a_prior_that_knows_the_noise_leaves_the_estimate_as_it_is(case: Case, m
         def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
             abar = float(SCHEDULE.alpha_bar(float(noise[0]) * SCHEDULE.steps))
             clean = low[..., : x.shape[2], : x.shape[3], : x.shape[4]]
-            return (x[:, :3] - abar**0.5 * clean) / (1 - abar) ** 0.5
+            return abar**0.5 * x[:, :3] - clean
 
     monkeypatch.setattr("LowFieldEnhanceLib.methods.bridged.load_network", lambda *_: (KnowsTheNoise(), None))
     method = BridgedDiffusion(BridgedSettings(use_bridge=False, prior_time=300, steps=5, repeats=2))
@@ -261,3 +261,27 @@ def test_a_second_contrast_changes_the_answer_of_bridged_diffusion_and_keeps_the
     assert together.shape == alone.shape
     assert np.abs(together - alone).max() > 1e-4
     assert np.abs(together - case.inputs["T1w"].array).mean() < np.abs(together - other.array).mean()
+
+
+def test_a_method_sees_the_masks_box_only_and_the_rest_of_the_input_stays() -> None:
+    rng = np.random.default_rng(2)
+    affine = np.array([[0, -1.5, 0, 40], [1.5, 0, 0, -30], [0, 0, 1.5, 7], [0, 0, 0, 1.0]])
+    image = Image(rng.random((30, 34, 28)), affine, "T1w")
+    mask = np.zeros(image.shape, dtype=bool)
+    mask[12:15, 10:22, 11:13] = True
+    whole = Case({"T1w": image}, "T1w", mask, image, 0.05)
+    inner, place = whole.cropped(margin=4)
+    assert [(part.start, part.stop) for part in place] == [(8, 19), (6, 26), (7, 17)]
+    assert inner.mask.sum() == mask.sum()
+    index = np.array([3, 5, 2, 1])
+    assert np.allclose(inner.inputs["T1w"].affine @ index, affine @ (index + [8, 6, 7, 0]))
+
+    class Negative:
+        def enhance(self, case: Case, *_: object) -> Enhancement:
+            return Enhancement(-case.inputs["T1w"].array, {"evaluations": 1})
+
+    result = run_method(Negative(), whole, "fast", torch.Generator(), Events())
+    changed = result.array != image.array
+    assert changed[whole.cropped()[1]].all()
+    np.testing.assert_array_equal(result.array[changed], -image.array[changed])
+    assert changed.sum() == np.prod([part.stop - part.start for part in whole.cropped()[1]])

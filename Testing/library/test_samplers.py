@@ -129,8 +129,7 @@ class TrueEpsilon(nn.Module):
         t = float(noise[0]) * SCHEDULE.steps
         abar = float(SCHEDULE.alpha_bar(t))
         channels = self.clean.shape[1]
-        epsilon = (x[:, :channels] - abar**0.5 * self.clean) / (1 - abar) ** 0.5
-        return abar**0.5 * epsilon - (1 - abar) ** 0.5 * self.clean  # v of Salimans and Ho 2022
+        return abar**0.5 * x[:, :channels] - self.clean  # the residual of the clean estimate
 
 
 @pytest.mark.parametrize("t", [1, 60, 400, 750])
