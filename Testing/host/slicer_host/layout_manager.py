@@ -7,14 +7,30 @@ import vtk
 from PySide6 import QtCore
 
 
+class RenderWindow:
+    """What stands in for the view's window, because a real one looks for a screen: its renderers."""
+
+    def __init__(self) -> None:
+        self._renderers = vtk.vtkRendererCollection()
+        self._renderers.AddItem(vtk.vtkRenderer())
+
+    def GetRenderers(self) -> vtk.vtkRendererCollection:
+        return self._renderers
+
+
 class SliceView:
-    """What stands in for the drawn view: its corner annotation is kept, rendering is nothing."""
+    """What stands in for the drawn view: its actors and corner annotation are kept, rendering is nothing."""
 
     def __init__(self) -> None:
         self._annotation = vtk.vtkCornerAnnotation()
+        self._window = RenderWindow()
+        self._window.GetRenderers().GetFirstRenderer().AddViewProp(self._annotation)
 
     def cornerAnnotation(self) -> vtk.vtkCornerAnnotation:
         return self._annotation
+
+    def renderWindow(self) -> RenderWindow:
+        return self._window
 
     def scheduleRender(self) -> None:
         pass

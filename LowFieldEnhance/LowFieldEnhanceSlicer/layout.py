@@ -1,0 +1,249 @@
+"""The layout "input | enhanced": linked slice views with equal field of view, comparing, and the way to a structure.
+
+All functions do nothing and return False where Slicer has no layout manager (no window, or no application).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+from vtk.util import numpy_support
+
+from . import layout_description
+from .comparison import BLINK, CHECKERBOARD, NONE, Comparison
+from .corner_text import applicationLayoutManager, installCornerText, removeCornerText
+from .layout_description import ENHANCED, INPUT, VIEW_GROUP, SliceViewDescription, sliceViews
+from .segmentations import BINARY_LABELMAP
+from .timers import DeferredCall
+
+# On the layout node: survives what happens to this module.
+EARLIER_LAYOUT = "LowFieldEnhance.EarlierLayout"
+
+_comparison: Comparison | None = None
+_layoutObservation: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
+_secondFit: DeferredCall | None = None
+
+
+def install() -> bool:
+    """Once the application has started: make the layouts known and mark derived volumes in all slice views."""
+    layoutManager = applicationLayoutManager()
+    if layoutManager is None:
+        return False
+    layout_description.registerLayouts(layoutManager.layoutLogic().GetLayoutNode())
+    return installCornerText() is not None
+
+
+def close() -> None:
+    """End what goes on by itself: blinking, checkerboard, linked display and corner texts. The layout stays."""
+    _endComparison()
+    removeCornerText()
+
+
+def showSideBySide(
+    inputNode: slicer.vtkMRMLScalarVolumeNode,
+    enhancedNode: slicer.vtkMRMLScalarVolumeNode,
+    axialOnly: bool = False,
+) -> bool:
+    """Show two volumes side by side, in three planes or axially, and keep their window and level equal.
+
+    The views scroll, pan and zoom together. :func:`restoreLayout` goes back to the layout before.
+    """
+    global _comparison
+    layoutManager = applicationLayoutManager()
+    if layoutManager is None:
+        return False
+    _endComparison()
+    install()
+    layoutNode = layoutManager.layoutLogic().GetLayoutNode()
+    numbers = layout_description.registerLayouts(layoutNode)
+    if not layout_description.isOwnLayout(layoutNode):
+        layoutNode.SetAttribute(EARLIER_LAYOUT, str(layoutNode.GetViewArrangement()))
+    layoutManager.setLayout(numbers[axialOnly])
+    compositeNodes = [
+        _setUpView(layoutManager, view, node)
+        for side, node in ((INPUT, inputNode), (ENHANCED, enhancedNode))
+        for view in sliceViews(side, axialOnly)
+    ]
+    _fit(layoutManager, axialOnly)
+    onEnhancedSide = [node for node in compositeNodes[len(compositeNodes) // 2 :] if node is not None]
+    _comparison = Comparison(inputNode, enhancedNode, onEnhancedSide, _endComparison)
+    _observeLayout(layoutNode)
+    _fitLater(axialOnly)
+    installCornerText().update()
+    return True
+
+
+def isShown() -> bool:
+    """Whether the side-by-side layout is the one on the screen."""
+    layoutManager = applicationLayoutManager()
+    return layoutManager is not None and layout_description.isOwnLayout(layoutManager.layoutLogic().GetLayoutNode())
+
+
+def restoreLayout() -> bool:
+    """The layout that was there before the side-by-side one; False if that is not shown."""
+    if not isShown():
+        return False
+    _endComparison()
+    layoutManager = applicationLayoutManager()
+    layoutNode = layoutManager.layoutLogic().GetLayoutNode()
+    earlier = int(layoutNode.GetAttribute(EARLIER_LAYOUT) or layoutNode.SlicerLayoutFourUpView)
+    layoutNode.RemoveAttribute(EARLIER_LAYOUT)
+    layoutManager.setLayout(earlier if layoutNode.IsLayoutDescription(earlier) else layoutNode.SlicerLayoutFourUpView)
+    return True
+
+
+def setBlink(on: bool) -> bool:
+    """Show input and enhanced volume in turn in the views of the enhanced side; False if the layout is not shown."""
+    return _setMode(BLINK, on)
+
+
+def setCheckerboard(on: bool) -> bool:
+    """Show cubes of both volumes in the views of the enhanced side; False if the layout is not shown."""
+    return _setMode(CHECKERBOARD, on)
+
+
+def comparisonMode() -> str:
+    """ "blink", "checkerboard" or empty: what a panel's buttons should show."""
+    return _comparison.mode if _comparison is not None else NONE
+
+
+def jumpToStructure(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
+    """Move all slice views to the middle of a structure; zoom stays. False if it is empty or there are no views."""
+    if applicationLayoutManager() is None:
+        return False
+    position = structureCentre(segmentationNode, segmentId)
+    if position is None:
+        return False
+    slicer.vtkMRMLSliceNode.JumpAllSlices(
+        segmentationNode.GetScene(), *position, slicer.vtkMRMLSliceNode.OffsetJumpSlice
+    )
+    return True
+
+
+def structureCentre(
+    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str
+) -> tuple[float, float, float] | None:
+    """The voxel of a structure that is nearest to its centroid, in world RAS mm; None if it has no voxels.
+
+    The centroid itself lies outside of a bent structure such as a lateral ventricle or the cortex.
+    """
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    labelmap = segment.GetRepresentation(BINARY_LABELMAP) if segment is not None else None
+    scalars = labelmap.GetPointData().GetScalars() if labelmap is not None else None
+    if scalars is None or scalars.GetNumberOfTuples() == 0:
+        return None
+    inside = numpy_support.vtk_to_numpy(scalars).reshape(labelmap.GetDimensions()[::-1]) == segment.GetLabelValue()
+    voxels = np.argwhere(inside)[:, ::-1] + np.array(labelmap.GetExtent()[::2])
+    if not len(voxels):
+        return None
+    toWorld = vtk.vtkMatrix4x4()
+    labelmap.GetImageToWorldMatrix(toWorld)
+    axes = np.array([[toWorld.GetElement(row, column) for column in range(3)] for row in range(3)])
+    distances = np.linalg.norm((voxels - voxels.mean(axis=0)) @ axes.T, axis=1)
+    point = toWorld.MultiplyPoint((*voxels[int(np.argmin(distances))].tolist(), 1.0))[:3]
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(segmentationNode.GetParentTransformNode(), None, transform)
+    return tuple(transform.TransformPoint(point))
+
+
+def _setMode(mode: str, on: bool) -> bool:
+    if _comparison is None or applicationLayoutManager() is None:
+        return False
+    if on:
+        _comparison.setMode(mode)
+    elif _comparison.mode == mode:
+        _comparison.setMode(NONE)
+    return True
+
+
+def _setUpView(
+    layoutManager: Any, view: SliceViewDescription, volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> slicer.vtkMRMLSliceCompositeNode | None:
+    """The view's plane, group and volume; its composite node, or None if the layout has no such view."""
+    widget = layoutManager.sliceWidget(view.tag)
+    if widget is None:
+        return None
+    sliceNode, compositeNode = widget.mrmlSliceNode(), widget.mrmlSliceCompositeNode()
+    sliceNode.SetViewGroup(VIEW_GROUP)
+    sliceNode.SetLayoutLabel(view.label)
+    sliceNode.SetLayoutColor(*view.colour)
+    sliceNode.SetOrientation(view.orientation)
+    wasModifying = compositeNode.StartModify()
+    compositeNode.SetLinkedControl(True)
+    compositeNode.SetHotLinkedControl(True)
+    # A volume that the user loads later does not take the place of the pair.
+    compositeNode.SetDoPropagateVolumeSelection(False)
+    compositeNode.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+    compositeNode.SetBackgroundVolumeID(volumeNode.GetID())
+    compositeNode.SetForegroundVolumeID(None)
+    compositeNode.SetForegroundOpacity(0.0)
+    compositeNode.SetLabelVolumeID(None)
+    compositeNode.EndModify(wasModifying)
+    return compositeNode
+
+
+def _fit(layoutManager: Any, axialOnly: bool, keepOffset: bool = False) -> None:
+    """The whole input in the views of its side, and the same planes and field of view on the other.
+
+    Args:
+        keepOffset: stay on the slices of now instead of the middle ones.
+    """
+    for left, right in zip(sliceViews(INPUT, axialOnly), sliceViews(ENHANCED, axialOnly), strict=True):
+        source, target = layoutManager.sliceWidget(left.tag), layoutManager.sliceWidget(right.tag)
+        if source is not None and target is not None:
+            offset = source.mrmlSliceNode().GetSliceOffset()
+            source.sliceLogic().FitSliceToBackground()
+            if keepOffset:
+                source.mrmlSliceNode().SetSliceOffset(offset)
+            _copyGeometry(source.mrmlSliceNode(), target.mrmlSliceNode())
+
+
+def _copyGeometry(source: slicer.vtkMRMLSliceNode, target: slicer.vtkMRMLSliceNode) -> None:
+    """Plane, centre and millimetres per pixel; two views of one size then show the same."""
+    field, pixels, ownPixels = source.GetFieldOfView(), source.GetDimensions(), target.GetDimensions()
+    wasModifying = target.StartModify()
+    target.GetSliceToRAS().DeepCopy(source.GetSliceToRAS())
+    target.SetXYZOrigin(*source.GetXYZOrigin())
+    scale = (own / other if other else 1.0 for own, other in zip(ownPixels[:2], pixels[:2], strict=True))
+    target.SetFieldOfView(*(length * factor for length, factor in zip(field[:2], scale, strict=True)), field[2])
+    target.UpdateMatrices()
+    target.EndModify(wasModifying)
+
+
+def _fitLater(axialOnly: bool) -> None:
+    """Once more when new views have got their size; a jump to a structure in between is kept."""
+    global _secondFit
+
+    def fit() -> None:
+        if isShown() and _comparison is not None:
+            _fit(applicationLayoutManager(), axialOnly, keepOffset=True)
+
+    _secondFit = DeferredCall(fit)
+    _secondFit.start()
+
+
+def _observeLayout(layoutNode: slicer.vtkMRMLLayoutNode) -> None:
+    """The comparison ends when the user chooses another layout: nothing blinks or computes unseen."""
+    global _layoutObservation
+
+    def onModified(node: slicer.vtkMRMLLayoutNode, event: str) -> None:
+        if not layout_description.isOwnLayout(node):
+            _endComparison()
+
+    _layoutObservation = layoutNode, layoutNode.AddObserver(vtk.vtkCommand.ModifiedEvent, onModified)
+
+
+def _endComparison() -> None:
+    global _comparison, _layoutObservation, _secondFit
+    if _secondFit is not None:
+        _secondFit.stop()
+        _secondFit = None
+    comparison, _comparison = _comparison, None
+    observation, _layoutObservation = _layoutObservation, None
+    if observation is not None:
+        observation[0].RemoveObserver(observation[1])
+    if comparison is not None:
+        comparison.close()
