@@ -1,0 +1,33 @@
+"""Put the recorded tables into README.md, between the markers that name them.
+
+    python Testing/benchmarks/readme_tables.py
+
+``<!-- table: quality -->`` ... ``<!-- end of table -->`` receives quality.md, and so on. A test compares both.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+README = FOLDER.parents[1] / "README.md"
+BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """The README with every table as it was recorded last.
+
+    Raises:
+        FileNotFoundError: a table that the README names was never recorded.
+    """
+
+    def table(match: re.Match[str]) -> str:
+        recorded = (FOLDER / f"{match[2]}.md").read_text(encoding="utf-8").strip()
+        return f"{match[1]}{recorded}\n{match[3]}"
+
+    return BLOCK.sub(table, text)
+
+
+if __name__ == "__main__":
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
