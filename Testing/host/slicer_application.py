@@ -31,6 +31,7 @@ from slicer_host import (
     packaging,
     parameter_node,
     properties,
+    references,
     scripted_module,
 )
 from slicer_host.application import application, qSlicerApplication
@@ -103,6 +104,8 @@ def mountNames() -> None:
 
     They stay for the life of the process, so that what a test module imported goes on working in the next session.
     """
+    if "qt" not in sys.modules:
+        references.protectConstants()
     properties.addPythonQtNames()
     sys.modules["qt"] = namespaces.makeQt()
     sys.modules["ctk"] = namespaces.makeCtk()

@@ -1,0 +1,181 @@
+"""3D Slicer module: enhances low-field MRI of the head and reports how far to trust the result."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+# Run from a checkout, Slicer puts only this folder on the path.
+if importlib.util.find_spec("LowFieldEnhanceLib") is None:
+    sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from LowFieldEnhanceSlicer import layout
+from LowFieldEnhanceSlicer.logic import EnhancementLogic
+from LowFieldEnhanceSlicer.panel import Panel
+from LowFieldEnhanceSlicer.parameters import LowFieldEnhanceParameterNode, setFromRequest
+
+
+class LowFieldEnhance(ScriptedLoadableModule):
+    """What Slicer shows of the module."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Low-Field Enhance")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Filtering")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["The LowFieldEnhance contributors"]
+        self.parent.helpText = _(
+            "Enhances a low-field MRI scan of a head by diffusion models, segments the anatomy, and reports how far the"
+            " result can be trusted. ENHANCED - not for diagnosis."
+        )
+        self.parent.acknowledgementText = _(
+            "The trained weights are for research only (CC BY-NC-SA 4.0); the code is under the Apache License 2.0."
+        )
+        slicer.app.connect("startupCompleted()", self.onStartupCompleted)
+        slicer.app.connect("aboutToQuit()", self.onAboutToQuit)
+
+    def onStartupCompleted(self):
+        from LowFieldEnhanceSlicer import sample_data
+
+        sample_data.registerSampleData(str(Path(__file__).parent))
+        layout.install()
+
+    def onAboutToQuit(self):
+        layout.close()
+
+
+class LowFieldEnhanceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """Connects the panel with Slicer: scene, module selector, clean-up."""
+
+    def __init__(self, parent=None):
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic = None
+        self.panel = None
+
+    def setup(self):
+        ScriptedLoadableModuleWidget.setup(self)
+        uiWidget = slicer.util.loadUI(self.resourcePath("UI/LowFieldEnhance.ui"))
+        self.layout.addWidget(uiWidget)
+        self.ui = slicer.util.childWidgetVariables(uiWidget)
+        uiWidget.setMRMLScene(slicer.mrmlScene)
+        self.logic = LowFieldEnhanceLogic()
+        self.panel = Panel(self.ui, self.logic)
+        scene = slicer.mrmlScene
+        for event in (scene.StartCloseEvent, scene.StartImportEvent):
+            self.addObserver(scene, event, self.onSceneAboutToChange)
+        for event in (scene.EndCloseEvent, scene.EndImportEvent):
+            self.addObserver(scene, event, self.onSceneChanged)
+        self.initializeParameterNode()
+        layout.install()
+
+    def enter(self):
+        self.initializeParameterNode()
+        self.panel.chooseFirstInput()
+
+    def cleanup(self):
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.close()
+            self.logic.close()
+            layout.close()
+
+    def onSceneAboutToChange(self, caller, event):
+        # Selectors that lose or have not yet got their nodes must not write that into the parameters.
+        self.panel.setParameters(None)
+
+    def onSceneChanged(self, caller, event):
+        self.logic.forgetParameters()
+        self.initializeParameterNode()
+
+    def initializeParameterNode(self):
+        self.panel.setParameters(self.logic.getParameterNode())
+
+
+class LowFieldEnhanceLogic(EnhancementLogic, ScriptedLoadableModuleLogic):
+    """``slicer.util.getModuleLogic("LowFieldEnhance").process(volume)``; see :class:`EnhancementLogic`."""
+
+    def __init__(self, **injected):
+        ScriptedLoadableModuleLogic.__init__(self)
+        EnhancementLogic.__init__(self, **injected)
+        self._parameters = None
+
+    def getParameterNode(self):
+        """The settings of the panel, one wrapper for all who read or write them."""
+        node = ScriptedLoadableModuleLogic.getParameterNode(self)
+        if self._parameters is None or self._parameters.parameterNode is not node:
+            self._parameters = LowFieldEnhanceParameterNode(node)
+        return self._parameters
+
+    def forgetParameters(self):
+        """Read the node anew: what it refers to may have come into the scene after it."""
+        self._parameters = None
+
+    def parametersFromProvenance(self, node):
+        """Set the panel to what the run that made this output was asked for; returns the request.
+
+        Raises:
+            ValueError: the node is not an output of this module.
+        """
+        request = EnhancementLogic.parametersFromProvenance(self, node)
+        setFromRequest(self.getParameterNode(), request)
+        return request
+
+
+class LowFieldEnhanceTest(ScriptedLoadableModuleTest):
+    """Runs in a real Slicer: the bundled head, the quickest preset, geometry and places of the results."""
+
+    def setUp(self):
+        slicer.mrmlScene.Clear()
+
+    def runTest(self):
+        self.setUp()
+        self.test_bundledHead()
+
+    def test_bundledHead(self):
+        import numpy as np
+
+        from LowFieldEnhanceLib import weights
+        from LowFieldEnhanceLib.resources import resource
+        from LowFieldEnhanceSlicer import dependencies, hierarchy, volumes
+        from LowFieldEnhanceSlicer.logic import REQUIREMENTS
+
+        self.delayDisplay("Load the bundled head")
+        scan = slicer.util.loadVolume(str(resource("SampleData", "colin27_64mT_T1w.nii.gz")))
+        before = volumes.affineFromVolumeNode(scan)
+        if dependencies.missingRequirements(REQUIREMENTS) or not weights.is_installed("segmenter"):
+            self.delayDisplay("PyTorch or the networks are not installed, so only the panel is tested")
+            panel = slicer.util.getModuleWidget("LowFieldEnhance").panel
+            panel.parameters.inputVolume = scan
+            self.assertTrue(panel.ui.applyButton.enabled, panel.ui.applyButton.toolTip)
+            return
+        self.delayDisplay("Enhance it")
+        logic = slicer.util.getModuleLogic("LowFieldEnhance")
+        method = "bridged" if weights.is_installed("bridged_bridge") else "cubic"
+        nodes = logic.process(scan, method=method, preset="fast", contrast="T1w").nodes
+        self.assertTrue(np.array_equal(volumes.affineFromVolumeNode(scan), before))
+        np.testing.assert_allclose(nodes.enhanced.GetSpacing(), (1.0, 1.0, 1.0), atol=1e-6)
+        np.testing.assert_allclose(_centre(nodes.enhanced), _centre(scan), atol=0.01)
+        self.assertGreater(nodes.segmentation.GetSegmentation().GetNumberOfSegments(), 10)
+        tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
+        folder = tree.GetItemParent(tree.GetItemByDataNode(nodes.enhanced))
+        self.assertEqual(tree.GetItemParent(folder), tree.GetItemParent(tree.GetItemByDataNode(scan)))
+        hierarchy.removeRun(folder)
+        self.assertIsNone(nodes.enhanced.GetScene())
+        self.delayDisplay("Test passed")
+
+
+def _centre(volumeNode):
+    bounds = [0.0] * 6
+    volumeNode.GetRASBounds(bounds)
+    return [(bounds[axis] + bounds[axis + 1]) / 2 for axis in (0, 2, 4)]

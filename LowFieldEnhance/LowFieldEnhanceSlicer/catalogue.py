@@ -1,0 +1,99 @@
+"""What can be chosen in the panel, without importing torch: methods, their sentence, presets, cards and cost.
+
+The library's registry says the same, but importing it loads torch, which takes seconds and may not be installed yet.
+A test compares the two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+CONTRASTS = ("T1w", "T2w", "FLAIR", "other")
+DEVICES = ("auto", "cuda", "mps", "cpu")
+# As in LowFieldEnhanceLib.methods.base
+SECONDS_PER_GIGAVOXEL = {"cpu": 1300.0, "cuda": 20.0, "mps": 150.0}
+BYTES_PER_VOXEL = 420
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One method.
+
+    Attributes:
+        name: on the command line.
+        title: in the panel.
+        summary: one sentence.
+        evaluations: of the network by preset; the first preset is the default. 0: no network.
+        models: names of its networks, each with a card.
+        seconds: of a method without a network, on any device.
+        bytesPerVoxel: of the working grid.
+    """
+
+    name: str
+    title: str
+    summary: str
+    evaluations: dict[str, int]
+    models: tuple[str, ...] = ()
+    seconds: float = 0.0
+    bytesPerVoxel: int = BYTES_PER_VOXEL
+    packages: tuple[str, ...] = field(default=())
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """The presets it has."""
+        return tuple(self.evaluations)
+
+
+METHODS: dict[str, MethodEntry] = {
+    entry.name: entry
+    for entry in (
+        MethodEntry(
+            "bridged",
+            "Bridged diffusion",
+            "A learned bridge from low to high field, refined by a diffusion model of high-field brains.",
+            {"fast": 1, "standard": 5, "paper": 1201},
+            ("bridged_bridge", "bridged_prior"),
+        ),
+        MethodEntry(
+            "regression",
+            "Regression U-Net",
+            "One pass of a residual U-Net trained with an L1 loss; the baseline of this project.",
+            {"fast": 1},
+            ("regression_unet",),
+        ),
+        MethodEntry(
+            "cubic",
+            "Cubic interpolation",
+            "Cubic interpolation of the scan to the output grid; nothing is added.",
+            {"fast": 0},
+            seconds=0.5,
+            bytesPerVoxel=16,
+        ),
+        MethodEntry(
+            "linear",
+            "Linear interpolation",
+            "Linear interpolation of the scan to the output grid; nothing is added.",
+            {"fast": 0},
+            seconds=0.5,
+            bytesPerVoxel=16,
+        ),
+        MethodEntry(
+            "bm4d",
+            "Cubic interpolation + BM4D",
+            "Cubic interpolation, then BM4D denoising at the scan's measured noise level.",
+            {"fast": 0},
+            seconds=25.0,
+            bytesPerVoxel=64,
+            packages=("bm4d",),
+        ),
+    )
+}
+
+
+def cardPaths(method: str) -> list[Path]:
+    """The model cards of a method, as Markdown files; empty for a method without a network."""
+    from LowFieldEnhanceLib.resources import resource
+
+    paths = [resource("Models", f"{model}.md") for model in METHODS[method].models]
+    return [path for path in paths if path.is_file()]

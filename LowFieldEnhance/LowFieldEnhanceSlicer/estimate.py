@@ -1,0 +1,87 @@
+"""What a run will roughly take, told before it starts from the scan's size and the method alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+
+from .catalogue import BYTES_PER_VOXEL, METHODS, SECONDS_PER_GIGAVOXEL
+from .dependencies import installedVersion
+from .volumes import affineFromVolumeNode
+
+SEGMENTER_SPACING = 2.0  # mm, as in LowFieldEnhanceLib.segmentation.labels; one pass a segmented volume
+FIXED_BYTES = 600e6  # Python, torch and the images: rough
+FIXED_SECONDS = 8.0  # start of the process, files and report: rough
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Rough figures of one run.
+
+    Attributes:
+        seconds: by device, for the devices that the run may take.
+        memory: bytes.
+    """
+
+    seconds: dict[str, float]
+    memory: float
+
+    @property
+    def text(self) -> str:
+        """One line for the panel."""
+        names = {"cpu": "on the CPU", "cuda": "on an NVIDIA card", "mps": "on an Apple GPU"}
+        times = ", ".join(f"{duration(value)} {names[device]}" for device, value in self.seconds.items())
+        return f"Roughly {times}; {self.memory / 1e9:.1f}\u00a0GB of memory"
+
+
+def voxelsOf(volumeNode: slicer.vtkMRMLScalarVolumeNode, spacing: float) -> float:
+    """Voxels of the output grid (mm, isotropic) over the volume's field of view; 0 without voxels."""
+    imageData = volumeNode.GetImageData()
+    if imageData is None:
+        return 0.0
+    voxel = np.linalg.norm(affineFromVolumeNode(volumeNode)[:3, :3], axis=0)
+    extent = voxel * np.asarray(imageData.GetDimensions())
+    return float(np.prod(np.maximum(np.ceil(extent / spacing), 1)))
+
+
+def estimate(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    method: str,
+    preset: str,
+    device: str = "auto",
+    spacing: float = 1.0,
+    segmentations: int = 2,
+) -> Estimate:
+    """Time by device and memory of a run.
+
+    Args:
+        device: "auto" gives the time on an NVIDIA card and on the CPU: which of them there is only torch can tell.
+        segmentations: volumes that are labelled: scan, result and an unlabelled reference.
+    """
+    entry = METHODS[method]
+    voxels = voxelsOf(volumeNode, spacing)
+    labelled = segmentations * voxelsOf(volumeNode, SEGMENTER_SPACING)
+    evaluations = entry.evaluations.get(preset, next(iter(entry.evaluations.values())))
+    devices = ("cuda", "cpu") if device == "auto" else (device,)
+    seconds = {
+        name: FIXED_SECONDS + entry.seconds + (evaluations * voxels + labelled) / 1e9 * SECONDS_PER_GIGAVOXEL[name]
+        for name in devices
+    }
+    largest = max(voxels * entry.bytesPerVoxel, labelled / max(segmentations, 1) * BYTES_PER_VOXEL)
+    return Estimate(seconds, FIXED_BYTES + largest)
+
+
+def duration(seconds: float) -> str:
+    """Words for a time: "20 s", "4 min", "3.5 h"."""
+    if seconds < 60:
+        return f"{max(round(seconds / 5) * 5, 5)} s"
+    if seconds < 3600:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def torchIsInstalled() -> bool:
+    """Whether torch is there; it is not imported."""
+    return installedVersion("torch") is not None

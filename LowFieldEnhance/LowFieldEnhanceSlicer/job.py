@@ -1,0 +1,237 @@
+"""One run from the click on Apply to the nodes in the scene: export, child process, loading."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from LowFieldEnhanceLib.errors import BadInput, LowFieldEnhanceError
+
+from .background import Background
+from .export import copyInputs
+from .loading import FIDELITY, REPORT_ROLE, addInSteps, readResults
+from .process import longPath
+from .request import Request, arguments
+from .run import CANCELLED, Run, RunError, RunState, newRunFolder
+from .run_queue import RunQueue
+from .scene import RunResult
+
+
+class JobState(enum.Enum):
+    """What has become of a job."""
+
+    PREPARING = "preparing"
+    WAITING = "waiting"
+    RUNNING = "running"
+    LOADING = "loading"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The outputs of a run in the scene; None for what was not asked for or is no longer there."""
+
+    enhanced: slicer.vtkMRMLScalarVolumeNode | None
+    segmentation: slicer.vtkMRMLSegmentationNode | None
+    fidelity: slicer.vtkMRMLScalarVolumeNode | None
+    table: slicer.vtkMRMLTableNode | None
+    chart: slicer.vtkMRMLPlotChartNode | None
+    report: slicer.vtkMRMLTextNode | None
+
+
+class Job:
+    """One run; :meth:`advance`, called again and again on the main thread, takes it to its end.
+
+    Args:
+        request: what is asked for.
+        temporaryPath: where its folder is made.
+        onChanged: called with the job when its state, progress, warnings or log have changed.
+
+    Attributes:
+        state: see :class:`JobState`.
+        error: why it failed or was cancelled: one sentence and its kind.
+        result: ids of the nodes, when finished.
+    """
+
+    def __init__(self, request: Request, temporaryPath: str, onChanged: Callable[[Job], Any]) -> None:
+        self.request = request
+        self.title = request.inputVolume.GetName()
+        self.state = JobState.PREPARING
+        self.error: RunError | None = None
+        self.result: RunResult | None = None
+        self._onChanged = onChanged
+        self._scene = request.inputVolume.GetScene()
+        self._folders = [newRunFolder(temporaryPath)]
+        self._steps: Iterator[RunResult | None] | None = None
+        self._cancelRequested = False
+        try:
+            self.run = self._makeRun(temporaryPath)
+        except BaseException:
+            self._deleteFolders()
+            raise
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended, in whatever way."""
+        return self.state in ENDED
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the run warned of."""
+        return self.run.warnings
+
+    @property
+    def log(self) -> str:
+        """The log of the child process."""
+        return self.run.logText
+
+    @property
+    def stage(self) -> str:
+        """What is being done, for people."""
+        if self.state is JobState.RUNNING:
+            return self.run.progress["stage"] if self.run.progress else "start"
+        names = {JobState.PREPARING: "export", JobState.LOADING: "load the results"}
+        return names.get(self.state, self.state.value)
+
+    @property
+    def cancelRequested(self) -> bool:
+        """From the click on Cancel; ``state`` follows when all is gone."""
+        return self._cancelRequested or self.run.cancelRequested
+
+    def progress(self) -> tuple[float, float | None]:
+        """Fraction done (0 to 1, never falling) and the seconds left, or None while they are unknown."""
+        if self.state is JobState.FINISHED:
+            return 1.0, 0.0
+        fraction, left = self.run.overallProgress()
+        return min(fraction, 0.99), left
+
+    @property
+    def nodes(self) -> Nodes:
+        """The nodes of the results that are in the scene now; all None before the end."""
+        ids = self.result or RunResult(0, "")
+        found = {
+            "enhanced": ids.enhanced,
+            "segmentation": ids.segmentation,
+            "fidelity": ids.extraVolumes.get(FIDELITY, ""),
+            "table": ids.table,
+            "chart": ids.chart,
+        }
+        nodes = {name: self._scene.GetNodeByID(nodeID) if nodeID else None for name, nodeID in found.items()}
+        enhanced = nodes["enhanced"]
+        return Nodes(**nodes, report=enhanced.GetNodeReference(REPORT_ROLE) if enhanced else None)
+
+    def cancel(self, queue: RunQueue) -> None:
+        """End it as soon as may be; what was added to the scene is removed again."""
+        if self.state in (JobState.WAITING, JobState.RUNNING):
+            queue.cancel(self.run)
+        elif not self.done:
+            self._cancelRequested = True
+            self.advance(queue)
+
+    def advance(self, queue: RunQueue) -> None:
+        """One short step."""
+        if self._cancelRequested and not self.done:
+            if self._work.done:  # before that its files are in use
+                self._closeSteps()
+                self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
+        elif self.state is JobState.PREPARING and self._work.done:
+            if self._work.error is not None:
+                self._fail(self._work.error)
+                return
+            self._set(JobState.WAITING)
+            self._folders.remove(self.run.folder)  # the queue deletes it
+            queue.add(self.run)
+        elif self.state is JobState.LOADING:
+            try:
+                self._load()
+            except Exception as error:  # whatever the scene refuses, the user gets a sentence
+                self._fail(error)
+
+    def abandon(self) -> None:
+        """Forget it at the end of the application: no callback, nothing left on disk."""
+        self._onChanged = lambda job: None
+        if not self.done:
+            self._work.wait(5.0)
+            self._closeSteps()
+            self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
+
+    def _makeRun(self, temporaryPath: str) -> Run:
+        folder = self._folders[0]
+        outputs = folder / "results"
+        outputs.mkdir()
+        writers = copyInputs(self.request)
+        files = {name: folder / f"{name}.nrrd" for name in writers}
+        self._temporaryPath = temporaryPath
+
+        def write() -> None:
+            for name, writer in writers.items():
+                writer(files[name])
+
+        self._work = Background(write)
+        return Run(arguments(self.request, files, outputs), folder, self.title, self._onRunChanged, self._onRunFinished)
+
+    def _onRunChanged(self, run: Run) -> None:
+        if self.state is JobState.WAITING and run.state is RunState.RUNNING:
+            self.state = JobState.RUNNING
+        self._onChanged(self)
+
+    def _onRunFinished(self, run: Run) -> None:
+        if run.state is not RunState.FINISHED:
+            self._end(JobState.CANCELLED if run.state is RunState.CANCELLED else JobState.FAILED, run.error)
+            return
+        kept = newRunFolder(self._temporaryPath)
+        self._folders.append(kept)
+        outputs = kept / "results"
+        os.replace(run.folder / "results", outputs)  # the run's own folder is deleted after this call
+        self._work = Background(lambda: readResults(outputs))
+        self._set(JobState.LOADING)
+
+    def _load(self) -> None:
+        if not self._work.done:
+            return
+        if self._steps is None:
+            if self._work.error is not None:
+                raise BadInput(f"the results of the run cannot be loaded: {self._work.error}") from self._work.error
+            self._steps = addInSteps(self._scene, self.request, self._work.value)
+        self.result = next(self._steps)
+        if self.result is not None:
+            self._end(JobState.FINISHED, None)
+
+    def _closeSteps(self) -> None:
+        if self._steps is not None:
+            self._steps.close()
+
+    def _fail(self, error: Exception) -> None:
+        known = isinstance(error, LowFieldEnhanceError)
+        message = str(error) or type(error).__name__
+        self.run.addLog(f"Error: {message}")
+        self._end(JobState.FAILED, RunError(error.kind if known else "Internal", message))
+
+    def _end(self, state: JobState, error: RunError | None) -> None:
+        self.error = error
+        self._steps = None
+        self._deleteFolders()
+        self._set(state)
+
+    def _set(self, state: JobState) -> None:
+        self.state = state
+        self._onChanged(self)
+
+    def _deleteFolders(self) -> None:
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(longPath(Path(folder)))
+        self._folders = []

@@ -1,0 +1,200 @@
+"""The files of a finished run into the scene, without holding up the window.
+
+Reading and converting a 1 mm head takes most of a second. :func:`readResults` does that on a thread, into image data
+that no node knows yet. :func:`addInSteps` then lets :func:`scene.addResults` make all nodes from outlines of a few
+voxels, and hands each node its voxels in a step of its own, between which the window is drawn.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import read_image, read_labels
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+
+from . import hierarchy, scene, segmentations, volumes
+from .request import Request, record
+
+FIDELITY = "fidelity"
+FIDELITY_LIMIT = 4.0  # in units of the noise: what lies beyond 3 must stand out
+FIDELITY_COLOURS = ("vtkMRMLColorTableNodeFileDivergingBlueRed.txt", "vtkMRMLColorTableNodeRainbow")
+OUTPUT_ATTRIBUTE, ENHANCED = scene.ATTRIBUTE_PREFIX + "Output", "enhanced"
+REPORT_ROLE = scene.ATTRIBUTE_PREFIX + "Report"
+
+
+@dataclass
+class VolumeFile:
+    """Voxels ready for a node, and their affine."""
+
+    imageData: vtk.vtkImageData
+    affine: np.ndarray
+
+
+@dataclass
+class ResultFiles:
+    """What a run has written, read and ready for the scene.
+
+    Attributes:
+        labelIds: the FreeSurfer ids that occur in ``labels``.
+        report: the JSON report.
+        html: the report as a page.
+    """
+
+    enhanced: VolumeFile
+    fidelity: VolumeFile | None
+    labels: slicer.vtkOrientedImageData | None
+    labelIds: list[int]
+    report: dict[str, Any]
+    html: str
+
+
+def readResults(folder: Path) -> ResultFiles:
+    """Read the outputs of a run; touches no scene, so it may run on any thread.
+
+    Raises:
+        BadInput: a file is missing or damaged.
+    """
+    enhanced = _readVolume(folder / "enhanced.nrrd")
+    fidelity = _readVolume(folder / "fidelity.nrrd") if (folder / "fidelity.nrrd").exists() else None
+    layer, ids = None, []
+    if (folder / "segmentation.nrrd").exists():
+        labels = read_labels(folder / "segmentation.nrrd")
+        layer = slicer.vtkOrientedImageData()
+        volumes.fillImageData(layer, labels.array)
+        layer.SetGeometryFromImageToWorldMatrix(volumes.matrixFromAffine(labels.affine))
+        ids = [int(value) for value in np.unique(labels.array) if value]
+    report = json.loads(_read(folder / "report.json") or "{}")
+    if not isinstance(report, dict):
+        raise BadInput("the report of the run is damaged")
+    return ResultFiles(enhanced, fidelity, layer, ids, report, _read(folder / "report.html"))
+
+
+def _readVolume(path: Path) -> VolumeFile:
+    image = read_image(path, "other")
+    imageData = vtk.vtkImageData()
+    volumes.fillImageData(imageData, image.array)
+    return VolumeFile(imageData, image.affine)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def addInSteps(
+    mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles
+) -> Iterator[scene.RunResult | None]:
+    """Put the results into the scene beside the input; let the window be drawn whenever it yields.
+
+    Yields None after each step and the result after the last. Closing it earlier, or a failure, removes what was
+    added.
+
+    Raises:
+        BadInput: the input volume is no longer in the scene, or the labels have unknown ids.
+    """
+    source = request.inputVolume
+    if source.GetScene() is not mrmlScene or not mrmlScene.IsNodePresent(source):
+        raise BadInput("the input volume was removed from the scene during the run, so its results were dropped")
+    result = _addOutlines(mrmlScene, request, files)
+    try:
+        yield None
+        enhanced = mrmlScene.GetNodeByID(result.enhanced)
+        enhanced.SetAttribute(OUTPUT_ATTRIBUTE, ENHANCED)
+        _fill(enhanced, files.enhanced)
+        yield None
+        if FIDELITY in result.extraVolumes:
+            node = mrmlScene.GetNodeByID(result.extraVolumes[FIDELITY])
+            _showFidelity(node)
+            _fill(node, files.fidelity)
+            yield None
+        if result.segmentation:
+            _fillSegmentation(mrmlScene.GetNodeByID(result.segmentation), files.labels, enhanced)
+            yield None
+        if files.html:
+            _addPage(mrmlScene, result, source, files.html)
+            yield None
+        for node in hierarchy.runNodes(result.folderItem, mrmlScene):
+            record(request, node)
+        yield None
+    except BaseException:
+        hierarchy.removeRun(result.folderItem, mrmlScene)
+        raise
+    yield result
+
+
+def _addOutlines(mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles) -> scene.RunResult:
+    """All nodes of the run, with voxels enough to tell which segments there are."""
+    name = request.inputVolume.GetName()
+    outline = Image(np.zeros((2, 2, 2)), files.enhanced.affine)
+    labels = None
+    if files.labels is not None:
+        ids = np.array(files.labelIds or [0], np.uint8)
+        labels = LabelMap(ids.reshape(-1, 1, 1), files.enhanced.affine, {})
+    return scene.addResults(
+        mrmlScene,
+        outline,
+        outline,
+        name,
+        labelMap=labels,
+        rows=files.report.get("structures"),
+        hasReference=bool(files.report.get("has_reference")),
+        provenance={**files.report.get("provenance", {}), "input_name": name},
+        extraVolumes={FIDELITY: outline} if files.fidelity else None,
+        inputNode=request.inputVolume,
+    )
+
+
+def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: VolumeFile) -> None:
+    wasModifying = node.StartModify()
+    node.SetIJKToRASMatrix(volumes.matrixFromAffine(volume.affine))
+    node.SetAndObserveImageData(volume.imageData)
+    node.EndModify(wasModifying)
+
+
+def _fillSegmentation(
+    node: slicer.vtkMRMLSegmentationNode, layer: slicer.vtkOrientedImageData, enhanced: slicer.vtkMRMLScalarVolumeNode
+) -> None:
+    """Replace the one layer that all segments share."""
+    node.SetReferenceImageGeometryParameterFromVolumeNode(enhanced)
+    segmentation = node.GetSegmentation()
+    if segmentation.GetNumberOfSegments():
+        segmentation.GetNthSegment(0).GetRepresentation(segmentations.BINARY_LABELMAP).ShallowCopy(layer)
+
+
+def _showFidelity(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Symmetric about 0, in two colours, with Slicer's legend where there is one."""
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(2 * FIDELITY_LIMIT, 0.0)
+    table = next(filter(node.GetScene().GetNodeByID, FIDELITY_COLOURS), None)
+    if table is not None:
+        display.SetAndObserveColorNodeID(table)
+    colours = getattr(getattr(slicer, "modules", None), "colors", None)
+    if colours is not None and hasattr(colours.logic(), "AddDefaultColorLegendDisplayNode"):
+        legend = colours.logic().AddDefaultColorLegendDisplayNode(node)
+        legend.SetTitleText("Residual / noise")
+        legend.SetVisibility(False)  # shown with the overlay, not before
+
+
+def _addPage(
+    mrmlScene: slicer.vtkMRMLScene, result: scene.RunResult, source: slicer.vtkMRMLScalarVolumeNode, html: str
+) -> None:
+    """The report page as a text node, so that it is saved with the scene; every volume of the run refers to it."""
+    page = mrmlScene.AddNewNodeByClass(
+        "vtkMRMLTextNode", mrmlScene.GetUniqueNameByString(f"{source.GetName()} report ({scene.DERIVED})")
+    )
+    page.SetText(html)
+    page.SetAttribute(scene.DERIVED_ATTRIBUTE, scene.DERIVED)
+    hierarchy.addToRun(result.folderItem, page)
+    for node in hierarchy.runNodes(result.folderItem, mrmlScene):
+        if node is not page:
+            node.SetNodeReferenceID(REPORT_ROLE, page.GetID())

@@ -1,0 +1,256 @@
+"""All that the panel can do, for scripts too: runs of the library on volumes of the scene.
+
+In Slicer's Python console::
+
+    logic = slicer.util.getModuleLogic("LowFieldEnhance")
+    nodes = logic.process(getNode("Scan"), method="bridged", preset="fast").nodes
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import slicer
+from slicer.util import VTKObservationMixin
+
+from . import dependencies
+from .job import Job, JobState
+from .request import Request, reasonAgainst, requestFromProvenance
+from .run import RunError
+from .run_queue import RunQueue, StartTimer, qtTimer
+
+REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
+
+
+class RunFailed(Exception):
+    """A run ended without results; the message is one sentence.
+
+    Attributes:
+        kind: as in :class:`~LowFieldEnhanceSlicer.run.RunError`.
+        job: with the log.
+    """
+
+    def __init__(self, error: RunError, job: Job) -> None:
+        super().__init__(error.message)
+        self.kind = error.kind
+        self.job = job
+
+
+class EnhancementLogic(VTKObservationMixin):
+    """Starts runs one after the other, ends them with the scene, and puts their results into it.
+
+    Args:
+        queue: of child processes (default: one of its own).
+        requirementsPath: what the child processes need.
+        confirm: shows what would be installed and returns the answer.
+        startTimer: see :class:`RunQueue`.
+    """
+
+    def __init__(
+        self,
+        queue: RunQueue | None = None,
+        requirementsPath: Path = REQUIREMENTS,
+        confirm: Callable[[str], bool] = dependencies.confirmInSlicer,
+        startTimer: StartTimer = qtTimer,
+    ) -> None:
+        VTKObservationMixin.__init__(self)
+        self.queue = queue or RunQueue(startTimer)
+        self.jobs: list[Job] = []  # those that have not ended, in order
+        self._requirementsPath = requirementsPath
+        self._confirm = confirm
+        self._complete = False
+        self._startTimer = startTimer
+        self._stopTimer: Callable[[], None] | None = None
+        self._polling = False
+        self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneStartClose)
+
+    def ensureDependencies(self) -> bool:
+        """Install what a run needs, after asking once; True if all is there, False if the user declined.
+
+        Raises:
+            DependencyError: it cannot be installed; the message is one sentence.
+        """
+        # Looking takes a hundredth of a second, and what is there stays for the session.
+        self._complete = self._complete or dependencies.ensure(self._requirementsPath, self._confirm)
+        return self._complete
+
+    def process(
+        self,
+        inputVolume: slicer.vtkMRMLScalarVolumeNode,
+        method: str = "bridged",
+        preset: str = "fast",
+        waitForCompletion: bool = True,
+        contrast: str | None = None,
+        otherVolumes: Mapping[str, slicer.vtkMRMLScalarVolumeNode] | None = None,
+        referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
+        referenceSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
+        device: str = "auto",
+        seed: int = 0,
+        spacing: float = 1.0,
+        n4: bool = False,
+        brainOnly: bool = False,
+        makeSegmentation: bool = True,
+        makeFidelity: bool = True,
+        onProgress: Callable[[Job], Any] | None = None,
+        onFinished: Callable[[Job], Any] | None = None,
+    ) -> Job:
+        """Enhance a volume of the scene; see :class:`Request` for the settings.
+
+        Args:
+            waitForCompletion: return when the results are in the scene (the window stays alive); else at once.
+            contrast: None guesses it from the DICOM tags and the name.
+            onProgress: called with the job when its state, progress, warnings or log have changed.
+            onFinished: called with the job once, when it has ended in whatever way.
+
+        Returns:
+            The job; its ``nodes`` are the results once its state is FINISHED.
+
+        Raises:
+            ValueError: the settings do not fit; nothing was started.
+            DependencyError: a package is missing and was not or could not be installed.
+            RunFailed: only with ``waitForCompletion``: the run failed or was cancelled.
+        """
+        if contrast is None and inputVolume is not None:
+            from .source import guessContrast
+
+            contrast = guessContrast(inputVolume)
+        request = Request(
+            inputVolume=inputVolume,
+            contrast=contrast or "other",
+            otherVolumes=dict(otherVolumes or {}),
+            method=method,
+            preset=preset,
+            device=device,
+            referenceVolume=referenceVolume,
+            referenceSegmentation=referenceSegmentation,
+            seed=seed,
+            spacing=spacing,
+            n4=n4,
+            brainOnly=brainOnly,
+            makeSegmentation=makeSegmentation,
+            makeFidelity=makeFidelity,
+        )
+        self.check(request)
+        if not self.ensureDependencies():
+            raise dependencies.DependencyError("The packages that a run needs were not installed.")
+        job = self.start(request, onProgress, onFinished)
+        return self.wait(job) if waitForCompletion else job
+
+    @staticmethod
+    def check(request: Request) -> None:
+        """Raise ValueError with one sentence if the run cannot start."""
+        reason = reasonAgainst(request)
+        if reason:
+            raise ValueError(reason)
+
+    def start(
+        self,
+        request: Request,
+        onProgress: Callable[[Job], Any] | None = None,
+        onFinished: Callable[[Job], Any] | None = None,
+    ) -> Job:
+        """Start a run, or let it wait for those before it; what it needs must be installed.
+
+        Raises:
+            ValueError: the settings do not fit.
+        """
+        self.check(request)
+
+        def onChanged(job: Job) -> None:
+            if onProgress is not None and not job.done:
+                _call(onProgress, job)
+            if job.done and job in self.jobs:
+                self.jobs.remove(job)
+                if onFinished is not None:
+                    _call(onFinished, job)
+
+        job = Job(request, slicer.app.temporaryPath, onChanged)
+        self.jobs.append(job)
+        if self._stopTimer is None:
+            self._stopTimer = self._startTimer(self.poll)
+        return job
+
+    def poll(self) -> None:
+        """Take the jobs on by one short step each; a timer calls it. Never blocks."""
+        if self._polling:  # a callback runs Qt's event loop, and with it the timer
+            return
+        self._polling = True
+        try:
+            preparing = False
+            for job in list(self.jobs):
+                if job.state is JobState.PREPARING and preparing:
+                    continue  # runs start in the order in which they were asked for
+                job.advance(self.queue)
+                preparing = preparing or job.state is JobState.PREPARING
+        finally:
+            self._polling = False
+        if not self.jobs:
+            self._stop()
+
+    def wait(self, job: Job) -> Job:
+        """Return when the job has ended; the window stays alive meanwhile.
+
+        Raises:
+            RuntimeError: called from a callback of a job, which would wait for ever.
+            RunFailed: it failed or was cancelled.
+        """
+        if self._polling:
+            raise RuntimeError("a callback of a run cannot wait for a run")
+        try:
+            while not job.done:
+                self.queue.poll()
+                self.poll()
+                slicer.app.processEvents()
+                time.sleep(0.01)
+        except BaseException:  # Ctrl-C in the console ends the run too
+            self.cancel(job)
+            raise
+        if job.error is not None:
+            raise RunFailed(job.error, job)
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """End a job, and every process that it has started."""
+        job.cancel(self.queue)
+
+    def cancelAll(self) -> None:
+        """End all jobs. Does not block."""
+        for job in list(reversed(self.jobs)):
+            self.cancel(job)
+
+    def parametersFromProvenance(self, node: slicer.vtkMRMLNode) -> Request:
+        """What the run that made this output was asked for; the module's logic shows it in the panel as well.
+
+        Raises:
+            ValueError: the node is not an output of this module.
+        """
+        return requestFromProvenance(node)
+
+    def close(self) -> None:
+        """End everything, with no callback, before returning: for the module's clean-up and the application's exit."""
+        self.removeObservers()
+        for job in self.jobs:
+            job.abandon()
+        self.jobs = []
+        self.queue.close()
+        self._stop()
+
+    def _onSceneStartClose(self, caller: Any, event: str) -> None:
+        self.cancelAll()
+
+    def _stop(self) -> None:
+        if self._stopTimer is not None:
+            self._stopTimer()
+            self._stopTimer = None
+
+
+def _call(callback: Callable[[Job], Any], job: Job) -> None:
+    """A callback that fails must not stop the job; what went wrong goes to the log."""
+    try:
+        callback(job)
+    except Exception:
+        logging.getLogger(__name__).exception("a callback of a run failed")

@@ -1,0 +1,230 @@
+"""What happens in the panel: it shows the parameters, says why a run cannot start, and starts and ends runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import qt
+import slicer
+import vtk
+from slicer.i18n import tr as _
+from slicer.util import VTKObservationMixin
+
+from .catalogue import METHODS, cardPaths
+from .dependencies import DependencyError
+from .estimate import estimate, torchIsInstalled
+from .job import Job, JobState
+from .logic import EnhancementLogic
+from .parameters import OTHER_VOLUMES, Contrast, Device, LowFieldEnhanceParameterNode, requestOf, setFromRequest
+from .request import Request, reasonAgainst
+from .results_view import ResultsView
+from .run import RunError
+from .run_view import RunView
+from .source import guessContrast
+
+NOTHING_INSTALLED = "Nothing was installed, so nothing was run; Apply will ask again."
+
+
+class Panel(VTKObservationMixin):
+    """The panel's behaviour.
+
+    Args:
+        ui: its widgets by name.
+        logic: does the work.
+    """
+
+    def __init__(self, ui: Any, logic: EnhancementLogic) -> None:
+        VTKObservationMixin.__init__(self)
+        self.ui = ui
+        self.logic = logic
+        self.parameters: LowFieldEnhanceParameterNode | None = None
+        self._guiTag: int | None = None
+        self._guessedFor: slicer.vtkMRMLNode | None = None
+        self._observedInput: slicer.vtkMRMLNode | None = None
+        self._card: Any = None
+        self._torchSeen = False
+        self.runView = RunView(ui, self.refresh, self._onTryOnCpu)
+        self.resultsView = ResultsView(ui, lambda: self.parameters, self._onRunAgain)
+        ui.applyButton.clicked.connect(self._onApply)
+        ui.queueButton.clicked.connect(self._onQueue)
+        ui.cardButton.clicked.connect(self._onCard)
+
+    def setParameters(self, parameters: LowFieldEnhanceParameterNode | None) -> None:
+        """Show these parameters from now on; None shows none."""
+        if self.parameters is not None:
+            self.parameters.disconnectGui(self._guiTag)
+            self.removeObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self.parameters = parameters
+        self._observeInput(None)
+        if parameters is not None:
+            # What was saved with the scene counts, so nothing is guessed for the volume that is chosen already.
+            self._guessedFor = parameters.inputVolume
+            self._guiTag = parameters.connectParametersToGui(self._connectedWidgets())
+            self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._onModified)
+        self.refresh()
+
+    def close(self) -> None:
+        """Let go of the scene, for the module's clean-up."""
+        self.setParameters(None)
+        self.runView.close()
+        self.removeObservers()
+
+    def chooseFirstInput(self) -> None:
+        """Take the first volume that could be an input, if none is chosen yet."""
+        if self.parameters is None or self.parameters.inputVolume is not None:
+            return
+        selector = self.ui.inputSelector
+        nodes = (selector.nodeFromIndex(index) for index in range(selector.nodeCount()))
+        usable = (node for node in nodes if node is not None and not reasonAgainst(Request(node)))
+        self.parameters.inputVolume = next(usable, None)
+
+    def refresh(self, caller: Any = None, event: Any = None) -> None:
+        """Bring everything that depends on the parameters up to date."""
+        ui, job = self.ui, self.runView.job
+        request = requestOf(self.parameters) if self.parameters is not None else None
+        reason = reasonAgainst(request) if request is not None else _("The scene is being closed.")
+        ui.applyButton.text = _("Apply") if job is None else _("Cancel")
+        ui.applyButton.enabled = not reason if job is None else not job.cancelRequested
+        ready = _("Enhance the input volume") if job is None else _("End the run and keep nothing of it")
+        ui.applyButton.toolTip = reason if reason and job is None else ready
+        ui.queueButton.visible = job is not None
+        ui.queueButton.enabled = not reason
+        ui.queueButton.toolTip = reason or _("Start with the settings above when the run has ended")
+        if request is not None:
+            self._refreshMethod(request)
+            self._refreshOthers(request)
+        self.resultsView.refresh()
+
+    def _connectedWidgets(self) -> dict[str, Any]:
+        named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
+        return {name: widget for name, widget in named.items() if name}
+
+    def _onModified(self, caller: Any = None, event: Any = None) -> None:
+        node = self.parameters.inputVolume
+        if node is not self._guessedFor:
+            self._guessedFor = node
+            if node is not None and self.parameters.contrastOf != node.GetID():
+                self.parameters.contrastOf = node.GetID()
+                self.parameters.contrast = Contrast(guessContrast(node))
+        self._observeInput(node)
+        self.refresh()
+
+    def _observeInput(self, node: slicer.vtkMRMLNode | None) -> None:
+        """Voxels that arrive later make a volume usable."""
+        if node is self._observedInput:
+            return
+        event = slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent
+        if self._observedInput is not None:
+            self.removeObserver(self._observedInput, event, self.refresh)
+        self._observedInput = node
+        if node is not None:
+            self.addObserver(node, event, self.refresh)
+
+    def _refreshMethod(self, request: Request) -> None:
+        ui, entry = self.ui, METHODS[request.method]
+        ui.methodLabel.text = entry.summary
+        ui.cardButton.enabled = bool(entry.models)
+        ui.cardButton.toolTip = (
+            _("What the method's networks are, what they were trained on and their licence")
+            if entry.models
+            else _("This method has no network, so there is no model card")
+        )
+        several = len(entry.presets) > 1
+        ui.presetComboBox.enabled = several
+        ui.presetComboBox.toolTip = (
+            _("How much time the method takes") if several else _("This method has the preset Fast only")
+        )
+        ui.estimateLabel.text = self._estimateText(request)
+
+    def _estimateText(self, request: Request) -> str:
+        lines = []
+        if request.inputVolume is None:
+            lines.append(_("Time and memory are estimated once an input volume is chosen."))
+        else:
+            unlabelled = request.referenceVolume is not None and request.referenceSegmentation is None
+            lines.append(
+                estimate(
+                    request.inputVolume, request.method, request.preset, request.device, request.spacing, 2 + unlabelled
+                ).text
+                + "."
+            )
+        self._torchSeen = self._torchSeen or torchIsInstalled()  # looking takes milliseconds
+        if not self._torchSeen:
+            lines.append(_("PyTorch is not installed yet: Apply asks before it installs anything."))
+        return "\n".join(lines)
+
+    def _refreshOthers(self, request: Request) -> None:
+        """The input's own contrast cannot be given twice."""
+        for name in OTHER_VOLUMES:
+            selector = getattr(self.ui, f"{name.lower()}Selector")
+            selector.enabled = name != request.contrast
+            selector.toolTip = (
+                _("The input is the {name} volume").format(name=name)
+                if name == request.contrast
+                else _("{name} scan of the same head, in the same position").format(name=name)
+            )
+
+    def _onApply(self) -> None:
+        job = self.runView.job
+        if job is None:
+            self.start(requestOf(self.parameters))
+        else:
+            self.logic.cancel(job)
+            self.runView.refresh()
+            self.refresh()
+
+    def _onQueue(self) -> None:
+        self.start(requestOf(self.parameters))
+
+    def start(self, request: Request) -> Job | None:
+        """Start a run after installing what it needs; None if that was declined or failed, and the panel says so."""
+        try:
+            if not self.logic.ensureDependencies():
+                self.runView.showMessage(_(NOTHING_INSTALLED))
+                return None
+            self.refresh()
+            job = self.logic.start(request, self.runView.refresh, self._onFinished)
+        except DependencyError as error:
+            self.runView.showError(RunError("Internal", str(error)))
+            return None
+        except (ValueError, OSError) as error:
+            self.runView.showError(RunError("BadInput", str(error)))
+            return None
+        self.runView.follow(job)
+        return job
+
+    def _onFinished(self, job: Job) -> None:
+        if job.state is JobState.FINISHED and self.parameters is not None:
+            self.parameters.resultVolume = job.nodes.enhanced
+            self.ui.resultsButton.collapsed = False
+        self.runView.onFinished(job)
+
+    def _onTryOnCpu(self, job: Job) -> None:
+        request = job.request
+        if request.inputVolume.GetScene() is None:
+            self.runView.showError(RunError("BadInput", _("The input volume is no longer in the scene.")))
+            return
+        setFromRequest(self.parameters, request)
+        self.parameters.device = Device.CPU
+        self.start(requestOf(self.parameters))
+
+    def _onRunAgain(self, node: slicer.vtkMRMLNode) -> None:
+        try:
+            self.logic.parametersFromProvenance(node)
+        except ValueError as error:
+            self.runView.showError(RunError("BadInput", str(error)))
+        else:
+            self.runView.showMessage(_("The panel is set as for {name}.").format(name=node.GetName()))
+
+    def _onCard(self) -> None:
+        """The cards of the method's networks in a window of their own, which blocks nothing."""
+        entry = METHODS[requestOf(self.parameters).method]
+        self._card = qt.QDialog(slicer.util.mainWindow())
+        self._card.windowTitle = _("Model card: {title}").format(title=entry.title)
+        text = qt.QTextBrowser()
+        text.openExternalLinks = True
+        text.markdown = "\n\n---\n\n".join(path.read_text(encoding="utf-8") for path in cardPaths(entry.name))
+        box = qt.QVBoxLayout(self._card)
+        box.addWidget(text)
+        self._card.size = qt.QSize(640, 560)
+        self._card.show()

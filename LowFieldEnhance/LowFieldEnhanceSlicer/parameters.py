@@ -1,0 +1,140 @@
+"""The panel's settings as a parameter node: they are saved with the scene and survive a reload of the module."""
+
+import enum
+from typing import Annotated
+
+import slicer
+from slicer.i18n import tr as _
+from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
+
+from .catalogue import METHODS
+from .request import Request
+
+
+class Method(enum.Enum):
+    """The methods, as on the command line."""
+
+    BRIDGED = "bridged"
+    REGRESSION = "regression"
+    CUBIC = "cubic"
+    LINEAR = "linear"
+    BM4D = "bm4d"
+
+    def label(self):
+        return METHODS[self.value].title
+
+
+class Preset(enum.Enum):
+    """How much time a run takes."""
+
+    FAST = "fast"
+    STANDARD = "standard"
+    PAPER = "paper"
+
+    def label(self):
+        return {
+            "fast": _("Fast (one pass)"),
+            "standard": _("Standard"),
+            "paper": _("Paper (as published, slow)"),
+        }[self.value]
+
+
+class Contrast(enum.Enum):
+    """The contrast of the input."""
+
+    T1W = "T1w"
+    T2W = "T2w"
+    FLAIR = "FLAIR"
+    OTHER = "other"
+
+    def label(self):
+        return _("Other (taken for T1w)") if self is Contrast.OTHER else self.value
+
+
+class Device(enum.Enum):
+    """Where the networks run."""
+
+    AUTO = "auto"
+    CUDA = "cuda"
+    MPS = "mps"
+    CPU = "cpu"
+
+    def label(self):
+        return {
+            "auto": _("Automatic"),
+            "cuda": _("NVIDIA GPU (CUDA)"),
+            "mps": _("Apple GPU (MPS)"),
+            "cpu": _("CPU"),
+        }[self.value]
+
+
+@parameterNodeWrapper
+class LowFieldEnhanceParameterNode:
+    """See :class:`~LowFieldEnhanceSlicer.request.Request` for the meaning of each."""
+
+    inputVolume: slicer.vtkMRMLScalarVolumeNode
+    contrast: Contrast = Contrast.T1W
+    contrastOf: str  # id of the volume for which the contrast was set, so that it is guessed once
+    t1wVolume: slicer.vtkMRMLScalarVolumeNode
+    t2wVolume: slicer.vtkMRMLScalarVolumeNode
+    flairVolume: slicer.vtkMRMLScalarVolumeNode
+    method: Method = Method.BRIDGED
+    preset: Preset = Preset.FAST
+    device: Device = Device.AUTO
+    referenceVolume: slicer.vtkMRMLScalarVolumeNode
+    referenceSegmentation: slicer.vtkMRMLSegmentationNode
+    seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
+    spacing: Annotated[float, WithinRange(0.3, 5.0), Decimals(2), SingleStep(0.1)] = 1.0
+    n4: bool = False
+    brainOnly: bool = False
+    makeSegmentation: bool = True
+    makeFidelity: bool = True
+    resultVolume: slicer.vtkMRMLScalarVolumeNode
+
+
+OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}
+
+
+def requestOf(parameters: LowFieldEnhanceParameterNode) -> Request:
+    """The settings as what a run is asked for."""
+    contrast = parameters.contrast.value
+    others = {name: getattr(parameters, attribute) for name, attribute in OTHER_VOLUMES.items() if name != contrast}
+    presets = METHODS[parameters.method.value].presets
+    preset = parameters.preset.value
+    return Request(
+        inputVolume=parameters.inputVolume,
+        contrast=contrast,
+        otherVolumes={name: node for name, node in others.items() if node is not None},
+        method=parameters.method.value,
+        preset=preset if preset in presets else presets[0],
+        device=parameters.device.value,
+        referenceVolume=parameters.referenceVolume,
+        referenceSegmentation=parameters.referenceSegmentation,
+        seed=parameters.seed,
+        spacing=parameters.spacing,
+        n4=parameters.n4,
+        brainOnly=parameters.brainOnly,
+        makeSegmentation=parameters.makeSegmentation,
+        makeFidelity=parameters.makeFidelity,
+    )
+
+
+def setFromRequest(parameters: LowFieldEnhanceParameterNode, request: Request) -> None:
+    """The reverse of :func:`requestOf`: the panel shows what was asked for.
+
+    Raises:
+        ValueError: a choice that this version does not have.
+    """
+    with slicer.util.NodeModify(parameters):
+        parameters.contrastOf = request.inputVolume.GetID() if request.inputVolume is not None else ""
+        parameters.inputVolume = request.inputVolume
+        parameters.contrast = Contrast(request.contrast)
+        for name, attribute in OTHER_VOLUMES.items():
+            setattr(parameters, attribute, request.otherVolumes.get(name))
+        parameters.method = Method(request.method)
+        parameters.preset = Preset(request.preset)
+        parameters.device = Device(request.device)
+        for name in ("referenceVolume", "referenceSegmentation", "seed", "n4", "brainOnly", "makeSegmentation",
+                     "makeFidelity"):  # fmt: skip
+            setattr(parameters, name, getattr(request, name))
+        parameters.spacing = float(request.spacing)

@@ -1,0 +1,161 @@
+"""What a run is asked for: the same for the panel and a script; checked before any work, and found again later."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from .catalogue import CONTRASTS, DEVICES, METHODS
+from .dependencies import installedVersion
+from .scene import ATTRIBUTE_PREFIX, DERIVED_ATTRIBUTE
+from .source import modality
+
+REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
+NODE_ROLE = ATTRIBUTE_PREFIX + "Source."
+PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
+         "makeFidelity")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run.
+
+    Attributes:
+        inputVolume: the low-field scan.
+        contrast: T1w, T2w, FLAIR or other.
+        otherVolumes: further contrasts of the same head by name, in the same frame of reference.
+        method, preset, device, seed: see the command line.
+        referenceVolume, referenceSegmentation: a high-field scan in the same frame of reference, and its structures.
+        spacing: of the output, mm.
+        n4: correct the bias field first.
+        brainOnly: 0 outside the brain.
+        makeSegmentation, makeFidelity: outputs beside the enhanced volume and the report.
+    """
+
+    inputVolume: slicer.vtkMRMLScalarVolumeNode | None
+    contrast: str = "T1w"
+    otherVolumes: dict[str, slicer.vtkMRMLScalarVolumeNode] = field(default_factory=dict)
+    method: str = "bridged"
+    preset: str = "fast"
+    device: str = "auto"
+    referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None
+    referenceSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    seed: int = 0
+    spacing: float = 1.0
+    n4: bool = False
+    brainOnly: bool = False
+    makeSegmentation: bool = True
+    makeFidelity: bool = True
+
+    @property
+    def volumes(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+        """All volumes of the run by what they are called in a sentence."""
+        named = {"input volume": self.inputVolume, "reference volume": self.referenceVolume}
+        named |= {f"{name} volume": node for name, node in self.otherVolumes.items()}
+        return {name: node for name, node in named.items() if node is not None}
+
+
+def reasonAgainst(request: Request) -> str:
+    """Why the run cannot start, in one sentence; empty if it can. Looks at no voxels, so it is quick."""
+    entry = METHODS.get(request.method)
+    if entry is None:
+        return f"There is no method '{request.method}'; choose {', '.join(METHODS)}."
+    if request.preset not in entry.presets:
+        return f"{entry.title} has no preset '{request.preset}'; choose {', '.join(entry.presets)}."
+    if request.contrast not in CONTRASTS or request.device not in DEVICES:
+        return f"Choose a contrast of {', '.join(CONTRASTS)} and a device of {', '.join(DEVICES)}."
+    if not 0.3 <= request.spacing <= 5.0:
+        return f"The output spacing {request.spacing:g} mm must be between 0.3 and 5 mm."
+    if request.inputVolume is None:
+        return "Choose an input volume."
+    if request.referenceSegmentation is not None and request.referenceVolume is None:
+        return "A reference segmentation needs a reference volume."
+    for package in entry.packages:
+        if installedVersion(package) is None:
+            return f"{entry.title} needs the optional Python package {package}, which is not installed."
+    reasons = (_reasonAgainstVolume(f"The {name}", node, request) for name, node in request.volumes.items())
+    return next(filter(None, reasons), "") or _reasonAgainstOthers(request)
+
+
+def _reasonAgainstVolume(name: str, node: slicer.vtkMRMLScalarVolumeNode, request: Request) -> str:
+    imageData = node.GetImageData()
+    if node.GetScene() is None:
+        return f"{name} is no longer in the scene."
+    if imageData is None or imageData.GetPointData().GetScalars() is None:
+        return f"{name} '{node.GetName()}' has no voxels; load the scan first."
+    if imageData.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLLabelMapVolumeNode"):
+        return f"{name} '{node.GetName()}' is not a scalar image."
+    if min(imageData.GetDimensions()) < 4:
+        return f"{name} '{node.GetName()}' is too thin: at least 4 voxels along each axis are needed."
+    kind = modality(node)
+    if kind not in ("", "MR"):
+        return f"{name} '{node.GetName()}' is {kind}, not MR."
+    if node is request.inputVolume and node.GetAttribute(DERIVED_ATTRIBUTE):
+        return f"'{node.GetName()}' is itself an output of LowFieldEnhance; choose the scan it was made from."
+    if node.GetTransformNodeID() != request.inputVolume.GetTransformNodeID():
+        return f"{name} '{node.GetName()}' is under another transform than the input volume; harden the transforms."
+    return ""
+
+
+def _reasonAgainstOthers(request: Request) -> str:
+    nodes = [request.inputVolume, *request.otherVolumes.values()]
+    if len({node.GetID() for node in nodes}) != len(nodes):
+        return "The same volume was chosen for two contrasts."
+    if request.contrast == "other" and "T1w" in request.otherVolumes:
+        return "A scan of other contrast takes the place of the T1w volume; give one or the other, not both."
+    return ""
+
+
+def arguments(request: Request, files: dict[str, Path], outputs: Path) -> list[str]:
+    """The command line of the run.
+
+    Args:
+        files: of the exported nodes: "input", "T1w" and so on, "reference", "labels".
+        outputs: the folder for the results.
+    """
+    line = ["enhance", str(files["input"]), "-o", str(outputs / "enhanced.nrrd")]
+    line += ["--method", request.method, "--preset", request.preset, "--contrast", request.contrast]
+    line += [part for name in request.otherVolumes for part in ("--with", f"{name}={files[name]}")]
+    line += ["--reference", str(files["reference"])] if "reference" in files else []
+    line += ["--reference-labels", str(files["labels"])] if "labels" in files else []
+    line += ["--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
+    line += ["--n4"] if request.n4 else []
+    line += ["--brain-only"] if request.brainOnly else []
+    line += ["--segmentation", str(outputs / "segmentation.nrrd")] if request.makeSegmentation else []
+    line += ["--fidelity", str(outputs / "fidelity.nrrd")] if request.makeFidelity else []
+    return [*line, "--report", str(outputs / "report.html"), "--report-json", str(outputs / "report.json")]
+
+
+def record(request: Request, node: slicer.vtkMRMLNode) -> None:
+    """Write the request onto an output: plain settings as an attribute, nodes as references that follow a reload."""
+    node.SetAttribute(REQUEST_ATTRIBUTE, json.dumps({name: getattr(request, name) for name in PLAIN}))
+    sources = {"inputVolume": request.inputVolume, "referenceVolume": request.referenceVolume,
+               "referenceSegmentation": request.referenceSegmentation, **request.otherVolumes}  # fmt: skip
+    for name, source in sources.items():
+        if source is not None:
+            node.SetNodeReferenceID(NODE_ROLE + name, source.GetID())
+
+
+def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
+    """What the run that made this output was asked for.
+
+    Raises:
+        ValueError: the node is not an output of this module, or of another version of it.
+    """
+    try:
+        settings: dict[str, Any] = json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")
+        settings = {name: settings[name] for name in PLAIN}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"'{node.GetName()}' does not say how it was made, so it cannot be made again.") from error
+    sources = {name: node.GetNodeReference(NODE_ROLE + name) for name in CONTRASTS[:3]}
+    return Request(
+        inputVolume=node.GetNodeReference(NODE_ROLE + "inputVolume"),
+        referenceVolume=node.GetNodeReference(NODE_ROLE + "referenceVolume"),
+        referenceSegmentation=node.GetNodeReference(NODE_ROLE + "referenceSegmentation"),
+        otherVolumes={name: source for name, source in sources.items() if source is not None},
+        **settings,
+    )

@@ -1,0 +1,167 @@
+"""What the panel shows of its runs: bar, stage, time left, the last message with its buttons, and the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import qt
+from slicer.i18n import tr as _
+
+from .estimate import duration
+from .job import Job, JobState
+from .run import RunError
+
+REFRESH_MILLISECONDS = 500
+ERROR_COLOUR, DONE_COLOUR = "#b3261e", "#2e7d32"
+
+
+class RunView:
+    """The lower part of the panel.
+
+    Args:
+        ui: the widgets of the panel by name.
+        onChanged: called when a run has begun or ended.
+        onTryOnCpu: called with a job that ran out of memory, when the user wants it on the CPU.
+    """
+
+    def __init__(self, ui: Any, onChanged: Callable[[], None], onTryOnCpu: Callable[[Job], None]) -> None:
+        self._ui = ui
+        self._onChanged = onChanged
+        self._onTryOnCpu = onTryOnCpu
+        self._jobs: list[Job] = []
+        self._logged: tuple[Job, int] | None = None
+        self._failed: Job | None = None
+        self._copied = ""
+        self._timer = qt.QTimer()
+        self._timer.timeout.connect(self.refresh)
+        ui.detailsButton.clicked.connect(self._onDetails)
+        ui.copyButton.clicked.connect(self._onCopy)
+        ui.cpuButton.clicked.connect(self._onCpu)
+        self.refresh()
+
+    @property
+    def job(self) -> Job | None:
+        """The panel's run that is on its way, or None."""
+        return next((job for job in self._jobs if not job.done), None)
+
+    def follow(self, job: Job) -> None:
+        """Show a run until its end."""
+        if self.job is None:
+            self.clearMessage()
+        self._jobs.append(job)
+        self._timer.start(REFRESH_MILLISECONDS)
+        self.refresh()
+        self._onChanged()
+
+    def onFinished(self, job: Job) -> None:
+        """A run has ended: say how."""
+        self._showLog(job)
+        if job.state is JobState.FINISHED:
+            verdict = job.run.result.get("verdict", "")
+            text = _("{name} is enhanced.").format(name=job.title) + (f" {verdict}" if verdict else "")
+            warnings = [_("Warning: {text}").format(text=_sentence(warning)) for warning in job.warnings]
+            self.showMessage("\n".join([text, *warnings]), DONE_COLOUR)
+        elif job.state is JobState.CANCELLED:
+            self.showMessage(job.error.message)
+        else:
+            self.showError(job.error, job)
+        self._jobs.remove(job)
+        if not self._jobs:
+            self._timer.stop()
+        self.refresh()
+        self._onChanged()
+
+    def showMessage(self, text: str, colour: str = "") -> None:
+        """A sentence without buttons."""
+        self.clearMessage()
+        self._ui.messageLabel.text = text
+        self._ui.messageLabel.styleSheet = f"color: {colour};" if colour else ""
+        self._ui.messageLabel.visible = True
+
+    def showError(self, error: RunError, job: Job | None = None) -> None:
+        """One readable sentence, with the details behind buttons."""
+        message = _sentence(error.message)
+        self.showMessage(message, ERROR_COLOUR)
+        self._copied = f"{message}\n\n{job.log}" if job is not None else message
+        self._failed = job
+        self._ui.copyButton.visible = True
+        self._ui.detailsButton.visible = job is not None
+        onCpu = job is None or job.request.device == "cpu"
+        self._ui.cpuButton.visible = error.kind == "OutOfMemory" and not onCpu
+
+    def clearMessage(self) -> None:
+        """No message and no buttons."""
+        self._failed = None
+        for name in ("messageLabel", "detailsButton", "copyButton", "cpuButton"):
+            getattr(self._ui, name).visible = False
+
+    def refresh(self, changed: Job | None = None) -> None:
+        """Draw bar, stage and time left of the current run anew."""
+        job = self.job
+        self._ui.progressBar.visible = self._ui.statusLabel.visible = job is not None
+        if job is None:
+            return
+        fraction, left = job.progress()
+        self._ui.progressBar.value = round(100 * fraction)
+        self._ui.statusLabel.text = self._status(job, left)
+        self._showLog(job)
+
+    def close(self) -> None:
+        """Stop drawing."""
+        self._timer.stop()
+
+    def _status(self, job: Job, left: float | None) -> str:
+        waiting = len(self._jobs) - 1
+        parts = [f"{job.title}: {_('cancelling') if job.cancelRequested else _stageText(job.stage)}"]
+        if left is not None and job.state is JobState.RUNNING and not job.cancelRequested:
+            parts.append(_("about {time} left").format(time=duration(left)))
+        if waiting:
+            parts.append(_("{count} waiting").format(count=waiting))
+        return " - ".join(parts)
+
+    def _showLog(self, job: Job) -> None:
+        shown, count = self._logged or (None, 0)
+        if shown is not job:
+            self._ui.logText.clear()
+            count = 0
+        new = job.run.lineCount - count
+        if new > 0:
+            self._ui.logText.appendPlainText("\n".join(list(job.run.log)[-new:]))
+        self._logged = job, job.run.lineCount
+
+    def _onDetails(self) -> None:
+        self._showLog(self._failed)
+        self._ui.logButton.collapsed = False
+
+    def _onCopy(self) -> None:
+        qt.QApplication.clipboard().setText(self._copied)
+
+    def _onCpu(self) -> None:
+        self._onTryOnCpu(self._failed)
+
+
+def _stageText(stage: str) -> str:
+    """A stage of the library for people; one that is not known stays as it is."""
+    scope, colon, name = stage.rpartition(": ")
+    texts = {
+        "export": _("handing the scan over"),
+        "waiting": _("waiting for the run before"),
+        "start": _("starting"),
+        "read": _("reading the scan"),
+        "segment the input": _("segmenting the scan"),
+        "enhance": _("enhancing"),
+        "check fidelity": _("checking the fidelity"),
+        "segment the result": _("segmenting the result"),
+        "segment the reference": _("segmenting the reference"),
+        "report": _("writing the report"),
+        "load the results": _("loading the results"),
+    }
+    return scope + colon + texts.get(name, name)
+
+
+def _sentence(text: str) -> str:
+    """The library's messages begin small and may lack their full stop."""
+    first = text.partition(" ")[0]
+    text = text if "." in first else text[:1].upper() + text[1:]  # the name of a file stays as it is
+    return text if text.endswith((".", "!", "?")) else text + "."

@@ -1,0 +1,37 @@
+"""What is known of a scan beyond its voxels: contrast and modality, from its name and its DICOM tags."""
+
+from __future__ import annotations
+
+import slicer
+
+from . import hierarchy
+
+SERIES_DESCRIPTION, PROTOCOL_NAME, MODALITY = "0008,103e", "0018,1030", "0008,0060"
+INSTANCE_UIDS = "DICOM.instanceUIDs"
+MODALITY_ATTRIBUTE = "DICOM.Modality"
+
+
+def guessContrast(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """T1w, T2w, FLAIR or other, from the DICOM series description and protocol, else from the node's name."""
+    from LowFieldEnhanceLib.image_io import guess_contrast
+
+    texts = (dicomValue(volumeNode, SERIES_DESCRIPTION), dicomValue(volumeNode, PROTOCOL_NAME), volumeNode.GetName())
+    guesses = [guess_contrast(text) for text in texts if text]
+    return next((guess for guess in guesses if guess != "other"), "other")
+
+
+def modality(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """The DICOM modality such as MR or CT; empty where it is not known."""
+    shTree = hierarchy.subjectHierarchy(volumeNode.GetScene())
+    item = shTree.GetItemByDataNode(volumeNode)
+    known = shTree.GetItemAttribute(item, MODALITY_ATTRIBUTE) if item else ""
+    return (known or dicomValue(volumeNode, MODALITY)).strip()
+
+
+def dicomValue(volumeNode: slicer.vtkMRMLVolumeNode, tag: str) -> str:
+    """A DICOM tag of the volume's first file, from Slicer's database; empty if there is none."""
+    identifiers = (volumeNode.GetAttribute(INSTANCE_UIDS) or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    if not identifiers or database is None or not database.isOpen:
+        return ""
+    return database.instanceValue(identifiers[0], tag) or ""

@@ -1,0 +1,119 @@
+"""What the tests of the panel need: scans, results that were prepared, the child process, and who sits before it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+from panel_tools import grab, waitUntil
+from PySide6.QtWidgets import QApplication
+
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import write_image, write_labels
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+from LowFieldEnhanceSlicer import volumes
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULE = ROOT / "LowFieldEnhance" / "LowFieldEnhance.py"
+STUB = Path(__file__).parent / "stub_child.py"
+ARTEFACTS = Path(os.environ.get("LOWFIELDENHANCE_ARTEFACTS", ROOT / "build" / "panel"))
+STRUCTURES = {2: "Left-Cerebral-White-Matter", 10: "Left-Thalamus", 49: "Right-Thalamus"}
+
+
+def obliqueAffine(spacing: tuple[float, float, float], shape: tuple[int, int, int]) -> np.ndarray:
+    """Voxels to RAS mm, turned by 10 degrees about S, with the centre of the grid at world 0."""
+    angle = np.deg2rad(10.0)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    affine = np.eye(4)
+    affine[:3, :3] = turn * np.asarray(spacing)
+    affine[:3, 3] = -affine[:3, :3] @ ((np.asarray(shape) - 1) / 2)
+    return affine
+
+
+def head(spacing: tuple[float, float, float]) -> Image:
+    """A noisy ellipsoid in a field of view of 176 x 208 x 176 mm."""
+    shape = tuple(round(extent / step) for extent, step in zip((176, 208, 176), spacing, strict=True))
+    grid = np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij", sparse=True)
+    inside = sum(axis**2 for axis in grid) < 0.7
+    noise = np.random.default_rng(3).normal(0, 20, shape)
+    return Image((600 * inside + np.abs(noise)).astype(np.float32), obliqueAffine(spacing, shape), "T1w")
+
+
+def writeResults(folder: Path, spacing: float) -> Path:
+    """What a run of the command line leaves, on an output grid of this spacing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    enhanced = head((spacing,) * 3)
+    write_image(enhanced, folder / "enhanced.nrrd")
+    labels = np.zeros(enhanced.shape, np.uint8)
+    for n, value in enumerate(STRUCTURES):
+        labels[enhanced.shape[0] // 4 * (n + 1) :][:4, 10:-10, 10:-10] = value
+    write_labels(LabelMap(labels, enhanced.affine, {}), folder / "segmentation.nrrd")
+    write_image(head((4.0, 4.0, 4.0)), folder / "fidelity.nrrd")
+    rows = [
+        {"name": name, "label_id": value, "volume_input_ml": 10.0 + value, "volume_enhanced_ml": 10.5 + value}
+        for value, name in STRUCTURES.items()
+    ]
+    provenance = {"method": "bridged", "preset": "fast", "seed": 0, "versions": {"lowfield-enhance": "0.1.0"}}
+    report = {"structures": rows, "has_reference": False, "provenance": provenance, "verdict": "Usable."}
+    (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (folder / "report.html").write_text("<html><body>Report of the run</body></html>", encoding="utf-8")
+    return folder
+
+
+class Stub:
+    """How the child process behaves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._monkeypatch = monkeypatch
+        self._record = folder / "arguments.jsonl"
+        self.set(STUB_RECORD=str(self._record), STUB_MODE="finish")
+
+    def set(self, **environment: str) -> None:
+        """Change its environment from the next run on."""
+        for name, value in environment.items():
+            self._monkeypatch.setenv(name, value)
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """The arguments of each run so far."""
+        return [json.loads(line) for line in self._record.read_text().splitlines()] if self._record.exists() else []
+
+
+class Person:
+    """Who sits before the panel."""
+
+    def __init__(self, application, widget) -> None:
+        self.application, self.widget = application, widget
+        self.ui, self.panel, self.logic = widget.ui, widget.panel, widget.logic
+
+    @property
+    def parameters(self):
+        return self.panel.parameters
+
+    def loadScan(self, name: str = "Head T1w", spacing: tuple[float, float, float] = (1.6, 1.6, 5.0)):
+        """A scan in the scene, not chosen yet."""
+        return volumes.addVolume(self.application.scene, head(spacing), name)
+
+    def waitForEnd(self, seconds: float = 20.0) -> None:
+        """Until no run is on its way."""
+        waitUntil(lambda: not self.logic.jobs and not self.logic.queue.busy, seconds)
+
+    def outputs(self) -> list[str]:
+        """Names of all derived nodes in the scene."""
+        nodes = [self.application.scene.GetNthNode(n) for n in range(self.application.scene.GetNumberOfNodes())]
+        return [node.GetName() for node in nodes if node.GetAttribute("LowFieldEnhance.Derived")]
+
+    def leftFolders(self) -> list[str]:
+        """Temporary folders of runs that are still there."""
+        return [path.name for path in Path(slicer.app.property("temporaryPath")).glob("LowFieldEnhance-*")]
+
+    def picture(self, name: str) -> Path:
+        """Write a picture of the panel as it is now, as high as it needs to be (Slicer scrolls it)."""
+        parent = self.widget.parent
+        QApplication.processEvents()
+        parent.resize(460, max(900, parent.layout().heightForWidth(460), parent.minimumSizeHint().height()))
+        return grab(parent, ARTEFACTS / f"{name}.png")

@@ -1,0 +1,66 @@
+"""Stands in for the library's command line: says what the real one says, and copies results that were prepared.
+
+STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), memory, bad or crash.
+STUB_RESULTS is the folder of the prepared results. STUB_RECORD, if set, is a file to which it appends its arguments.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+STAGES = ("read", "segment the input", "enhance", "check fidelity", "segment the result", "report")
+ENDS = {
+    "memory": ("OutOfMemory", "the graphics card ran out of memory even with the smallest window", 4),
+    "bad": ("BadInput", "12 voxels are NaN or infinite, so the scan is damaged", 2),
+}
+
+
+def say(**event):
+    print(json.dumps(event), flush=True)
+
+
+def option(name):
+    return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else None
+
+
+def main():
+    mode = os.environ.get("STUB_MODE", "finish")
+    if "STUB_RECORD" in os.environ:
+        with open(os.environ["STUB_RECORD"], "a", encoding="utf-8") as stream:
+            print(json.dumps(sys.argv[1:]), file=stream)
+    if mode == "memory" and option("--device") == "cpu":
+        mode = "finish"
+    if not os.path.isfile(sys.argv[2]):
+        say(event="error", kind="BadInput", message="the input does not exist")
+        return 2
+    say(event="warning", message="the noise is higher than in the training data")
+    for stage in STAGES:
+        say(event="progress", stage=stage, done=0, total=2)
+        print(f"working on: {stage}", file=sys.stderr, flush=True)
+        if stage == "enhance":
+            say(event="progress", stage=stage, done=1, total=2, eta_s=3.0)
+            if mode in ENDS:
+                kind, message, code = ENDS[mode]
+                print("Traceback: what an expert wants to see", file=sys.stderr, flush=True)
+                say(event="error", kind=kind, message=message)
+                return code
+            if mode == "crash":
+                os.abort()
+            if mode == "slow":
+                worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+                say(event="warning", message=f"worker {worker.pid}")
+                worker.wait()
+        time.sleep(float(os.environ.get("STUB_SECONDS", "0")) / len(STAGES))
+    names = {"-o": "enhanced.nrrd", "--segmentation": "segmentation.nrrd", "--fidelity": "fidelity.nrrd",
+             "--report": "report.html", "--report-json": "report.json"}  # fmt: skip
+    for name, file in names.items():
+        if option(name):
+            shutil.copy(os.path.join(os.environ["STUB_RESULTS"], file), option(name))
+    say(event="result", output=option("-o"), verdict="Structure volumes changed by 2.0 % on average.")
+    return 0
+
+
+sys.exit(main())

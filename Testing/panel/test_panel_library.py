@@ -1,0 +1,81 @@
+"""The panel on the library's real command line: its events, its files, its words. The networks are tiny and random."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import slicer
+from panel_support import head
+from panel_tools import choose, press
+from slicer_host.properties import useSlicerProperties
+
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import write_image
+from LowFieldEnhanceSlicer import process, volumes
+
+pytest_plugins = ["panel_fixtures"]
+useSlicerProperties(__name__, False)
+
+SPACING = 4.0
+# A random segmenter finds no brain, so this command line is given one.
+COMMAND = "import sys; from LowFieldEnhanceLib.cli import main; sys.exit(main([*sys.argv[2:], '--brain-mask', {!r}]))"
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Runs use a segmenter with random weights and the brain of :func:`panel_support.head`."""
+    import torch
+
+    from LowFieldEnhanceLib.networks.registry import build_network
+    from LowFieldEnhanceLib.training.segmenter import ARCHITECTURE
+    from LowFieldEnhanceLib.weights import save_weights
+
+    architecture = {**ARCHITECTURE, "widths": [8, 8], "blocks": 1}
+    torch.manual_seed(7)
+    sha256 = save_weights(build_network(architecture).state_dict(), tmp_path / "segmenter.safetensors")
+    entry = {"file": "segmenter.safetensors", "sha256": sha256, "architecture": architecture, "licence": "Apache-2.0",
+             "title": "random", "card": "segmenter.md"}  # fmt: skip
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"segmenter": entry}}), encoding="utf-8")
+    scan = head((SPACING,) * 3)
+    write_image(scan.with_array((scan.array > 300).astype(np.float32)), tmp_path / "brain.nrrd")
+    command = [sys.executable, "-c", COMMAND.format(str(tmp_path / "brain.nrrd")), "--"]
+    monkeypatch.setattr(process, "libraryCommand", lambda: command)
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path))
+
+
+def test_a_real_run_ends_with_its_outputs_in_the_scene(person, library):
+    ui = person.ui
+    scan = volumes.addVolume(slicer.mrmlScene, head((SPACING,) * 3), "Head T1w")
+    ui.inputSelector.setCurrentNode(scan)
+    choose(ui.methodComboBox, "Cubic interpolation")
+    ui.spacingSpinBox.setValue(SPACING)
+    press(ui.applyButton)
+    job = person.panel.runView.job
+    person.waitForEnd(60)
+    assert "Head T1w is enhanced." in ui.messageLabel.text(), ui.logText.toPlainText()
+    nodes = job.nodes
+    # The grids of scan and result coincide, so interpolation inside the brain returns the scan.
+    enhanced, given = (volumes.imageFromVolumeNode(node) for node in (nodes.enhanced, scan))
+    assert np.allclose(enhanced.affine, given.affine, atol=1e-6)
+    inside = given.array > 500
+    assert np.corrcoef(enhanced.array[inside], given.array[inside])[0, 1] > 0.9
+    assert nodes.fidelity is not None and nodes.report.GetText().lstrip().startswith("<!")
+    assert nodes.table.GetNumberOfRows() > 0 and nodes.segmentation.GetScene() is slicer.mrmlScene
+    assert nodes.enhanced.GetAttribute("LowFieldEnhance.method") == "cubic"
+    assert nodes.enhanced.GetAttribute("LowFieldEnhance.input_name") == "Head T1w"
+
+
+def test_the_words_of_the_library_reach_the_panel(person, library):
+    """A damaged scan is refused by the library, in the library's sentence."""
+    good = head((SPACING,) * 3)
+    array = good.array.copy()
+    array[3, 4, 5] = np.nan
+    scan = volumes.addVolume(slicer.mrmlScene, Image(array, good.affine), "Damaged T1w")
+    person.ui.inputSelector.setCurrentNode(scan)
+    press(person.ui.applyButton)
+    person.waitForEnd(60)
+    assert person.ui.messageLabel.text() == "1 voxels are NaN or infinite, so the scan is damaged."
