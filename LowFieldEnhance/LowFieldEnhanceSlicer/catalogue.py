@@ -52,7 +52,7 @@ METHODS: dict[str, MethodEntry] = {
             "bridged",
             "Bridged diffusion",
             "A learned bridge from low to high field, refined by a diffusion model of high-field brains.",
-            {"fast": 1, "standard": 5, "paper": 1201},
+            {"fast": 1, "standard": 2, "paper": 1201},
             ("bridged_bridge", "bridged_prior"),
         ),
         MethodEntry(

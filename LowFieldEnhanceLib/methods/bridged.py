@@ -54,7 +54,7 @@ class BridgedSettings:
 
 PRESETS = {
     "fast": BridgedSettings(use_prior=False),
-    "standard": BridgedSettings(prior_time=60, steps=4, repeats=1),
+    "standard": BridgedSettings(prior_time=30, steps=1),
     "paper": BridgedSettings(prior_time=400, steps=400, repeats=3, overlap=0.7),
 }
 

@@ -26,16 +26,14 @@ from LowFieldEnhanceLib.training.data import data_root
 FOLDER = Path(__file__).resolve().parent
 SETTINGS = {
     "none": BridgedSettings(use_bridge=False, use_prior=False),
-    "bridge": BridgedSettings(use_prior=False),
-    "prior, K=100": BridgedSettings(use_bridge=False, prior_time=100, steps=4),
-    "prior, K=400": BridgedSettings(use_bridge=False, prior_time=400, steps=8),
-    "both, K=30, 1 step": BridgedSettings(prior_time=30, steps=1),
+    "bridge (fast)": BridgedSettings(use_prior=False),
+    "prior, K=100, 4 steps": BridgedSettings(use_bridge=False, prior_time=100, steps=4),
+    "both, K=30, 1 step (standard)": BridgedSettings(prior_time=30, steps=1),
     "both, K=60, 1 step": BridgedSettings(prior_time=60, steps=1),
     "both, K=60, 4 steps": BridgedSettings(prior_time=60, steps=4),
     "both, K=100, 1 step": BridgedSettings(prior_time=100, steps=1),
     "both, K=100, 4 steps": BridgedSettings(prior_time=100, steps=4),
     "both, K=100, 4 steps, J=3": BridgedSettings(prior_time=100, steps=4, repeats=3),
-    "both, K=200, 1 step": BridgedSettings(prior_time=200, steps=1),
     "both, K=200, 4 steps": BridgedSettings(prior_time=200, steps=4),
     "both, K=400, 8 steps": BridgedSettings(prior_time=400, steps=8),
 }

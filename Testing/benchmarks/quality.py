@@ -156,7 +156,9 @@ COLUMNS = (
 def markdown(results: dict[str, Any]) -> str:
     """The table of all rows, means over the heads."""
     lines = ["| method | " + " | ".join(title for _, title, _ in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for row, heads in results["rows"].items():
+    known = [row for row in ROWS if row in results["rows"]]
+    for row in [*known, *(row for row in results["rows"] if row not in ROWS)]:
+        heads = results["rows"][row]
         means = {k: float(np.mean([h[k] for h in heads.values() if h.get(k) is not None])) for k, _, _ in COLUMNS}
         lines.append(f"| {row} | " + " | ".join(form.format(means[k]) for k, _, form in COLUMNS) + " |")
     return "\n".join(lines) + "\n"

@@ -1,0 +1,80 @@
+"""The shipped weights on the bundled head: better than interpolation, plausible anatomy, left on the left."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from LowFieldEnhanceLib import pipeline
+from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
+from LowFieldEnhanceLib.image_io import read_image
+from LowFieldEnhanceLib.methods.registry import METHODS
+from LowFieldEnhanceLib.resources import resource
+from LowFieldEnhanceLib.segmentation.labels import label_by_id, label_table
+from LowFieldEnhanceLib.weights import file_sha256, model_info, model_names
+
+NEEDED = sorted({"segmenter", *(model for method in METHODS.values() for model in method.models)})
+
+
+@pytest.fixture(scope="module")
+def result() -> pipeline.Result:
+    """The bundled head through the default method."""
+    torch.set_num_threads(2)
+    try:
+        scan = read_image(resource("SampleData", "colin27_64mT_T1w.nii.gz"))
+        reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
+        return pipeline.enhance(scan, pipeline.Options(method="bridged", preset="fast"), reference=reference)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_every_network_of_every_method_is_shipped_and_nothing_else() -> None:
+    assert sorted(model_names()) == NEEDED
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_network_has_its_checksum_its_card_its_licence_and_an_honest_training(name: str) -> None:
+    info, path = model_info(name)
+    assert file_sha256(path) == info.sha256
+    assert path.stat().st_size <= 16e6
+    card = resource("Models", info.card).read_text(encoding="utf-8")
+    assert "CC BY-NC-SA" in info.licence and "CC BY-NC-SA" in card
+    assert info.training["minutes"] >= 30
+    assert info.training["steps"] > 0 and info.training["finished"]
+    json.dumps(info.valid_range)
+
+
+def test_the_enhanced_head_is_nearer_to_its_reference_than_interpolation(result: pipeline.Result) -> None:
+    images = result.report["images"]
+    assert images["enhanced"]["psnr"] >= images["input"]["psnr"] + 1.0
+    assert images["enhanced"]["ssim"] >= images["input"]["ssim"] + 0.03
+
+
+@pytest.mark.parametrize("which", ["labels_before", "labels_after"])
+def test_the_segmentation_is_a_head(result: pipeline.Result, which: str) -> None:
+    labels = getattr(result, which)
+    volumes = label_volumes_ml(labels)
+    brain = sum(v for i, v in volumes.items() if label_by_id()[i].name != "CSF")
+    assert 1000 < brain < 2200
+    assert 0.7 < volumes[2] / volumes[41] < 1.4
+    i, j, k = np.nonzero(labels.array)
+    right = (np.stack([i, j, k, np.ones_like(i)], 1) @ labels.affine.T)[:, 0]
+    values = labels.array[i, j, k]
+    middle = np.median(right)
+    for label in label_table():
+        here = right[values == label.id]
+        if label.side and here.size * labels.voxel_volume_ml > 1.0:
+            assert (here.mean() < middle) == (label.side == "left"), label.name
+
+
+def test_no_structure_of_the_result_drifts_far_from_the_reference(result: pipeline.Result) -> None:
+    errors = {
+        row["name"]: abs(row["error_enhanced_percent"])
+        for row in result.report["structures"]
+        if row.get("error_enhanced_percent") is not None and (row["volume_reference_ml"] or 0) > 5
+    }
+    assert len(errors) >= 12
+    assert np.median(list(errors.values())) < 10
