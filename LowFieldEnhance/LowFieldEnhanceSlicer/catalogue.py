@@ -12,8 +12,8 @@ from pathlib import Path
 CONTRASTS = ("T1w", "T2w", "FLAIR", "other")
 DEVICES = ("auto", "cuda", "mps", "cpu")
 # As in LowFieldEnhanceLib.methods.base
-SECONDS_PER_GIGAVOXEL = {"cpu": 1300.0, "cuda": 20.0, "mps": 150.0}
-BYTES_PER_VOXEL = 420
+SECONDS_PER_GIGAVOXEL = {"cpu": 550.0, "cuda": 20.0, "mps": 150.0}
+BYTES_PER_VOXEL = 200
 
 
 @dataclass(frozen=True)

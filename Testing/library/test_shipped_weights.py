@@ -49,8 +49,9 @@ def test_a_network_has_its_checksum_its_card_its_licence_and_an_honest_training(
 
 def test_the_enhanced_head_is_nearer_to_its_reference_than_interpolation(result: pipeline.Result) -> None:
     images = result.report["images"]
-    assert images["enhanced"]["psnr"] >= images["input"]["psnr"] + 1.0
-    assert images["enhanced"]["ssim"] >= images["input"]["ssim"] + 0.03
+    # the scan's bias field of 10 %, which methods keep, limits the gain in PSNR
+    assert images["enhanced"]["psnr"] >= images["input"]["psnr"] + 0.7
+    assert images["enhanced"]["ssim"] >= images["input"]["ssim"] + 0.05
 
 
 @pytest.mark.parametrize("which", ["labels_before", "labels_after"])

@@ -6,9 +6,10 @@ PySide6 has it as the feature ``true_property``: inside a module that asks for i
 
 from __future__ import annotations
 
+import contextlib
 import importlib.abc
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -23,9 +24,22 @@ def useSlicerProperties(moduleName: str, on: bool = True) -> None:
 
     A test module asks for it with ``useSlicerProperties(__name__)``.
     """
-    feature.set_selection(TRUE_PROPERTY if on else 0, moduleName)
+    with _withoutTorch():
+        feature.set_selection(TRUE_PROPERTY if on else 0, moduleName)
     # The choice of the module that touched Qt last is kept until another module does; this one does.
     QtCore.QObject.objectName  # noqa: B018
+
+
+@contextlib.contextmanager
+def _withoutTorch() -> Iterator[None]:
+    """PySide6 asks every loaded module for its source; torch's made-up ones (torch.classes) raise an exception."""
+    hidden = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "torch"}
+    for name in hidden:
+        del sys.modules[name]
+    try:
+        yield
+    finally:
+        sys.modules.update(hidden)
 
 
 class PropertySwitch(importlib.abc.MetaPathFinder):
