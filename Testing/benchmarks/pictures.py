@@ -36,7 +36,7 @@ def main() -> None:
             read_image(path, "T1w"), pipeline.Options(method=options.method, preset=options.preset)
         )
         for kind, png in result_pictures(result).items():
-            if kind in ("planes", "labels"):
+            if kind in ("planes", "labels", "residual"):
                 (FOLDER / (f"{name}.png" if kind == "planes" else f"{name}-{kind}.png")).write_bytes(png)
         print(name, result.report["verdict"], f"{result.report['provenance']['seconds']} s", flush=True)
 
