@@ -1,4 +1,4 @@
-"""What can be chosen in the panel, without importing torch: methods, their sentence, presets, cards and cost.
+"""What can be chosen in the panel, without importing torch: methods, their sentence, presets and cards.
 
 The library's registry says the same, but importing it loads torch, which takes seconds and may not be installed yet.
 A test compares the two.
@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-CONTRASTS = ("T1w", "T2w", "FLAIR", "other")
+from LowFieldEnhanceLib.image import CONTRASTS
+from LowFieldEnhanceLib.methods.costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVOXEL
+
+__all__ = ["BYTES_PER_VOXEL", "CONTRASTS", "DEVICES", "METHODS", "SECONDS_PER_GIGAVOXEL", "MethodEntry", "cardPaths"]
+
 DEVICES = ("auto", "cuda", "mps", "cpu")
-# As in LowFieldEnhanceLib.methods.base
-SECONDS_PER_GIGAVOXEL = {"cpu": 550.0, "cuda": 20.0, "mps": 150.0}
-BYTES_PER_VOXEL = 200
 
 
 @dataclass(frozen=True)

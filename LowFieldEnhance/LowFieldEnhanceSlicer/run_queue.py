@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import contextlib
 import logging
 import shutil
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 from .process import ChildProcess, childEnvironment, longPath
 from .run import Run, RunState
+from .timers import RepeatedCall
 
 POLL_MILLISECONDS = 50
 DELETE_SECONDS = 5.0  # Windows keeps a file for a moment after its process has ended
@@ -24,17 +24,9 @@ StartTimer = Callable[[Callable[[], Any]], Callable[[], None]]
 
 def qtTimer(callback: Callable[[], Any]) -> Callable[[], None]:
     """Call ``callback`` on this thread every 50 ms from Qt's event loop; returns what stops it."""
-    import qt
-
-    timer = qt.QTimer()
-    timer.timeout.connect(callback)
-    timer.start(POLL_MILLISECONDS)
-
-    def stop() -> None:
-        with contextlib.suppress(RuntimeError, ValueError):  # at exit Qt may have destroyed the timer already
-            timer.stop()
-
-    return stop
+    timer = RepeatedCall(callback, POLL_MILLISECONDS)
+    timer.start()
+    return timer.stop
 
 
 class RunQueue:

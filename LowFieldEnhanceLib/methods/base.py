@@ -12,6 +12,7 @@ import torch
 from ..errors import BadInput
 from ..events import Events
 from ..image import CHANNELS, Image
+from .costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVOXEL
 
 # What the presence mask is fed to the networks as. A mask of ones is a second bias with a fan-in of 216: Adam's steps
 # add up over it, and at 1 training became unstable.
@@ -166,15 +167,8 @@ def check_preset(method: Method, preset: str) -> None:
         raise BadInput(f"{method.title} has no preset '{preset}'; choose {', '.join(method.presets)}")
 
 
-SECONDS_PER_GIGAVOXEL = {"cpu": 550.0, "cuda": 20.0, "mps": 150.0}
-BYTES_PER_VOXEL = 200
-
-
 def network_cost(case: Case, evaluations: int, windows: int = 1) -> Cost:
-    """Cost of evaluations of a residual U-Net of the shipped size on the part of the case that methods see.
-
-    The constants for the CPU are from benchmarks/speed.py (two cores); those for graphics cards are guesses.
-    """
+    """Cost of evaluations of a residual U-Net of the shipped size on the part of the case that methods see."""
     voxels = float(case.cropped()[0].mask.size)
     rate = SECONDS_PER_GIGAVOXEL.get(torch.device(case.device).type, SECONDS_PER_GIGAVOXEL["cpu"])
     return Cost(evaluations, evaluations * windows, int(voxels * BYTES_PER_VOXEL), evaluations * voxels / 1e9 * rate)

@@ -15,8 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from quality import load_subject, score_method
+from quality import COLUMNS, load_subject, score_method, table
 
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
 from LowFieldEnhanceLib.methods.bridged import BridgedDiffusion, BridgedSettings
@@ -37,24 +36,12 @@ SETTINGS = {
     "both, K=200, 4 steps": BridgedSettings(prior_time=200, steps=4),
     "both, K=400, 8 steps": BridgedSettings(prior_time=400, steps=8),
 }
-COLUMNS = (
-    ("psnr", "PSNR dB ↑", "{:.2f}"),
-    ("ssim", "SSIM ↑", "{:.3f}"),
-    ("lpips", "LPIPS ↓", "{:.4f}"),
-    ("volume_error", "volume error % ↓", "{:.1f}"),
-    ("dice", "Dice ↑", "{:.3f}"),
-    ("residual_rms", "residual σ", "{:.2f}"),
-    ("evaluations", "NFE", "{:.0f}"),
-)
+SHOWN = ("psnr", "ssim", "lpips", "volume_error", "dice", "residual_rms", "evaluations")
 
 
-def markdown(results: dict[str, Any]) -> str:
+def markdown(rows: dict[str, Any]) -> str:
     """One row a setting, means over the heads."""
-    lines = ["| setting | " + " | ".join(title for _, title, _ in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for name, heads in results["rows"].items():
-        means = {key: float(np.mean([head[key] for head in heads.values()])) for key, _, _ in COLUMNS}
-        lines.append(f"| {name} | " + " | ".join(form.format(means[key]) for key, _, form in COLUMNS) + " |")
-    return "\n".join(lines) + "\n"
+    return table("setting", rows, [column for column in COLUMNS if column[0] in SHOWN])
 
 
 def main() -> None:
@@ -79,8 +66,8 @@ def main() -> None:
             for subject in subjects
         }
         options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
-        print(markdown({"rows": {name: results["rows"][name]}}).splitlines()[-1], flush=True)
+        options.out.with_suffix(".md").write_text(markdown(results["rows"]), encoding="utf-8")
+        print(markdown({name: results["rows"][name]}).splitlines()[-1], flush=True)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
 from LowFieldEnhanceLib.evaluation.volumes import compare_structures
+from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.methods.base import Case, Method, run_method
@@ -85,7 +87,7 @@ def score_method(method: Method, preset: str, subject: Subject, segmenter: Segme
     inputs = {"T1w": prepared.model_input}
     case = Case(inputs, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale)
     started = time.monotonic()
-    outcome = run_method(method, case, preset, torch.Generator().manual_seed(0), _silent())
+    outcome = run_method(method, case, preset, torch.Generator().manual_seed(0), Events())
     seconds = time.monotonic() - started
     enhanced = prepared.back(outcome.array, brain_only=False)
     scores = score_images(subject.truth.array, enhanced.array, subject.brain, lpips)
@@ -127,12 +129,6 @@ def _mean(values: list[float | None]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _silent() -> Any:  # noqa: ANN401
-    from LowFieldEnhanceLib.events import Events
-
-    return Events()
-
-
 ROWS = ("linear", "cubic", "bm4d", "regression", "bridged:fast", "bridged:standard")
 COLUMNS = (
     ("psnr", "PSNR dB ↑", "{:.2f}"),
@@ -153,15 +149,20 @@ COLUMNS = (
 )
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """The table of all rows, means over the heads."""
-    lines = ["| method | " + " | ".join(title for _, title, _ in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    known = [row for row in ROWS if row in results["rows"]]
-    for row in [*known, *(row for row in results["rows"] if row not in ROWS)]:
-        heads = results["rows"][row]
-        means = {k: float(np.mean([h[k] for h in heads.values() if h.get(k) is not None])) for k, _, _ in COLUMNS}
-        lines.append(f"| {row} | " + " | ".join(form.format(means[k]) for k, _, form in COLUMNS) + " |")
+def table(title: str, rows: dict[str, Any], columns: Sequence[tuple[str, str, str]]) -> str:
+    """Markdown: one line a row, the mean of each column over the row's heads (heads without the value left out)."""
+    lines = [f"| {title} | " + " | ".join(name for _, name, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    for row, heads in rows.items():
+        means = {k: float(np.mean([h[k] for h in heads.values() if h.get(k) is not None])) for k, _, _ in columns}
+        lines.append(f"| {row} | " + " | ".join(form.format(means[k]) for k, _, form in columns) + " |")
     return "\n".join(lines) + "\n"
+
+
+def markdown(results: dict[str, Any]) -> str:
+    """The table of all rows, the protocol's first and in its order."""
+    rows = results["rows"]
+    order = [*(row for row in ROWS if row in rows), *(row for row in rows if row not in ROWS)]
+    return table("method", {row: rows[row] for row in order}, COLUMNS)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
     python Testing/benchmarks/speed.py --threads 2
 
 Writes speed.json and speed.md beside this file. The seconds of a network evaluation are the constants in
-LowFieldEnhanceLib/methods/base.py that the cost before a run is estimated from.
+LowFieldEnhanceLib/methods/costs.py that the cost before a run is estimated from.
 """
 
 from __future__ import annotations

@@ -125,8 +125,8 @@ def test_an_unknown_method_is_refused_with_the_names_there_are() -> None:
         get_method("magic")
 
 
-@pytest.mark.skipif(not WITHOUT_BM4D, reason="bm4d is installed")
-def test_bm4d_says_which_package_it_lacks(case: Case) -> None:
+def test_bm4d_says_which_package_it_lacks(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.methods.classical.importlib.util.find_spec", lambda *_: None)
     with pytest.raises(BadInput, match="pip install"):
         run("bm4d", "fast", case)
 
