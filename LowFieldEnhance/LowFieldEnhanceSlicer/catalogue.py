@@ -15,6 +15,7 @@ from LowFieldEnhanceLib.methods.costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVO
 __all__ = ["BYTES_PER_VOXEL", "CONTRASTS", "DEVICES", "METHODS", "SECONDS_PER_GIGAVOXEL", "MethodEntry", "cardPaths"]
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+MIRRORED = 8  # ways to mirror a head along three axes
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class MethodEntry:
         models: names of its networks, each with a card.
         seconds: of a method without a network, on any device.
         bytesPerVoxel: of the working grid.
+        packages: optional ones that it needs.
+        draws: presets for which another seed gives another result.
     """
 
     name: str
@@ -39,6 +42,11 @@ class MethodEntry:
     seconds: float = 0.0
     bytesPerVoxel: int = BYTES_PER_VOXEL
     packages: tuple[str, ...] = field(default=())
+    draws: tuple[str, ...] = ()
+
+    def samplesOf(self, preset: str, samples: int) -> int:
+        """How many results are made: a preset that draws nothing has one for each way to mirror the head."""
+        return samples if preset in self.draws else min(samples, MIRRORED)
 
     @property
     def presets(self) -> tuple[str, ...]:
@@ -55,6 +63,7 @@ METHODS: dict[str, MethodEntry] = {
             "A learned bridge from low to high field, refined by a diffusion model of high-field brains.",
             {"fast": 1, "standard": 2, "paper": 1201},
             ("bridged_bridge", "bridged_prior"),
+            draws=("standard", "paper"),
         ),
         MethodEntry(
             "regression",

@@ -13,6 +13,7 @@ from .volumes import affineFromVolumeNode
 
 SEGMENTER_SPACING = 2.0  # mm, as in LowFieldEnhanceLib.segmentation.labels; one pass a segmented volume
 FIXED_BYTES = 600e6  # Python, torch and the images: rough
+SAMPLE_BYTES_PER_VOXEL = 16  # running mean and variance of several results
 FIXED_SECONDS = 8.0  # start of the process, files and report: rough
 
 
@@ -53,24 +54,31 @@ def estimate(
     device: str = "auto",
     spacing: float = 1.0,
     segmentations: int = 2,
+    samples: int = 1,
 ) -> Estimate:
     """Time by device and memory of a run.
 
     Args:
         device: "auto" gives the time on an NVIDIA card and on the CPU: which of them there is only torch can tell.
         segmentations: volumes that are labelled: scan, result and an unlabelled reference.
+        samples: results of the method, each of which is labelled too if there are several.
     """
     entry = METHODS[method]
     voxels = voxelsOf(volumeNode, spacing)
+    samples = entry.samplesOf(preset, samples)
+    segmentations += samples if samples > 1 else 0
     labelled = segmentations * voxelsOf(volumeNode, SEGMENTER_SPACING)
-    evaluations = entry.evaluations.get(preset, next(iter(entry.evaluations.values())))
+    evaluations = samples * entry.evaluations.get(preset, next(iter(entry.evaluations.values())))
     devices = ("cuda", "cpu") if device == "auto" else (device,)
     seconds = {
-        name: FIXED_SECONDS + entry.seconds + (evaluations * voxels + labelled) / 1e9 * SECONDS_PER_GIGAVOXEL[name]
+        name: FIXED_SECONDS
+        + samples * entry.seconds
+        + (evaluations * voxels + labelled) / 1e9 * SECONDS_PER_GIGAVOXEL[name]
         for name in devices
     }
     largest = max(voxels * entry.bytesPerVoxel, labelled / max(segmentations, 1) * BYTES_PER_VOXEL)
-    return Estimate(seconds, FIXED_BYTES + largest)
+    moments = voxels * SAMPLE_BYTES_PER_VOXEL if samples > 1 else 0.0
+    return Estimate(seconds, FIXED_BYTES + largest + moments)
 
 
 def duration(seconds: float) -> str:

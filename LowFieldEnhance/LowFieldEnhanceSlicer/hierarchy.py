@@ -50,6 +50,24 @@ def addToRun(folderItem: int, node: slicer.vtkMRMLNode, inFolder: bool = True) -
         subjectHierarchy(scene).SetItemParent(itemOf(scene, node), folderItem)
 
 
+def replaceInRun(folderItem: int, node: slicer.vtkMRMLNode, replacement: slicer.vtkMRMLNode) -> None:
+    """Make another node the run's output in the place of this one, which is removed.
+
+    If the other was an output of an earlier run, it is this run's alone from now on.
+    """
+    scene = node.GetScene()
+    own = _recordOf(scene, folderItem)
+    for record in _records(scene):
+        for n in reversed(range(record.GetNumberOfNodeReferences(OUTPUT_ROLE))):
+            identifier = record.GetNthNodeReferenceID(OUTPUT_ROLE, n)
+            if identifier == replacement.GetID():
+                record.RemoveNthNodeReferenceID(OUTPUT_ROLE, n)
+            elif record is own and identifier == node.GetID():
+                record.SetNthNodeReferenceID(OUTPUT_ROLE, n, replacement.GetID())
+    subjectHierarchy(scene).SetItemParent(itemOf(scene, replacement), folderItem)
+    removeNode(scene, node)
+
+
 def runNodes(folderItem: int, scene: slicer.vtkMRMLScene | None = None) -> list[slicer.vtkMRMLNode]:
     """The outputs of a run that are still in the scene (by default Slicer's).
 
@@ -102,11 +120,16 @@ def removeNode(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
 
 def _recordOf(scene: slicer.vtkMRMLScene, folderItem: int) -> slicer.vtkMRMLScriptedModuleNode:
     run = subjectHierarchy(scene).GetItemAttribute(folderItem, RUN_ATTRIBUTE)
-    for n in range(scene.GetNumberOfNodesByClass("vtkMRMLScriptedModuleNode")):
-        node = scene.GetNthNodeByClass(n, "vtkMRMLScriptedModuleNode")
-        if run and node.GetAttribute(RUN_ATTRIBUTE) == run:
-            return node
+    for record in _records(scene):
+        if run and record.GetAttribute(RUN_ATTRIBUTE) == run:
+            return record
     raise ValueError(f"item {folderItem} of the subject hierarchy is not a folder of LowFieldEnhance")
+
+
+def _records(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScriptedModuleNode]:
+    className = "vtkMRMLScriptedModuleNode"
+    nodes = [scene.GetNthNodeByClass(n, className) for n in range(scene.GetNumberOfNodesByClass(className))]
+    return [node for node in nodes if node.GetAttribute(RUN_ATTRIBUTE)]
 
 
 def _moveDataItems(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, fromItem: int, toItem: int) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,9 @@ import slicer
 from LowFieldEnhanceLib.errors import BadInput, LowFieldEnhanceError
 
 from .background import Background
-from .export import copyInputs
-from .loading import FIDELITY, REPORT_ROLE, addInSteps, readResults
+from .export import InputCopies
+from .loading import REPORT_ROLE, addInSteps, readResults
+from .overlays import FIDELITY, UNCERTAINTY
 from .process import longPath
 from .request import Request, arguments
 from .run import CANCELLED, Run, RunError, RunState, newRunFolder
@@ -37,6 +40,7 @@ class JobState(enum.Enum):
     CANCELLED = "cancelled"
 
 
+COPY_SECONDS = 0.01  # of the inputs, at a time
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
 
 
@@ -47,8 +51,10 @@ class Nodes:
     enhanced: slicer.vtkMRMLScalarVolumeNode | None
     segmentation: slicer.vtkMRMLSegmentationNode | None
     fidelity: slicer.vtkMRMLScalarVolumeNode | None
+    uncertainty: slicer.vtkMRMLScalarVolumeNode | None
     table: slicer.vtkMRMLTableNode | None
     chart: slicer.vtkMRMLPlotChartNode | None
+    beforeAfterChart: slicer.vtkMRMLPlotChartNode | None
     report: slicer.vtkMRMLTextNode | None
 
 
@@ -64,6 +70,7 @@ class Job:
         state: see :class:`JobState`.
         error: why it failed or was cancelled: one sentence and its kind.
         result: ids of the nodes, when finished.
+        dicomFolder: what the run makes for its DICOM files; None if none were asked for.
     """
 
     def __init__(self, request: Request, temporaryPath: str, onChanged: Callable[[Job], Any]) -> None:
@@ -75,6 +82,10 @@ class Job:
         self._onChanged = onChanged
         self._scene = request.inputVolume.GetScene()
         self._folders = [newRunFolder(temporaryPath)]
+        self.dicomFolder = _dicomFolder(request, self._folders[0].name)
+        self._copies: InputCopies | None = None
+        self._ownWarnings: list[str] = []
+        self._work: Background | None = None
         self._steps: Iterator[RunResult | None] | None = None
         self._cancelRequested = False
         try:
@@ -91,7 +102,7 @@ class Job:
     @property
     def warnings(self) -> list[str]:
         """What the run warned of."""
-        return self.run.warnings
+        return [*self._ownWarnings, *self.run.warnings]
 
     @property
     def log(self) -> str:
@@ -126,8 +137,10 @@ class Job:
             "enhanced": ids.enhanced,
             "segmentation": ids.segmentation,
             "fidelity": ids.extraVolumes.get(FIDELITY, ""),
+            "uncertainty": ids.extraVolumes.get(UNCERTAINTY, ""),
             "table": ids.table,
             "chart": ids.chart,
+            "beforeAfterChart": ids.beforeAfterChart,
         }
         nodes = {name: self._scene.GetNodeByID(nodeID) if nodeID else None for name, nodeID in found.items()}
         enhanced = nodes["enhanced"]
@@ -141,13 +154,22 @@ class Job:
             self._cancelRequested = True
             self.advance(queue)
 
+    def copyOn(self) -> None:
+        """Copy a little more of the inputs, and have them written once all is copied."""
+        until = time.monotonic() + COPY_SECONDS
+        while self._copies is not None and time.monotonic() < until:
+            if not self._copies.copyOn():
+                self._work = Background(self._copies.write)
+                self._copies = None
+
     def advance(self, queue: RunQueue) -> None:
         """One short step."""
         if self._cancelRequested and not self.done:
-            if self._work.done:  # before that its files are in use
+            self._copies = None
+            if self._work is None or self._work.done:  # before that its files are in use
                 self._closeSteps()
                 self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
-        elif self.state is JobState.PREPARING and self._work.done:
+        elif self.state is JobState.PREPARING and self._work is not None and self._work.done:
             if self._work.error is not None:
                 self._fail(self._work.error)
                 return
@@ -164,7 +186,9 @@ class Job:
         """Forget it at the end of the application: no callback, nothing left on disk."""
         self._onChanged = lambda job: None
         if not self.done:
-            self._work.wait(5.0)
+            self._copies = None
+            if self._work is not None:
+                self._work.wait(5.0)
             self._closeSteps()
             self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
 
@@ -172,16 +196,12 @@ class Job:
         folder = self._folders[0]
         outputs = folder / "results"
         outputs.mkdir()
-        writers = copyInputs(self.request)
-        files = {name: folder / f"{name}.nrrd" for name in writers}
+        self._copies = InputCopies(self.request, folder)
+        self._ownWarnings = self._copies.warnings
         self._temporaryPath = temporaryPath
-
-        def write() -> None:
-            for name, writer in writers.items():
-                writer(files[name])
-
-        self._work = Background(write)
-        return Run(arguments(self.request, files, outputs), folder, self.title, self._onRunChanged, self._onRunFinished)
+        line = arguments(self.request, self._copies.files, outputs, self.dicomFolder)
+        self.copyOn()
+        return Run(line, folder, self.title, self._onRunChanged, self._onRunFinished)
 
     def _onRunChanged(self, run: Run) -> None:
         if self.state is JobState.WAITING and run.state is RunState.RUNNING:
@@ -235,3 +255,11 @@ class Job:
             with contextlib.suppress(OSError):
                 shutil.rmtree(longPath(Path(folder)))
         self._folders = []
+
+
+def _dicomFolder(request: Request, unique: str) -> Path | None:
+    """A new folder inside the chosen one, named after the scan."""
+    if not request.dicomFolder:
+        return None
+    name = re.sub(r"[^\w.-]+", "_", request.inputVolume.GetName()).strip("._") or "scan"
+    return Path(request.dicomFolder, f"{name}-{unique}")

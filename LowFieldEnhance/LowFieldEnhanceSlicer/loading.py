@@ -7,8 +7,9 @@ voxels, and hands each node its voxels in a step of its own, between which the w
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,13 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
-from . import hierarchy, scene, segmentations, volumes
+from . import hierarchy, outputs, overlays, scene, segmentations, volumes
+from .overlays import FIDELITY, UNCERTAINTY
 from .request import Request, record
 
-FIDELITY = "fidelity"
-FIDELITY_LIMIT = 4.0  # in units of the noise: what lies beyond 3 must stand out
-FIDELITY_COLOURS = ("vtkMRMLColorTableNodeFileDivergingBlueRed.txt", "vtkMRMLColorTableNodeRainbow")
 OUTPUT_ATTRIBUTE, ENHANCED = scene.ATTRIBUTE_PREFIX + "Output", "enhanced"
+VOLUME_CHART, BEFORE_AFTER_CHART = "volume chart", "before-after chart"
+BRIGHTEST_PERCENTILE = 99.5  # of the uncertainty inside the head: a few voxels at the skull must not decide
 REPORT_ROLE = scene.ATTRIBUTE_PREFIX + "Report"
 
 
@@ -45,13 +46,16 @@ class ResultFiles:
     """What a run has written, read and ready for the scene.
 
     Attributes:
+        maps: fidelity and uncertainty, as far as they were made.
+        uncertaintyLimit: what the brightest colour of the uncertainty stands for, in the scan's intensity unit.
         labelIds: the FreeSurfer ids that occur in ``labels``.
         report: the JSON report.
         html: the report as a page.
     """
 
     enhanced: VolumeFile
-    fidelity: VolumeFile | None
+    maps: dict[str, VolumeFile]
+    uncertaintyLimit: float
     labels: slicer.vtkOrientedImageData | None
     labelIds: list[int]
     report: dict[str, Any]
@@ -64,8 +68,14 @@ def readResults(folder: Path) -> ResultFiles:
     Raises:
         BadInput: a file is missing or damaged.
     """
-    enhanced = _readVolume(folder / "enhanced.nrrd")
-    fidelity = _readVolume(folder / "fidelity.nrrd") if (folder / "fidelity.nrrd").exists() else None
+    enhanced = _readVolume(read_image(folder / "enhanced.nrrd", "other"))
+    maps, limit = {}, 0.0
+    for name in (FIDELITY, UNCERTAINTY):
+        if (folder / f"{name}.nrrd").exists():
+            image = read_image(folder / f"{name}.nrrd", "other")
+            maps[name] = _readVolume(image)
+            if name == UNCERTAINTY:
+                limit = _brightest(image.array)
     layer, ids = None, []
     if (folder / "segmentation.nrrd").exists():
         labels = read_labels(folder / "segmentation.nrrd")
@@ -76,11 +86,15 @@ def readResults(folder: Path) -> ResultFiles:
     report = json.loads(_read(folder / "report.json") or "{}")
     if not isinstance(report, dict):
         raise BadInput("the report of the run is damaged")
-    return ResultFiles(enhanced, fidelity, layer, ids, report, _read(folder / "report.html"))
+    return ResultFiles(enhanced, maps, limit, layer, ids, report, _read(folder / "report.html"))
 
 
-def _readVolume(path: Path) -> VolumeFile:
-    image = read_image(path, "other")
+def _brightest(array: np.ndarray) -> float:
+    inside = array[array > 0]
+    return float(np.percentile(inside, BRIGHTEST_PERCENTILE)) if inside.size else 0.0
+
+
+def _readVolume(image: Image) -> VolumeFile:
     imageData = vtk.vtkImageData()
     volumes.fillImageData(imageData, image.array)
     return VolumeFile(imageData, image.affine)
@@ -104,17 +118,14 @@ def addInSteps(
     source = request.inputVolume
     if source.GetScene() is not mrmlScene or not mrmlScene.IsNodePresent(source):
         raise BadInput("the input volume was removed from the scene during the run, so its results were dropped")
-    result = _addOutlines(mrmlScene, request, files)
+    result = yield from _addOutlines(mrmlScene, request, files)
     try:
-        yield None
         enhanced = mrmlScene.GetNodeByID(result.enhanced)
         enhanced.SetAttribute(OUTPUT_ATTRIBUTE, ENHANCED)
         _fill(enhanced, files.enhanced)
         yield None
-        if FIDELITY in result.extraVolumes:
-            node = mrmlScene.GetNodeByID(result.extraVolumes[FIDELITY])
-            _showFidelity(node)
-            _fill(node, files.fidelity)
+        for name, identifier in result.extraVolumes.items():
+            _fillMap(mrmlScene.GetNodeByID(identifier), name, files)
             yield None
         if result.segmentation:
             _fillSegmentation(mrmlScene.GetNodeByID(result.segmentation), files.labels, enhanced)
@@ -128,29 +139,40 @@ def addInSteps(
     except BaseException:
         hierarchy.removeRun(result.folderItem, mrmlScene)
         raise
+    # From here on nodes of the user are outputs of the run, so nothing is taken back.
+    outputs.handOver(mrmlScene, request, result, files)
     yield result
 
 
-def _addOutlines(mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles) -> scene.RunResult:
-    """All nodes of the run, with voxels enough to tell which segments there are."""
+def _addOutlines(
+    mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles
+) -> Generator[None, None, scene.RunResult]:
+    """All nodes of the run, with voxels enough to tell which segments there are; returns their ids."""
     name = request.inputVolume.GetName()
     outline = Image(np.zeros((2, 2, 2)), files.enhanced.affine)
     labels = None
     if files.labels is not None:
         ids = np.array(files.labelIds or [0], np.uint8)
         labels = LabelMap(ids.reshape(-1, 1, 1), files.enhanced.affine, {})
-    return scene.addResults(
+    steps = scene.addResultsInSteps(
         mrmlScene,
-        outline,
+        request.inputVolume,
         outline,
         name,
         labelMap=labels,
         rows=files.report.get("structures"),
         hasReference=bool(files.report.get("has_reference")),
         provenance={**files.report.get("provenance", {}), "input_name": name},
-        extraVolumes={FIDELITY: outline} if files.fidelity else None,
-        inputNode=request.inputVolume,
+        extraVolumes=dict.fromkeys(files.maps, outline),
     )
+    with contextlib.closing(steps):
+        for added in steps:
+            result = added
+            yield None
+    for identifier, output in ((result.chart, VOLUME_CHART), (result.beforeAfterChart, BEFORE_AFTER_CHART)):
+        if identifier:
+            mrmlScene.GetNodeByID(identifier).SetAttribute(OUTPUT_ATTRIBUTE, output)
+    return result
 
 
 def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: VolumeFile) -> None:
@@ -170,19 +192,14 @@ def _fillSegmentation(
         segmentation.GetNthSegment(0).GetRepresentation(segmentations.BINARY_LABELMAP).ShallowCopy(layer)
 
 
-def _showFidelity(node: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Symmetric about 0, in two colours, with Slicer's legend where there is one."""
-    display = node.GetDisplayNode()
-    display.SetAutoWindowLevel(False)
-    display.SetWindowLevel(2 * FIDELITY_LIMIT, 0.0)
-    table = next(filter(node.GetScene().GetNodeByID, FIDELITY_COLOURS), None)
-    if table is not None:
-        display.SetAndObserveColorNodeID(table)
-    colours = getattr(getattr(slicer, "modules", None), "colors", None)
-    if colours is not None and hasattr(colours.logic(), "AddDefaultColorLegendDisplayNode"):
-        legend = colours.logic().AddDefaultColorLegendDisplayNode(node)
-        legend.SetTitleText("Residual / noise")
-        legend.SetVisibility(False)  # shown with the overlay, not before
+def _fillMap(node: slicer.vtkMRMLScalarVolumeNode, name: str, files: ResultFiles) -> None:
+    node.SetAttribute(OUTPUT_ATTRIBUTE, name)
+    if name == FIDELITY:
+        overlays.showFidelity(node)
+    else:
+        kind = (files.report.get("uncertainty") or {}).get("kind", "")
+        overlays.showUncertainty(node, files.uncertaintyLimit, kind)
+    _fill(node, files.maps[name])
 
 
 def _addPage(

@@ -95,6 +95,14 @@ class EnhancementLogic(VTKObservationMixin):
         brainOnly: bool = False,
         makeSegmentation: bool = True,
         makeFidelity: bool = True,
+        makeUncertainty: bool = True,
+        samples: int = 1,
+        dataConsistency: bool = False,
+        outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
+        outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
+        outputFidelity: slicer.vtkMRMLScalarVolumeNode | None = None,
+        outputUncertainty: slicer.vtkMRMLScalarVolumeNode | None = None,
+        dicomFolder: str = "",
         onProgress: Callable[[Job], Any] | None = None,
         onFinished: Callable[[Job], Any] | None = None,
     ) -> Job:
@@ -133,6 +141,14 @@ class EnhancementLogic(VTKObservationMixin):
             brainOnly=brainOnly,
             makeSegmentation=makeSegmentation,
             makeFidelity=makeFidelity,
+            makeUncertainty=makeUncertainty,
+            samples=samples,
+            dataConsistency=dataConsistency,
+            outputVolume=outputVolume,
+            outputSegmentation=outputSegmentation,
+            outputFidelity=outputFidelity,
+            outputUncertainty=outputUncertainty,
+            dicomFolder=str(dicomFolder),
         )
         self.check(request)
         if not self.ensureDependencies():
@@ -182,6 +198,7 @@ class EnhancementLogic(VTKObservationMixin):
         try:
             preparing = False
             for job in list(self.jobs):
+                job.copyOn()  # as early as may be: the scene shall be as it was when the run was asked for
                 if job.state is JobState.PREPARING and preparing:
                     continue  # runs start in the order in which they were asked for
                 job.advance(self.queue)

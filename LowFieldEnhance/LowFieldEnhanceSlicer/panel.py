@@ -15,6 +15,7 @@ from .dependencies import DependencyError
 from .estimate import estimate, torchIsInstalled
 from .job import Job, JobState
 from .logic import EnhancementLogic
+from .outputs_view import OutputsView
 from .parameters import OTHER_VOLUMES, Contrast, Device, LowFieldEnhanceParameterNode, requestOf, setFromRequest
 from .request import Request, reasonAgainst
 from .results_view import ResultsView
@@ -45,6 +46,7 @@ class Panel(VTKObservationMixin):
         self._torchSeen = False
         self.runView = RunView(ui, self.refresh, self._onTryOnCpu)
         self.resultsView = ResultsView(ui, lambda: self.parameters, self._onRunAgain)
+        self._outputsView = OutputsView(ui, lambda: self.parameters)
         ui.applyButton.clicked.connect(self._onApply)
         ui.queueButton.clicked.connect(self._onQueue)
         ui.cardButton.clicked.connect(self._onCard)
@@ -67,6 +69,7 @@ class Panel(VTKObservationMixin):
         """Let go of the scene, for the module's clean-up."""
         self.setParameters(None)
         self.runView.close()
+        self.resultsView.close()
         self.removeObservers()
 
     def chooseFirstInput(self) -> None:
@@ -93,6 +96,7 @@ class Panel(VTKObservationMixin):
         if request is not None:
             self._refreshMethod(request)
             self._refreshOthers(request)
+            self._outputsView.refresh(request)
         self.resultsView.refresh()
 
     def _connectedWidgets(self) -> dict[str, Any]:
@@ -144,7 +148,13 @@ class Panel(VTKObservationMixin):
             unlabelled = request.referenceVolume is not None and request.referenceSegmentation is None
             lines.append(
                 estimate(
-                    request.inputVolume, request.method, request.preset, request.device, request.spacing, 2 + unlabelled
+                    request.inputVolume,
+                    request.method,
+                    request.preset,
+                    request.device,
+                    request.spacing,
+                    2 + unlabelled,
+                    request.samples,
                 ).text
                 + "."
             )

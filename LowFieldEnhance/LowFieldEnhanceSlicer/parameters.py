@@ -8,7 +8,8 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
 
 from .catalogue import METHODS
-from .request import Request
+from .outputs import CHOICES
+from .request import MOST_SAMPLES, Request
 
 
 class Method(enum.Enum):
@@ -89,9 +90,20 @@ class LowFieldEnhanceParameterNode:
     brainOnly: bool = False
     makeSegmentation: bool = True
     makeFidelity: bool = True
+    makeUncertainty: bool = True
+    samples: Annotated[int, WithinRange(1, MOST_SAMPLES)] = 1
+    dataConsistency: bool = False
+    outputVolume: slicer.vtkMRMLScalarVolumeNode
+    outputSegmentation: slicer.vtkMRMLSegmentationNode
+    outputFidelity: slicer.vtkMRMLScalarVolumeNode
+    outputUncertainty: slicer.vtkMRMLScalarVolumeNode
+    dicomFolder: str
     resultVolume: slicer.vtkMRMLScalarVolumeNode
 
 
+# Settings that are called the same in a request and mean the same.
+SAME_NAME = ("referenceVolume", "referenceSegmentation", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
+             "makeFidelity", "makeUncertainty", "samples", "dataConsistency", *CHOICES, "dicomFolder")  # fmt: skip
 OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}
 
 
@@ -108,14 +120,7 @@ def requestOf(parameters: LowFieldEnhanceParameterNode) -> Request:
         method=parameters.method.value,
         preset=preset if preset in presets else presets[0],
         device=parameters.device.value,
-        referenceVolume=parameters.referenceVolume,
-        referenceSegmentation=parameters.referenceSegmentation,
-        seed=parameters.seed,
-        spacing=parameters.spacing,
-        n4=parameters.n4,
-        brainOnly=parameters.brainOnly,
-        makeSegmentation=parameters.makeSegmentation,
-        makeFidelity=parameters.makeFidelity,
+        **{name: getattr(parameters, name) for name in SAME_NAME},
     )
 
 
@@ -134,7 +139,5 @@ def setFromRequest(parameters: LowFieldEnhanceParameterNode, request: Request) -
         parameters.method = Method(request.method)
         parameters.preset = Preset(request.preset)
         parameters.device = Device(request.device)
-        for name in ("referenceVolume", "referenceSegmentation", "seed", "n4", "brainOnly", "makeSegmentation",
-                     "makeFidelity"):  # fmt: skip
+        for name in SAME_NAME:
             setattr(parameters, name, getattr(request, name))
-        parameters.spacing = float(request.spacing)

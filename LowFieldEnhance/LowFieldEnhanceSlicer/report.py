@@ -1,4 +1,4 @@
-"""The report's rows, one a structure, as a table node and a bar chart of volumes."""
+"""The report's rows, one a structure, as a table node."""
 
 from __future__ import annotations
 
@@ -13,15 +13,9 @@ import slicer
 import vtk
 
 NAME_KEY = "name"
-# Key, legend and colour of each series; the colours (Okabe and Ito) stay apart for colour-blind readers.
-VOLUME_SERIES = (
-    ("volume_input_ml", "Input", (0.55, 0.55, 0.55)),
-    ("volume_enhanced_ml", "Enhanced", (0.0, 0.447, 0.698)),
-    ("volume_reference_ml", "Reference", (0.902, 0.624, 0.0)),
-)
 _FIXED_HEADINGS = {NAME_KEY: "Structure", "label_id": "Label"}
 _UNITS = {"ml": "ml", "mm": "mm", "mm3": "mm³", "percent": "%"}
-_ACRONYMS = {"hd95": "HD95", "hd": "HD", "assd": "ASSD", "csf": "CSF", "sd": "SD"}
+_ACRONYMS = {"hd95": "HD95", "hd": "HD", "assd": "ASSD", "csf": "CSF", "sd": "SD", "cv": "CV"}
 
 
 def heading(key: str, hasReference: bool) -> str:
@@ -89,35 +83,6 @@ def addReportTable(
     tableNode.SetUseFirstColumnAsRowHeader(columns[:1] == [NAME_KEY])
     tableNode.SetLocked(True)
     return tableNode
-
-
-def addVolumeChart(
-    scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode, name: str, hasReference: bool
-) -> tuple[slicer.vtkMRMLPlotChartNode, list[slicer.vtkMRMLPlotSeriesNode]]:
-    """Bars of the structures' volumes (ml): input, enhanced and, with a reference, reference.
-
-    Series without a column in the table are left out.
-    """
-    chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GetUniqueNameByString(name))
-    chartNode.SetTitle(name)
-    chartNode.SetXAxisTitle(heading(NAME_KEY, hasReference))
-    chartNode.SetYAxisTitle("Volume (ml)")
-    chartNode.SetLegendVisibility(True)
-    seriesNodes = []
-    for key, legend, colour in VOLUME_SERIES:
-        column = heading(key, hasReference)
-        if tableNode.GetColumnIndex(column) < 0:
-            continue
-        # The legend shows the series' name, so it is short and may occur once a run.
-        seriesNode = scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", legend)
-        seriesNode.SetAndObserveTableNodeID(tableNode.GetID())
-        seriesNode.SetPlotType(slicer.vtkMRMLPlotSeriesNode.PlotTypeBar)
-        seriesNode.SetLabelColumnName(heading(NAME_KEY, hasReference))
-        seriesNode.SetYColumnName(column)
-        seriesNode.SetColor(*colour)
-        chartNode.AddAndObservePlotSeriesNodeID(seriesNode.GetID())
-        seriesNodes.append(seriesNode)
-    return chartNode, seriesNodes
 
 
 def _isMissing(value: Any) -> bool:

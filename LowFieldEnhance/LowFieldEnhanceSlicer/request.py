@@ -11,13 +11,19 @@ import slicer
 
 from .catalogue import CONTRASTS, DEVICES, METHODS
 from .dependencies import installedVersion
+from .outputs import reasonAgainstOutputs
 from .scene import ATTRIBUTE_PREFIX, DERIVED_ATTRIBUTE
+from .segmentations import BINARY_LABELMAP
 from .source import modality
+from .volumes import matrixBetween
 
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
 NODE_ROLE = ATTRIBUTE_PREFIX + "Source."
 PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
-         "makeFidelity")  # fmt: skip
+         "makeFidelity", "makeUncertainty", "samples", "dataConsistency")  # fmt: skip
+
+MOST_SAMPLES = 32
+DICOM_PACKAGES = ("pydicom", "highdicom")
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,13 @@ class Request:
         n4: correct the bias field first.
         brainOnly: 0 outside the brain.
         makeSegmentation, makeFidelity: outputs beside the enhanced volume and the report.
+        makeUncertainty: the spread among the samples as a volume; there is none with one sample.
+        samples: 1 to 32 results, whose spread is reported: with other seeds, or of the mirrored scan if the method
+            draws nothing.
+        dataConsistency: project the result onto the scan at the end.
+        outputVolume, outputSegmentation, outputFidelity, outputUncertainty: nodes to fill: empty ones or earlier
+            results of this module; None makes a new one.
+        dicomFolder: a folder that exists, in which the run makes one of its own with DICOM files; "" makes none.
     """
 
     inputVolume: slicer.vtkMRMLScalarVolumeNode | None
@@ -50,6 +63,19 @@ class Request:
     brainOnly: bool = False
     makeSegmentation: bool = True
     makeFidelity: bool = True
+    makeUncertainty: bool = True
+    samples: int = 1
+    dataConsistency: bool = False
+    outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
+    outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    outputFidelity: slicer.vtkMRMLScalarVolumeNode | None = None
+    outputUncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
+    dicomFolder: str = ""
+
+    @property
+    def makesUncertainty(self) -> bool:
+        """Whether there is a spread to show and it is wanted."""
+        return self.makeUncertainty and self.samples > 1
 
     @property
     def volumes(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
@@ -70,6 +96,8 @@ def reasonAgainst(request: Request) -> str:
         return f"Choose a contrast of {', '.join(CONTRASTS)} and a device of {', '.join(DEVICES)}."
     if not 0.3 <= request.spacing <= 5.0:
         return f"The output spacing {request.spacing:g} mm must be between 0.3 and 5 mm."
+    if not 1 <= request.samples <= MOST_SAMPLES:
+        return f"The number of samples {request.samples} must be between 1 and {MOST_SAMPLES}."
     if request.inputVolume is None:
         return "Choose an input volume."
     if request.referenceSegmentation is not None and request.referenceVolume is None:
@@ -78,7 +106,8 @@ def reasonAgainst(request: Request) -> str:
         if installedVersion(package) is None:
             return f"{entry.title} needs the optional Python package {package}, which is not installed."
     reasons = (_reasonAgainstVolume(f"The {name}", node, request) for name, node in request.volumes.items())
-    return next(filter(None, reasons), "") or _reasonAgainstOthers(request)
+    further = (_reasonAgainstOthers, _reasonAgainstSegmentation, reasonAgainstOutputs, _reasonAgainstDicom)
+    return next(filter(None, reasons), "") or next(filter(None, (check(request) for check in further)), "")
 
 
 def _reasonAgainstVolume(name: str, node: slicer.vtkMRMLScalarVolumeNode, request: Request) -> str:
@@ -110,12 +139,38 @@ def _reasonAgainstOthers(request: Request) -> str:
     return ""
 
 
-def arguments(request: Request, files: dict[str, Path], outputs: Path) -> list[str]:
+def _reasonAgainstSegmentation(request: Request) -> str:
+    node = request.referenceSegmentation
+    if node is None:
+        return ""
+    if node.GetScene() is None:
+        return "The reference segmentation is no longer in the scene."
+    segmentation = node.GetSegmentation()
+    if not segmentation.GetNumberOfSegments() or not segmentation.ContainsRepresentation(BINARY_LABELMAP):
+        return f"The reference segmentation '{node.GetName()}' has no binary label map; create it first."
+    if matrixBetween(request.referenceVolume, node) is None:
+        return f"The reference segmentation '{node.GetName()}' is under a warping transform; harden it first."
+    return ""
+
+
+def _reasonAgainstDicom(request: Request) -> str:
+    if not request.dicomFolder:
+        return ""
+    if not Path(request.dicomFolder).is_dir():
+        return f"The folder for DICOM files '{request.dicomFolder}' does not exist."
+    missing = [package for package in DICOM_PACKAGES if installedVersion(package) is None]
+    if missing:
+        return f"Writing DICOM needs the Python package {' and '.join(missing)}, which is not installed."
+    return ""
+
+
+def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Path | None = None) -> list[str]:
     """The command line of the run.
 
     Args:
-        files: of the exported nodes: "input", "T1w" and so on, "reference", "labels".
+        files: of the exported nodes: "input", "T1w" and so on, "reference", "labels", "dicom".
         outputs: the folder for the results.
+        dicom: the folder to make for DICOM files, or None.
     """
     line = ["enhance", str(files["input"]), "-o", str(outputs / "enhanced.nrrd")]
     line += ["--method", request.method, "--preset", request.preset, "--contrast", request.contrast]
@@ -127,6 +182,11 @@ def arguments(request: Request, files: dict[str, Path], outputs: Path) -> list[s
     line += ["--brain-only"] if request.brainOnly else []
     line += ["--segmentation", str(outputs / "segmentation.nrrd")] if request.makeSegmentation else []
     line += ["--fidelity", str(outputs / "fidelity.nrrd")] if request.makeFidelity else []
+    line += ["--samples", str(request.samples)] if request.samples > 1 else []
+    line += ["--uncertainty", str(outputs / "uncertainty.nrrd")] if request.makesUncertainty else []
+    line += ["--data-consistency"] if request.dataConsistency else []
+    line += ["--dicom", str(dicom)] if dicom is not None else []
+    line += ["--dicom-source", str(files["dicom"])] if dicom is not None and "dicom" in files else []
     return [*line, "--report", str(outputs / "report.html"), "--report-json", str(outputs / "report.json")]
 
 

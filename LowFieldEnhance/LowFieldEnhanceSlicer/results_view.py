@@ -8,15 +8,20 @@ from typing import Any
 
 import qt
 import slicer
+from slicer.i18n import tr as _
 
 from . import hierarchy
-from .loading import ENHANCED, OUTPUT_ATTRIBUTE, REPORT_ROLE
+from .loading import BEFORE_AFTER_CHART, ENHANCED, OUTPUT_ATTRIBUTE, REPORT_ROLE, VOLUME_CHART
+from .overlay_view import OverlayView
+from .overlays import FIDELITY, UNCERTAINTY
 from .parameters import LowFieldEnhanceParameterNode
 from .request import NODE_ROLE
 from .structures_view import StructuresView
+from .surfaces import SurfaceMaker
 
 BUTTONS = ("sideBySideButton", "axialButton", "blinkButton", "checkerboardButton", "reportButton", "surfaceButton",
-           "againButton", "removeButton")  # fmt: skip
+           "chartButton", "beforeAfterButton", "againButton", "removeButton")  # fmt: skip
+SHOW_SURFACES = "Show in 3-D"
 
 
 class ResultsView:
@@ -41,6 +46,8 @@ class ResultsView:
         self._onRunAgain = onRunAgain
         self._openUrl = openUrl
         self._structures = StructuresView(ui.structuresTable)
+        self._overlays = OverlayView(ui.overlayComboBox, self._endComparison)
+        self._surfaces = SurfaceMaker(self._showSurfaceProgress)
         ui.resultSelector.addAttribute("vtkMRMLScalarVolumeNode", OUTPUT_ATTRIBUTE, ENHANCED)
         ui.sideBySideButton.clicked.connect(self._onSideBySide)
         ui.axialButton.clicked.connect(self._onAxial)
@@ -49,6 +56,8 @@ class ResultsView:
         ui.earlierButton.clicked.connect(self._onEarlier)
         ui.reportButton.clicked.connect(self._onReport)
         ui.surfaceButton.clicked.connect(self._onSurface)
+        ui.chartButton.clicked.connect(self._onChart)
+        ui.beforeAfterButton.clicked.connect(self._onBeforeAfter)
         ui.againButton.clicked.connect(self._onAgain)
         ui.removeButton.clicked.connect(self._onRemove)
 
@@ -56,6 +65,7 @@ class ResultsView:
         """Enable what can be done with the chosen result."""
         node = self._node()
         self._structures.show(*self._tableOf(node))
+        self._overlays.show(self._mapsOf(node))
         for name in BUTTONS:
             getattr(self._ui, name).enabled = node is not None
         if node is not None:
@@ -63,8 +73,14 @@ class ResultsView:
             for name in BUTTONS[:4]:
                 getattr(self._ui, name).enabled = hasInput
             self._ui.reportButton.enabled = node.GetNodeReference(REPORT_ROLE) is not None
-            self._ui.surfaceButton.enabled = self._segmentationOf(node) is not None
+            self._ui.chartButton.enabled = self._chartOf(node, VOLUME_CHART) is not None
+            self._ui.beforeAfterButton.enabled = self._chartOf(node, BEFORE_AFTER_CHART) is not None
             self._ui.removeButton.enabled = self._folderOf(node) != 0
+        self._showSurfaceProgress()
+
+    def close(self) -> None:
+        """Stop what goes on by itself."""
+        self._surfaces.stop()
 
     def _node(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         parameters = self._parameters()
@@ -82,11 +98,23 @@ class ResultsView:
             item = tree.GetItemParent(item)
         return item
 
+    def _outputs(self, node: slicer.vtkMRMLNode | None) -> list[slicer.vtkMRMLNode]:
+        """All outputs of the run that made the node."""
+        folder = self._folderOf(node) if node is not None else 0
+        return hierarchy.runNodes(folder, node.GetScene()) if folder else []
+
     def _outputOf(self, node: slicer.vtkMRMLNode, className: str) -> slicer.vtkMRMLNode | None:
         """The first output of this class of the run that made the node."""
-        folder = self._folderOf(node)
-        nodes = hierarchy.runNodes(folder, node.GetScene()) if folder else []
-        return next((item for item in nodes if item.IsA(className)), None)
+        return next((item for item in self._outputs(node) if item.IsA(className)), None)
+
+    def _mapsOf(self, node: slicer.vtkMRMLNode | None) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
+        """Fidelity and uncertainty of the run, as far as there are any."""
+        named = {item.GetAttribute(OUTPUT_ATTRIBUTE): item for item in self._outputs(node)}
+        return {name: named[name] for name in (FIDELITY, UNCERTAINTY) if name in named}
+
+    def _chartOf(self, node: slicer.vtkMRMLNode, name: str) -> slicer.vtkMRMLPlotChartNode | None:
+        charts = (item for item in self._outputs(node) if item.IsA("vtkMRMLPlotChartNode"))
+        return next((item for item in charts if item.GetAttribute(OUTPUT_ATTRIBUTE) == name), None)
 
     def _tableOf(self, node: slicer.vtkMRMLNode | None) -> tuple[Any, Any]:
         """The report table of the run, and the segmentation that it is about."""
@@ -147,14 +175,42 @@ class ResultsView:
         self._openUrl(qt.QUrl.fromLocalFile(str(path)))
 
     def _onSurface(self) -> None:
-        segmentation = self._segmentationOf(self._node())
-        segmentation.CreateClosedSurfaceRepresentation()
-        segmentation.GetDisplayNode().SetVisibility3D(True)
+        self._surfaces.start(self._segmentationOf(self._node()))
+
+    def _showSurfaceProgress(self) -> None:
+        """What the button says, and whether it can be pressed."""
+        button, node, progress = self._ui.surfaceButton, self._node(), self._surfaces.progress
+        button.enabled = progress is None and node is not None and self._segmentationOf(node) is not None
+        counted = progress is not None and progress[1] > 0
+        button.text = (
+            _("Surface {done} of {count}").format(done=min(progress[0] + 1, progress[1]), count=progress[1])
+            if counted
+            else _(SHOW_SURFACES)
+        )
+
+    def _onChart(self) -> None:
+        self._showChart(VOLUME_CHART)
+
+    def _onBeforeAfter(self) -> None:
+        self._showChart(BEFORE_AFTER_CHART)
+
+    def _showChart(self, name: str) -> None:
+        """In a plot view; Slicer changes to a layout that has one, if the current one has none."""
+        slicer.modules.plots.logic().ShowChartInLayout(self._chartOf(self._node(), name))
+
+    def _endComparison(self) -> None:
+        """Blinking and the checkerboard use the layer that an overlay takes."""
+        from . import layout
+
+        for change in (layout.setBlink, layout.setCheckerboard):
+            change(False)
+        self._showMode()
 
     def _onAgain(self) -> None:
         self._onRunAgain(self._node())
 
     def _onRemove(self) -> None:
+        self._surfaces.stop()
         self._onEarlier()
         node = self._node()
         hierarchy.removeRun(self._folderOf(node), node.GetScene())

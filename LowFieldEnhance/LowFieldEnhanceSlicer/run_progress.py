@@ -15,6 +15,7 @@ WEIGHTS = {
     "read": 1.0,
     "segment the input": SEGMENT,
     "enhance": 60.0,
+    "data consistency": 8.0,
     "check fidelity": 5.0,
     "segment the result": SEGMENT,
     "segment the reference": SEGMENT,
@@ -37,7 +38,19 @@ def stagesOf(arguments: Sequence[str]) -> Stages:
         left_out |= {"read", "enhance"}
     if command != "demo" and ("--reference" not in given or "--reference-labels" in given):
         left_out.add("segment the reference")
-    return tuple((stage, weight) for stage, weight in WEIGHTS.items() if stage not in left_out)
+    if "--data-consistency" not in given:
+        left_out.add("data consistency")
+    samples = _number(arguments, "--samples")
+    factors = {"enhance": samples + (samples * SEGMENT / WEIGHTS["enhance"] if samples > 1 else 0.0)}
+    return tuple(
+        (stage, weight * factors.get(stage, 1.0)) for stage, weight in WEIGHTS.items() if stage not in left_out
+    )
+
+
+def _number(arguments: Sequence[str], option: str) -> int:
+    """The number after an option; 1 without it."""
+    following = dict(zip(arguments, arguments[1:], strict=False)).get(option, "1")
+    return max(int(following), 1) if following.isdigit() else 1
 
 
 class OverallProgress:

@@ -61,7 +61,8 @@ class RunView:
             verdict = job.run.result.get("verdict", "")
             text = _("{name} is enhanced.").format(name=job.title) + (f" {verdict}" if verdict else "")
             warnings = [_("Warning: {text}").format(text=_sentence(warning)) for warning in job.warnings]
-            self.showMessage("\n".join([text, *warnings]), DONE_COLOUR)
+            written = [_("DICOM files are in {folder}.").format(folder=job.dicomFolder)] if job.dicomFolder else []
+            self.showMessage("\n".join([text, *written, *warnings]), DONE_COLOUR)
         elif job.state is JobState.CANCELLED:
             self.showMessage(job.error.message)
         else:
@@ -151,6 +152,7 @@ def _stageText(stage: str) -> str:
         "read": _("reading the scan"),
         "segment the input": _("segmenting the scan"),
         "enhance": _("enhancing"),
+        "data consistency": _("agreeing with the scan"),
         "check fidelity": _("checking the fidelity"),
         "segment the result": _("segmenting the result"),
         "segment the reference": _("segmenting the reference"),

@@ -18,7 +18,7 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
-from . import hierarchy, report, segmentations, volumes
+from . import charts, hierarchy, report, segmentations, volumes
 
 ATTRIBUTE_PREFIX = "LowFieldEnhance."
 DERIVED_ATTRIBUTE = ATTRIBUTE_PREFIX + "Derived"
@@ -35,6 +35,7 @@ class RunResult:
     colourTable: str = ""
     table: str = ""
     chart: str = ""
+    beforeAfterChart: str = ""
     series: list[str] = field(default_factory=list)
     extraVolumes: dict[str, str] = field(default_factory=dict)
 
@@ -64,21 +65,50 @@ def addResults(
     added is removed again before the exception goes on.
     """
     source = volumes.addVolume(scene, inputImage, inputName) if inputNode is None else inputNode
-    folderItem = hierarchy.addRunFolder(scene, source, inputName)
-    result = RunResult(folderItem, source.GetID())
     try:
-        _addVolumes(scene, result, source, enhancedImage, inputName, extraVolumes or {})
-        if labelMap is not None:
-            _addSegmentation(scene, result, source, labelMap, inputName)
-        if rows:
-            _addReport(scene, result, rows, inputName, hasReference)
-        _finish(scene, result, source, provenance or {})
+        *_, result = addResultsInSteps(
+            scene, source, enhancedImage, inputName, labelMap, rows, hasReference, provenance, extraVolumes
+        )
     except Exception:
-        hierarchy.removeRun(folderItem, scene)
         if inputNode is None:
             hierarchy.removeNode(scene, source)
         raise
     return result
+
+
+def addResultsInSteps(
+    scene: slicer.vtkMRMLScene,
+    source: slicer.vtkMRMLScalarVolumeNode,
+    enhancedImage: Image,
+    inputName: str,
+    labelMap: LabelMap | None = None,
+    rows: Sequence[dict[str, Any]] | None = None,
+    hasReference: bool = False,
+    provenance: dict[str, Any] | None = None,
+    extraVolumes: dict[str, Image] | None = None,
+) -> Iterator[RunResult]:
+    """The same as :func:`addResults` with a pause after each step, in which the window can be drawn.
+
+    Yields what has been added so far; the last one is complete. Closing it before its end removes what was added.
+    """
+    folderItem = hierarchy.addRunFolder(scene, source, inputName)
+    result = RunResult(folderItem, source.GetID())
+    try:
+        _addVolumes(scene, result, source, enhancedImage, inputName, extraVolumes or {})
+        yield result
+        if labelMap is not None:
+            _addSegmentation(scene, result, source, labelMap, inputName)
+            yield result
+        if rows:
+            _addReport(scene, result, rows, inputName, hasReference)
+            yield result
+            _addBeforeAfter(scene, result, rows, inputName, hasReference)
+            yield result
+        _finish(scene, result, source, provenance or {})
+        yield result
+    except BaseException:
+        hierarchy.removeRun(folderItem, scene)
+        raise
 
 
 def _addVolumes(
@@ -130,10 +160,26 @@ def _addReport(
     hierarchy.addToRun(result.folderItem, tableNode)
     result.table = tableNode.GetID()
     title = f"{inputName} structure volumes ({DERIVED})"
-    chartNode, seriesNodes = report.addVolumeChart(scene, tableNode, title, hasReference)
+    chartNode, seriesNodes = charts.addVolumeChart(scene, tableNode, title, hasReference)
     for node in (chartNode, *seriesNodes):
         hierarchy.addToRun(result.folderItem, node)
     result.chart, result.series = chartNode.GetID(), [node.GetID() for node in seriesNodes]
+
+
+def _addBeforeAfter(
+    scene: slicer.vtkMRMLScene,
+    result: RunResult,
+    rows: Sequence[dict[str, Any]],
+    inputName: str,
+    hasReference: bool,
+) -> None:
+    title = f"{inputName} structures before and after ({DERIVED})"
+    comparison = charts.addBeforeAfterChart(scene, rows, title, hasReference)
+    for node in comparison:
+        hierarchy.addToRun(result.folderItem, node, inFolder=not node.GetHideFromEditors())
+    if comparison:
+        result.beforeAfterChart = comparison[0].GetID()
+        result.series += [node.GetID() for node in comparison if node.IsA("vtkMRMLPlotSeriesNode")]
 
 
 def _finish(
@@ -226,6 +272,7 @@ def connectLogics(scene: slicer.vtkMRMLScene, cache: str) -> dict[str, slicer.vt
     application = slicer.vtkMRMLApplicationLogic()
     application.SetMRMLScene(scene)
     application.SetTemporaryPath(cache)
+    scene.RegisterNodeClass(slicer.vtkMRMLColorLegendDisplayNode())  # Slicer's colour module does it
     remote = slicer.vtkMRMLRemoteIOLogic()
     remote.GetCacheManager().SetRemoteCacheDirectory(cache)
     remote.SetMRMLScene(scene)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import slicer
 
 from . import hierarchy
@@ -35,3 +37,19 @@ def dicomValue(volumeNode: slicer.vtkMRMLVolumeNode, tag: str) -> str:
     if not identifiers or database is None or not database.isOpen:
         return ""
     return database.instanceValue(identifiers[0], tag) or ""
+
+
+def dicomFiles(volumeNode: slicer.vtkMRMLVolumeNode) -> list[str] | None:
+    """The files of the DICOM instances that a volume was loaded from, by Slicer's database.
+
+    Returns:
+        Empty if the volume did not come from DICOM; None if it did, but not all of its files are there any more.
+    """
+    identifiers = (volumeNode.GetAttribute(INSTANCE_UIDS) or "").split()
+    if not identifiers:
+        return []
+    database = getattr(slicer, "dicomDatabase", None)
+    if database is None or not database.isOpen:
+        return None
+    files = [database.fileForInstance(identifier) for identifier in identifiers]
+    return files if all(file and Path(file).is_file() for file in files) else None

@@ -80,6 +80,26 @@ def updateVolumeNode(volumeNode: slicer.vtkMRMLScalarVolumeNode, image: Image) -
         volumeNode.EndModify(wasModifying)
 
 
+def matrixBetween(
+    fromNode: slicer.vtkMRMLTransformableNode, toNode: slicer.vtkMRMLTransformableNode
+) -> np.ndarray | None:
+    """From one node's own coordinates to another's, by their parent transforms (4 x 4, mm); None if they warp."""
+    parents = fromNode.GetParentTransformNode(), toNode.GetParentTransformNode()
+    if not all(parent is None or parent.IsTransformToWorldLinear() for parent in parents):
+        return None
+    matrix = vtk.vtkMatrix4x4()
+    slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(*parents, matrix)
+    return affineFromMatrix(matrix)
+
+
+def copyVoxels(sourceNode: slicer.vtkMRMLScalarVolumeNode, targetNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Let the target have the source's voxels, without a copy of them, and its geometry."""
+    matrix = vtk.vtkMatrix4x4()
+    sourceNode.GetIJKToRASMatrix(matrix)
+    targetNode.SetIJKToRASMatrix(matrix)
+    targetNode.SetAndObserveImageData(sourceNode.GetImageData())
+
+
 def addVolume(scene: slicer.vtkMRMLScene, image: Image, name: str) -> slicer.vtkMRMLScalarVolumeNode:
     """A new scalar volume node with a display node, under a name that no other node has."""
     volumeNode = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", scene.GetUniqueNameByString(name))

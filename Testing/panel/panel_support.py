@@ -43,8 +43,8 @@ def head(spacing: tuple[float, float, float]) -> Image:
     return Image((600 * inside + np.abs(noise)).astype(np.float32), obliqueAffine(spacing, shape), "T1w")
 
 
-def writeResults(folder: Path, spacing: float) -> Path:
-    """What a run of the command line leaves, on an output grid of this spacing."""
+def writeResults(folder: Path, spacing: float, spread: bool = False) -> Path:
+    """What a run of the command line leaves, on an output grid of this spacing; ``spread``: of several samples."""
     folder.mkdir(parents=True, exist_ok=True)
     enhanced = head((spacing,) * 3)
     write_image(enhanced, folder / "enhanced.nrrd")
@@ -53,12 +53,19 @@ def writeResults(folder: Path, spacing: float) -> Path:
         labels[enhanced.shape[0] // 4 * (n + 1) :][:4, 10:-10, 10:-10] = value
     write_labels(LabelMap(labels, enhanced.affine, {}), folder / "segmentation.nrrd")
     write_image(head((4.0, 4.0, 4.0)), folder / "fidelity.nrrd")
+    write_image(enhanced.with_array(enhanced.array / 100), folder / "uncertainty.nrrd")
     rows = [
         {"name": name, "label_id": value, "volume_input_ml": 10.0 + value, "volume_enhanced_ml": 10.5 + value}
         for value, name in STRUCTURES.items()
     ]
+    uncertainty = None
+    if spread:
+        for n, row in enumerate(rows):
+            row |= {"volume_mean_ml": 10.2, "volume_sd_ml": 0.2, "volume_cv_percent": 1.5 + n}
+        uncertainty = {"kind": "samples", "samples": 2, "seeds": [0, 1]}
     provenance = {"method": "bridged", "preset": "fast", "seed": 0, "versions": {"lowfield-enhance": "0.1.0"}}
-    report = {"structures": rows, "has_reference": False, "provenance": provenance, "verdict": "Usable."}
+    report = {"structures": rows, "has_reference": False, "provenance": provenance, "verdict": "Usable.",
+              "uncertainty": uncertainty}  # fmt: skip
     (folder / "report.json").write_text(json.dumps(report), encoding="utf-8")
     (folder / "report.html").write_text("<html><body>Report of the run</body></html>", encoding="utf-8")
     return folder

@@ -55,7 +55,8 @@ def main():
                 worker.wait()
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")) / len(STAGES))
     names = {"-o": "enhanced.nrrd", "--segmentation": "segmentation.nrrd", "--fidelity": "fidelity.nrrd",
-             "--report": "report.html", "--report-json": "report.json"}  # fmt: skip
+             "--uncertainty": "uncertainty.nrrd", "--report": "report.html",
+             "--report-json": "report.json"}  # fmt: skip
     for name, file in names.items():
         if option(name):
             shutil.copy(os.path.join(os.environ["STUB_RESULTS"], file), option(name))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import qt
 import slicer
-from panel_tools import EventLoopWatch, choose, grab, press, waitUntil
+from panel_tools import EventLoopWatch, grab, press, waitUntil
 from PySide6 import QtCore, QtWidgets
 from slicer_application import slicerApplication
 from slicer_host.properties import useSlicerProperties
@@ -24,15 +24,6 @@ def styledModule(name: str) -> ModuleType:
     module = ModuleType(name)
     exec("def disable(widget):\n    widget.enabled = False", vars(module))
     return module
-
-
-def selector(scene: slicer.vtkMRMLScene, **options) -> slicer.qMRMLNodeComboBox:
-    box = slicer.qMRMLNodeComboBox()
-    box.nodeTypes = [VOLUME]
-    for name, value in options.items():
-        box.setProperty(name, value)
-    box.setMRMLScene(scene)
-    return box
 
 
 def test_the_property_style_is_switched_by_module(application):
@@ -97,58 +88,6 @@ def test_file_dialogs_return_text(application):
     application.dialogs.choosePath("/data/report.html")
     assert qt.QFileDialog.getSaveFileName(None, "Save report") == "/data/report.html"
     assert qt.QFileDialog.getSaveFileName(None, "Save report") == ""
-
-
-def test_the_selector_follows_the_scene(application, scene):
-    box = selector(scene)
-    changes = []
-    box.currentNodeChanged.connect(changes.append)
-    first, second = (scene.AddNewNodeByClass(VOLUME, name) for name in ("first", "second"))
-    scene.AddNewNodeByClass("vtkMRMLTextNode")
-    assert box.nodeCount() == 2 and box.currentNode() is first
-    box.setCurrentNode(second)
-    scene.RemoveNode(second)
-    assert box.currentNode() is first and changes == [first, second, first]
-    scene.Clear(0)
-    assert box.currentNode() is None and box.currentNodeID == "" and changes[-1] is None
-
-
-def test_none_can_be_chosen_where_it_is_allowed(application, scene):
-    box = selector(scene, noneEnabled=True, noneDisplay="(no reference)")
-    volume = scene.AddNewNodeByClass(VOLUME, "Head")
-    assert box.currentNode() is None
-    combo = box.findChild(QtWidgets.QComboBox)
-    choose(combo, "Head")
-    assert box.currentNode() is volume
-    volume.SetName("Head 2")
-    assert combo.currentText() == "Head 2"
-    choose(combo, "(no reference)")
-    assert box.currentNodeID == ""
-
-
-def test_child_types_attributes_and_hidden_nodes_are_filtered(application, scene):
-    labels = scene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "labels")
-    plain, marked = (scene.AddNewNodeByClass(VOLUME, name) for name in ("plain", "marked"))
-    marked.SetAttribute("Modality", "MR")
-    box = selector(scene)
-    assert [box.nodeFromIndex(index) for index in range(box.nodeCount())] == [labels, plain, marked]
-    box.showChildNodeTypes = False
-    assert box.nodeCount() == 2
-    box.addAttribute(VOLUME, "Modality", "MR")
-    assert box.nodeCount() == 1 and box.currentNode() is marked
-    marked.SetHideFromEditors(True)
-    box.setMRMLScene(scene)
-    assert box.nodeCount() == 0 and plain is not None
-
-
-def test_nodes_are_made_and_deleted_by_the_entries_at_the_end(application, scene):
-    box = selector(scene, baseName="enhanced")
-    combo = box.findChild(QtWidgets.QComboBox)
-    choose(combo, next(combo.itemText(row) for row in range(combo.count()) if "Create" in combo.itemText(row)))
-    assert box.currentNode().GetName().startswith("enhanced") and box.currentNode().IsA(VOLUME)
-    choose(combo, "Delete current node")
-    assert box.nodeCount() == 0
-    assert selector(scene, addEnabled=False, removeEnabled=False).findChild(QtWidgets.QComboBox).count() == 0
 
 
 def test_an_unknown_widget_of_a_ui_file_is_named(application, tmp_path):

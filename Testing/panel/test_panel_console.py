@@ -16,9 +16,9 @@ from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 from LowFieldEnhanceSlicer import segmentations, volumes
 from LowFieldEnhanceSlicer.dependencies import DependencyError
-from LowFieldEnhanceSlicer.export import SegmentationCopy
 from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.logic import RunFailed
+from LowFieldEnhanceSlicer.reference_labels import SegmentationCopy
 
 pytest_plugins = ["panel_fixtures"]
 useSlicerProperties(__name__, False)
@@ -155,15 +155,17 @@ with slicerApplication() as application:
 
 
 def test_the_self_test_for_slicer_runs_here_as_far_as_it_can(application, person, stub, monkeypatch):
-    """The panel part of the ScriptedLoadableModuleTest, which needs no networks."""
+    """The panel part of the tests in Testing/slicer, which needs no networks."""
     from LowFieldEnhanceLib import weights
 
+    said = []
     monkeypatch.setattr(weights, "is_installed", lambda name: False)
-    monkeypatch.setattr(slicer.util, "delayDisplay", lambda *arguments, **options: None)
+    monkeypatch.setattr(slicer.util, "delayDisplay", lambda message, *arguments, **options: said.append(message))
     monkeypatch.setattr(
         slicer.util, "loadVolume", lambda path: volumes.addVolume(slicer.mrmlScene, read_image(path), "Head T1w")
     )
     slicer.selfTests["LowFieldEnhance"]()
+    assert said[-1] == "Test passed"
 
 
 def test_one_logic_has_one_queue_and_one_watch_on_the_scene(application, person, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import slicer
 from panel_support import head
-from panel_tools import choose, press
+from panel_tools import choose, press, waitUntil
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QTextBrowser
 from slicer_host.properties import useSlicerProperties
@@ -133,6 +133,7 @@ def test_the_buttons_of_a_result_work_on_it(person, stub, monkeypatch):
     assert "Report of the run" in Path(opened[0]).read_text(encoding="utf-8")
     press(ui.surfaceButton)
     segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
+    waitUntil(ui.surfaceButton.isEnabled)
     assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import slicer
 
-from LowFieldEnhanceSlicer import report
+from LowFieldEnhanceSlicer import charts, report
 
 
 def columns(tableNode):
@@ -78,7 +78,7 @@ def test_columns_without_a_value_and_nested_values_are_left_out(scene):
 )
 def test_the_chart_shows_the_volumes_as_bars_over_the_structures(scene, rows, hasReference, legends):
     tableNode = report.addReportTable(scene, rows, "report", hasReference)
-    chartNode, series = report.addVolumeChart(scene, tableNode, "Structure volumes", hasReference)
+    chartNode, series = charts.addVolumeChart(scene, tableNode, "Structure volumes", hasReference)
     assert (chartNode.GetTitle(), chartNode.GetXAxisTitle(), chartNode.GetYAxisTitle()) == (
         "Structure volumes",
         "Structure",
@@ -92,3 +92,28 @@ def test_the_chart_shows_the_volumes_as_bars_over_the_structures(scene, rows, ha
         assert node.GetTableNode() is tableNode
         assert tableNode.GetColumnIndex(node.GetYColumnName()) > 0
         assert tableNode.GetColumnIndex(node.GetLabelColumnName()) == 0
+
+
+@pytest.mark.parametrize("hasReference", [False, True])
+def test_the_before_after_chart_sets_each_structure_against_itself(scene, hasReference):
+    """Points on the dashed line have equal volumes; a structure that is missing on one side has no point."""
+    keys = ("volume_input_ml", "volume_enhanced_ml", "volume_reference_ml")
+    given = {"Left Thalamus": (7.0, 6.5, 6.4), "Brain Stem": (20.0, 21.0, 22.0), "Left Amygdala": (0.0, 1.2, 1.1)}
+    rows = [{"name": name, **dict(zip(keys, values, strict=True))} for name, values in given.items()]
+    chart, *others = charts.addBeforeAfterChart(scene, rows, "Before and after", hasReference)
+    series = {node.GetName(): node for node in others if node.IsA("vtkMRMLPlotSeriesNode")}
+    assert list(series) == (["Before", "After", "Equal"] if hasReference else ["After", "Equal"])
+    assert chart.GetNumberOfPlotSeriesNodes() == len(series)
+    assert chart.GetXAxisLogScale() and chart.GetYAxisLogScale()
+    points = {name: values for name, (_, values) in columns(series["After"].GetTableNode()).items()}
+    across, up = (points[series["After"].GetXColumnName()], points[series["After"].GetYColumnName()])
+    assert across == ([6.4, 22.0] if hasReference else [7.0, 20.0]) and up == [6.5, 21.0]
+    assert points[series["After"].GetLabelColumnName()] == ["Left Thalamus", "Brain Stem"]
+    low, high = (values for _, values in columns(series["Equal"].GetTableNode()).values())
+    assert low == high and low[0] < min(across + up) and low[1] > max(across + up)
+    assert chart.GetXAxisTitle() == f"Volume {'reference' if hasReference else 'input'} (ml)"
+
+
+def test_without_volumes_there_is_no_before_after_chart(scene):
+    assert charts.addBeforeAfterChart(scene, [{"name": "Brain Stem", "volume_input_ml": 1.0}], "Chart", False) == []
+    assert scene.GetNumberOfNodesByClass("vtkMRMLPlotChartNode") == 0

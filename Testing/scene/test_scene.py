@@ -76,6 +76,7 @@ def test_all_outputs_are_in_a_folder_beside_the_source(scene, image, enhanced, l
         result.segmentation,
         result.table,
         result.chart,
+        result.beforeAfterChart,
         *result.series,
     }
     assert scene.GetNodeByID(result.enhanced).GetName() == "my scan (ENHANCED - not for diagnosis)"

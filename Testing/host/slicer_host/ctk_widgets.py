@@ -134,7 +134,10 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
-    """A line with a path in it."""
+    """A line with a path in it; the host keeps the filters, and shows no browse button."""
+
+    # QDir's filters under CTK's names.
+    Dirs, Files, Readable, Writable = 0x001, 0x002, 0x010, 0x020
 
     currentPathChanged = QtCore.Signal(str)
 
@@ -145,6 +148,7 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._line)
         self._line.textChanged.connect(self.currentPathChanged)
+        self._filters = self.Dirs | self.Files
 
     def _getPath(self) -> str:
         return self._line.text()
@@ -152,7 +156,14 @@ class ctkPathLineEdit(QtWidgets.QWidget):
     def _setPath(self, path: str) -> None:
         self._line.setText(path)
 
+    def _getFilters(self) -> int:
+        return self._filters
+
+    def _setFilters(self, filters: int) -> None:
+        self._filters = filters
+
     currentPath = QtCore.Property(str, _getPath, _setPath)
+    filters = QtCore.Property(int, _getFilters, _setFilters)
 
 
 WIDGETS = (ctkCollapsibleButton, ctkPathLineEdit, ctkSliderWidget)

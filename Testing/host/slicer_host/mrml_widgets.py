@@ -63,12 +63,21 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             # By a weak reference: the scene must not keep a closed panel alive.
             widget = weakref.ref(self)
 
-            def onSceneChanged(caller, event) -> None:
-                if (alive := widget()) is not None and shiboken6.isValid(alive) and not caller.IsBatchProcessing():
+            def onSceneChanged(caller, event, node=None) -> None:
+                if (alive := widget()) is None or not shiboken6.isValid(alive) or caller.IsBatchProcessing():
+                    return
+                if node is None or any(node.IsA(nodeType) for nodeType in alive._types):
                     alive._refresh()
 
-            events = (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndBatchProcessEvent)
-            self._observations = [(scene, scene.AddObserver(event, onSceneChanged)) for event in events]
+            def onNodes(caller, event, node) -> None:
+                onSceneChanged(caller, event, node)
+
+            onNodes.CallDataType = vtk.VTK_OBJECT
+            self._observations = [
+                (scene, scene.AddObserver(scene.NodeAddedEvent, onNodes)),
+                (scene, scene.AddObserver(scene.NodeRemovedEvent, onNodes)),
+                (scene, scene.AddObserver(scene.EndBatchProcessEvent, lambda *call: onSceneChanged(*call))),
+            ]
         self._refresh()
 
     # The nodes
@@ -156,6 +165,13 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         nodes = [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
         return [node for node in nodes if self._isListed(node)]
 
+    def _candidates(self) -> list[slicer.vtkMRMLNode]:
+        """Nodes of the types, which a change of their attributes may bring into the list or take from it."""
+        nodes = (
+            [self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes())] if self._scene else []
+        )
+        return [node for node in nodes if any(node.IsA(nodeType) for nodeType in self._types)]
+
     def _isListed(self, node: slicer.vtkMRMLNode) -> bool:
         if node.GetHideFromEditors() and not self._option("showHidden", False):
             return False
@@ -178,7 +194,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
             self._combo.addItem(self._option("noneDisplay", "None"), "")
         for node in nodes:
             self._combo.addItem(node.GetName(), node.GetID())
-        self._observeNames(nodes)
+        self._observe(self._candidates())
         for action in self._actions():
             self._combo.addItem(action, action)
         current = self._currentID
@@ -187,7 +203,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._show(current)
         self._setCurrent(current)
 
-    def _observeNames(self, nodes: list[slicer.vtkMRMLNode]) -> None:
+    def _observe(self, nodes: list[slicer.vtkMRMLNode]) -> None:
         for subject, tag in [pair for pair in self._observations if pair[0] is not self._scene]:
             subject.RemoveObserver(tag)
         widget = weakref.ref(self)
@@ -201,7 +217,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
 
     def _onNodeModified(self, node: slicer.vtkMRMLNode) -> None:
         index = self._combo.findData(node.GetID())
-        if index >= 0 and not self._isListed(node):
+        if (index >= 0) != self._isListed(node):
             self._refresh()
         elif index >= 0 and self._combo.itemText(index) != node.GetName():
             self._combo.setItemText(index, node.GetName())

@@ -1,0 +1,162 @@
+"""The nodes that a run fills: new ones, or those that the user chose.
+
+A chosen node keeps its name and what it shows until the very end of the run: everything is first made in new nodes,
+which can be removed at any moment, and only the last step hands their content over.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import slicer
+
+from . import hierarchy, overlays, volumes
+from .scene import ATTRIBUTE_PREFIX, DERIVED_ATTRIBUTE, RunResult
+from .segmentations import BINARY_LABELMAP
+
+if TYPE_CHECKING:
+    from .loading import ResultFiles
+    from .request import Request
+
+# Settings of a request that name a node, and which output they take.
+CHOICES = {
+    "outputVolume": "enhanced volume",
+    "outputSegmentation": "segmentation",
+    "outputFidelity": "fidelity map",
+    "outputUncertainty": "uncertainty map",
+}
+
+
+def chosenOutputs(request: Request) -> dict[str, slicer.vtkMRMLNode]:
+    """The chosen nodes by the name of their setting, for the outputs that the run makes."""
+    made = {
+        "outputVolume": True,
+        "outputSegmentation": request.makeSegmentation,
+        "outputFidelity": request.makeFidelity,
+        "outputUncertainty": request.makesUncertainty,
+    }
+    chosen = {name: getattr(request, name) for name in CHOICES if made[name]}
+    return {name: node for name, node in chosen.items() if node is not None}
+
+
+def reasonAgainstOutputs(request: Request) -> str:
+    """Why the chosen nodes cannot be filled, in one sentence; empty if they can."""
+    chosen = chosenOutputs(request)
+    sources = {node.GetID(): f"the {name}" for name, node in request.volumes.items()}
+    if request.referenceSegmentation is not None:
+        sources[request.referenceSegmentation.GetID()] = "the reference segmentation"
+    for name, node in chosen.items():
+        reason = reasonAgainstOutput(name, node, request.inputVolume.GetScene())
+        if reason:
+            return reason
+        if node.GetID() in sources:
+            return f"'{node.GetName()}' is {sources[node.GetID()]}; choose another node for the {CHOICES[name]}."
+    if len({node.GetID() for node in chosen.values()}) != len(chosen):
+        return "The same volume was chosen for two outputs."
+    return ""
+
+
+def reasonAgainstOutput(name: str, node: slicer.vtkMRMLNode, scene: slicer.vtkMRMLScene) -> str:
+    """The same for one of them: only what is empty or was made by this module is overwritten.
+
+    Args:
+        name: one of :data:`CHOICES`.
+    """
+    what = CHOICES[name]
+    if node.GetScene() is not scene:
+        return f"The node that was chosen for the {what} is no longer in the scene."
+    wanted = "vtkMRMLSegmentationNode" if name == "outputSegmentation" else "vtkMRMLScalarVolumeNode"
+    if node.GetClassName() != wanted:
+        return f"'{node.GetName()}' cannot hold the {what}; choose another node."
+    if not _isEmpty(node) and not node.GetAttribute(DERIVED_ATTRIBUTE):
+        return (
+            f"'{node.GetName()}' was not made by LowFieldEnhance and would be overwritten; choose an empty node or an"
+            f" earlier result for the {what}."
+        )
+    return ""
+
+
+def _isEmpty(node: slicer.vtkMRMLNode) -> bool:
+    if node.IsA("vtkMRMLSegmentationNode"):
+        return node.GetSegmentation().GetNumberOfSegments() == 0
+    imageData = node.GetImageData()
+    return imageData is None or imageData.GetPointData().GetScalars() is None
+
+
+def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult, files: ResultFiles) -> None:
+    """Fill the chosen nodes and remove the new ones that stood in for them; ``result`` then has the chosen ones' ids.
+
+    A node that was removed or filled by the user during the run is left alone, and the new one stays.
+    """
+    chosen = chosenOutputs(request)
+    usable = {name: node for name, node in chosen.items() if not reasonAgainstOutput(name, node, mrmlScene)}
+    maps = {"outputFidelity": overlays.FIDELITY, "outputUncertainty": overlays.UNCERTAINTY}
+    for name, node in usable.items():
+        if name == "outputVolume":
+            _handOverVolume(result, mrmlScene.GetNodeByID(result.enhanced), node)
+            result.enhanced = node.GetID()
+        elif name == "outputSegmentation" and result.segmentation:
+            _handOverSegmentation(result, mrmlScene.GetNodeByID(result.segmentation), node, files)
+            result.segmentation = node.GetID()
+        elif maps.get(name) in result.extraVolumes:
+            _handOverVolume(result, mrmlScene.GetNodeByID(result.extraVolumes[maps[name]]), node)
+            result.extraVolumes[maps[name]] = node.GetID()
+    if "outputVolume" in usable and result.segmentation:
+        segmentation = mrmlScene.GetNodeByID(result.segmentation)
+        segmentation.SetReferenceImageGeometryParameterFromVolumeNode(usable["outputVolume"])
+
+
+def _handOverVolume(
+    result: RunResult, standIn: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode
+) -> None:
+    wasModifying = node.StartModify()
+    volumes.copyVoxels(standIn, node)
+    _copyMarks(standIn, node)
+    volumes.copyDisplay(standIn, node)
+    node.EndModify(wasModifying)
+    overlays.moveLegend(standIn, node)
+    hierarchy.replaceInRun(result.folderItem, standIn, node)
+
+
+def _handOverSegmentation(
+    result: RunResult,
+    standIn: slicer.vtkMRMLSegmentationNode,
+    node: slicer.vtkMRMLSegmentationNode,
+    files: ResultFiles,
+) -> None:
+    """The segments, on a layer of their own: with its node, a segmentation erases the layer that it has."""
+    wasModifying = node.StartModify()
+    segmentation, source = node.GetSegmentation(), standIn.GetSegmentation()
+    segmentation.RemoveAllSegments()
+    segmentation.SetSourceRepresentationName(BINARY_LABELMAP)
+    layer = slicer.vtkOrientedImageData()
+    layer.DeepCopy(files.labels)
+    for segmentId in source.GetSegmentIDs():
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(source.GetSegment(segmentId))
+        segment.AddRepresentation(BINARY_LABELMAP, layer)
+        segmentation.AddSegment(segment, segmentId)
+    node.CreateDefaultDisplayNodes()
+    node.SetLabelmapConversionColorTableNodeID(result.colourTable)
+    enhanced = node.GetScene().GetNodeByID(result.enhanced)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(enhanced)
+    _copyMarks(standIn, node)
+    node.EndModify(wasModifying)
+    hierarchy.replaceInRun(result.folderItem, standIn, node)
+
+
+def _copyMarks(standIn: slicer.vtkMRMLTransformableNode, node: slicer.vtkMRMLTransformableNode) -> None:
+    """Provenance, references and parent transform; those of an earlier run go."""
+    for name in [name for name in node.GetAttributeNames() if name.startswith(ATTRIBUTE_PREFIX)]:
+        node.RemoveAttribute(name)
+    for name in standIn.GetAttributeNames():
+        node.SetAttribute(name, standIn.GetAttribute(name))
+    for role in [role for role in _roles(node) if role.startswith(ATTRIBUTE_PREFIX)]:
+        node.RemoveNodeReferenceIDs(role)
+    for role in [role for role in _roles(standIn) if role.startswith(ATTRIBUTE_PREFIX)]:
+        node.SetNodeReferenceID(role, standIn.GetNodeReferenceID(role))
+    node.SetAndObserveTransformNodeID(standIn.GetTransformNodeID())
+
+
+def _roles(node: slicer.vtkMRMLNode) -> list[str]:
+    return [node.GetNthNodeReferenceRole(n) for n in range(node.GetNumberOfNodeReferenceRoles())]

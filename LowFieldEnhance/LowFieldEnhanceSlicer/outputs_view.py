@@ -1,0 +1,53 @@
+"""The panel's outputs and what belongs to them: which nodes are filled, how many samples, where DICOM files go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ctk
+from slicer.i18n import tr as _
+
+from .catalogue import METHODS, MIRRORED
+from .parameters import LowFieldEnhanceParameterNode
+from .request import Request
+
+
+class OutputsView:
+    """Enables what makes sense with the settings, and couples the DICOM folder with them.
+
+    Args:
+        ui: the widgets of the panel by name.
+        parameters: returns the panel's parameters, or None while there are none.
+    """
+
+    def __init__(self, ui: Any, parameters: Callable[[], LowFieldEnhanceParameterNode | None]) -> None:
+        self._ui = ui
+        self._parameters = parameters
+        # By hand: Slicer connects this widget with paths only, and an empty path would be shown as ".".
+        ui.dicomPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
+        ui.dicomPathLineEdit.currentPathChanged.connect(self._onDicomFolder)
+
+    def refresh(self, request: Request) -> None:
+        """Follow the settings."""
+        ui, entry = self._ui, METHODS[request.method]
+        several = request.samples > 1
+        ui.outputSegmentationSelector.enabled = request.makeSegmentation
+        ui.outputFidelitySelector.enabled = request.makeFidelity
+        ui.uncertaintyCheckBox.enabled = several
+        ui.outputUncertaintySelector.enabled = request.makesUncertainty
+        ui.samplesSpinBox.toolTip = (
+            _("Results with other seeds: the enhanced volume is their mean, and their spread is reported")
+            if request.preset in entry.draws
+            else _(
+                "This method and preset draw nothing: from two on, up to {count} results of the mirrored scan tell how"
+                " far the enhanced volume depends on the head's orientation"
+            ).format(count=MIRRORED)
+        )
+        if ui.dicomPathLineEdit.currentPath != request.dicomFolder:
+            ui.dicomPathLineEdit.currentPath = request.dicomFolder
+
+    def _onDicomFolder(self, path: str) -> None:
+        parameters = self._parameters()
+        if parameters is not None and parameters.dicomFolder != path:
+            parameters.dicomFolder = path

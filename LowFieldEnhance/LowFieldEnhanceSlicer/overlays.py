@@ -1,0 +1,80 @@
+"""Maps of a run shown over the anatomy: their colours, their colour legend, and switching one on in the slice views."""
+
+from __future__ import annotations
+
+import slicer
+
+from .corner_text import applicationLayoutManager
+
+FIDELITY, UNCERTAINTY = "fidelity", "uncertainty"
+OPACITY = 0.5
+FIDELITY_LIMIT = 4.0  # in units of the noise: what lies beyond 3 must stand out
+# The first of these that Slicer has; the last is always there.
+RAINBOW = "vtkMRMLColorTableNodeRainbow"
+FIDELITY_COLOURS = ("vtkMRMLColorTableNodeFileDivergingBlueRed.txt", RAINBOW)
+UNCERTAINTY_COLOURS = ("vtkMRMLColorTableNodeFileInferno.txt", RAINBOW)
+UNCERTAINTY_TITLES = {"flips": "SD among mirrored runs", "samples": "SD among samples"}
+
+
+def showFidelity(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """The residual (scan - seen through the scanner) / noise: symmetric about 0, in two colours."""
+    _show(node, -FIDELITY_LIMIT, FIDELITY_LIMIT, FIDELITY_COLOURS, "Residual / noise")
+
+
+def showUncertainty(node: slicer.vtkMRMLScalarVolumeNode, limit: float, kind: str) -> None:
+    """The voxel standard deviation, in the scan's intensity unit.
+
+    Args:
+        limit: shown in the brightest colour.
+        kind: "samples" or "flips", as in the report.
+    """
+    title = UNCERTAINTY_TITLES.get(kind, "Standard deviation")
+    _show(node, 0.0, limit if limit > 0 else 1.0, UNCERTAINTY_COLOURS, title)
+
+
+def _show(node: slicer.vtkMRMLScalarVolumeNode, low: float, high: float, colours: tuple[str, ...], title: str) -> None:
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetAutoWindowLevel(False)
+    display.SetWindowLevel(high - low, (high + low) / 2)
+    table = next(filter(node.GetScene().GetNodeByID, colours), None)
+    if table is not None:
+        display.SetAndObserveColorNodeID(table)
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    legend.SetTitleText(title)
+    legend.SetVisibility(True)  # Slicer shows it only in views that show the volume itself
+
+
+def legendOf(node: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLColorLegendDisplayNode | None:
+    """The colour legend of a volume, or None."""
+    return slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+
+
+def moveLegend(standIn: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Give a volume the legend that another has; without one, take away what it had of an earlier run."""
+    source, target = legendOf(standIn), legendOf(node)
+    if source is None:
+        if target is not None:
+            node.GetScene().RemoveNode(target)
+        return
+    target = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    target.SetTitleText(source.GetTitleText())
+    target.SetVisibility(source.GetVisibility())
+
+
+def setOverlay(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
+    """Show this map over whatever all slice views show; None takes the maps off. False where there are no views."""
+    if applicationLayoutManager() is None:
+        return False
+    slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=OPACITY if node is not None else 0.0)
+    return True
+
+
+def shownOverlay(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> slicer.vtkMRMLScalarVolumeNode | None:
+    """Which of these maps the first slice view shows as its foreground."""
+    layoutManager = applicationLayoutManager()
+    names = layoutManager.sliceViewNames() if layoutManager is not None else []
+    if not names:
+        return None
+    shown = layoutManager.sliceWidget(names[0]).mrmlSliceCompositeNode().GetForegroundVolumeID()
+    return next((node for node in nodes if node.GetID() == shown), None)

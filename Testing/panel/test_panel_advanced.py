@@ -1,0 +1,195 @@
+"""Samples, data consistency and DICOM output: from the panel to the command line and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import slicer
+from panel_tools import choose, press, waitUntil
+from slicer_host.properties import useSlicerProperties
+
+from LowFieldEnhanceLib.cli import build_parser
+from LowFieldEnhanceSlicer import request, volumes
+from LowFieldEnhanceSlicer.catalogue import METHODS, MIRRORED
+from LowFieldEnhanceSlicer.estimate import estimate
+from LowFieldEnhanceSlicer.parameters import requestOf
+from LowFieldEnhanceSlicer.run_progress import stagesOf
+from LowFieldEnhanceSlicer.scene import writeMrb
+
+pytest_plugins = ["panel_fixtures"]
+useSlicerProperties(__name__, False)
+
+
+def optionsOf(stub):
+    return build_parser().parse_args(stub.calls[-1])
+
+
+def run(person) -> None:
+    press(person.ui.applyButton)
+    person.waitForEnd()
+
+
+def test_one_sample_and_no_projection_unless_asked_for(person, stub):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    assert ui.samplesSpinBox.value() == 1 and not ui.consistencyCheckBox.isChecked()
+    assert not ui.uncertaintyCheckBox.isEnabled() and not ui.outputUncertaintySelector.isEnabled()
+    run(person)
+    options = optionsOf(stub)
+    assert (options.samples, options.uncertainty, options.data_consistency, options.dicom) == (1, None, False, None)
+
+
+def test_samples_and_consistency_reach_the_command_line(person, stub):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    ui.samplesSpinBox.setValue(8)
+    ui.consistencyCheckBox.click()
+    assert ui.uncertaintyCheckBox.isEnabled() and ui.outputUncertaintySelector.isEnabled()
+    run(person)
+    options = optionsOf(stub)
+    assert options.samples == 8 and options.uncertainty and options.data_consistency
+    assert any("uncertainty" in name for name in person.outputs())
+    ui.uncertaintyCheckBox.click()
+    run(person)
+    assert optionsOf(stub).samples == 8 and optionsOf(stub).uncertainty is None
+
+
+def test_samples_have_a_range(person):
+    box = person.ui.samplesSpinBox
+    assert (box.minimum(), box.maximum()) == (1, 32)
+    for count in (0, 33):
+        with pytest.raises(ValueError, match="between 1 and 32"):
+            person.logic.process(person.loadScan(), samples=count)
+
+
+def test_the_panel_says_what_samples_are_with_this_method(person):
+    ui = person.ui
+    assert "mirrored scan" in ui.samplesSpinBox.toolTip()
+    choose(ui.presetComboBox, "Standard")
+    assert "other seeds" in ui.samplesSpinBox.toolTip()
+
+
+def test_the_catalogue_knows_which_presets_draw_and_in_how_many_ways_a_head_is_mirrored():
+    from LowFieldEnhanceLib.methods.registry import get_method
+    from LowFieldEnhanceLib.samples import FLIP_AXES
+
+    for name, entry in METHODS.items():
+        assert entry.draws == tuple(preset for preset in entry.presets if get_method(name).stochastic(preset))
+    assert len(FLIP_AXES) == MIRRORED
+
+
+def test_the_estimate_grows_with_the_samples(person):
+    scan = person.loadScan()
+
+    def seconds(preset: str, samples: int) -> float:
+        return estimate(scan, "bridged", preset, "cpu", samples=samples).seconds["cpu"]
+
+    once, fixed = seconds("paper", 1), 8.0
+    assert seconds("paper", 8) - fixed == pytest.approx(8 * (once - fixed), rel=0.05)
+    assert seconds("fast", 32) == seconds("fast", MIRRORED) > seconds("fast", 2) > seconds("fast", 1)
+    person.ui.inputSelector.setCurrentNode(scan)
+    before = person.ui.estimateLabel.text()
+    person.ui.samplesSpinBox.setValue(32)
+    assert person.ui.estimateLabel.text() != before
+
+
+def test_samples_take_their_share_of_the_progress_bar():
+    def share(*options: str) -> float:
+        weights = dict(stagesOf(["enhance", "a.nii", "-o", "b.nii", *options]))
+        return weights["enhance"] / sum(weights.values())
+
+    assert share() < share("--samples", "8") < 1.0
+    assert "data consistency" in dict(stagesOf(["enhance", "a.nii", "--data-consistency"]))
+    assert "data consistency" not in dict(stagesOf(["enhance", "a.nii"]))
+
+
+def test_the_settings_survive_saving_and_run_again(application, person, stub, tmp_path):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    ui.samplesSpinBox.setValue(3)
+    ui.uncertaintyCheckBox.click()
+    ui.consistencyCheckBox.click()
+    ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    run(person)
+    path = writeMrb(application.scene, tmp_path / "scene.mrb")
+    application.scene.Clear(0)
+    assert ui.samplesSpinBox.value() == 1 and ui.dicomPathLineEdit.property("currentPath") == ""
+    assert application.scene.ReadFromMRB(str(path), False)
+    found = requestOf(person.parameters)
+    assert (found.samples, found.makeUncertainty, found.dataConsistency) == (3, False, True)
+    assert found.dicomFolder == ui.dicomPathLineEdit.property("currentPath") == str(tmp_path)
+    ui.samplesSpinBox.setValue(1)
+    press(ui.againButton)
+    found = requestOf(person.parameters)
+    assert (found.samples, found.dataConsistency, found.dicomFolder) == (3, True, "")
+
+
+def test_dicom_files_go_into_a_new_folder_inside_the_chosen_one(person, stub, tmp_path):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan("Head: T1w"))
+    ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    run(person)
+    first = Path(optionsOf(stub).dicom)
+    assert first.parent == tmp_path and first.name.startswith("Head_T1w-") and not first.exists()
+    assert optionsOf(stub).dicom_source is None
+    assert f"DICOM files are in {first}." in ui.messageLabel.text()
+    run(person)
+    assert optionsOf(stub).dicom != str(first)
+
+
+def test_a_folder_for_dicom_that_cannot_be_used_is_named(person, tmp_path, monkeypatch):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path / "missing"))
+    assert not ui.applyButton.isEnabled() and "missing' does not exist." in ui.applyButton.toolTip()
+    monkeypatch.setattr(request, "installedVersion", lambda name: None if name == "highdicom" else "1.0")
+    ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    assert ui.applyButton.toolTip() == "Writing DICOM needs the Python package highdicom, which is not installed."
+    ui.dicomPathLineEdit.setProperty("currentPath", "")
+    assert ui.applyButton.isEnabled()
+
+
+@pytest.fixture
+def fromDicom(person, tmp_path, monkeypatch):
+    """A scan whose two instances are in Slicer's database, in one folder with a file of another series."""
+    files = {}
+    for name in ("1.2.1", "1.2.2", "other"):
+        files[name] = tmp_path / "database" / f"{name}.dcm"
+        files[name].parent.mkdir(exist_ok=True)
+        files[name].write_text(name)
+    database = SimpleNamespace(
+        isOpen=True, instanceValue=lambda uid, tag: "", fileForInstance=lambda uid: str(files.get(uid, ""))
+    )
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    scan = person.loadScan()
+    scan.SetAttribute("DICOM.instanceUIDs", "1.2.1 1.2.2")
+    person.ui.inputSelector.setCurrentNode(scan)
+    person.ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    return scan, files
+
+
+def test_the_instances_that_the_scan_came_from_are_the_source(person, stub, fromDicom):
+    stub.set(STUB_MODE="slow")
+    press(person.ui.applyButton)
+    waitUntil(lambda: stub.calls)
+    copies = sorted(Path(optionsOf(stub).dicom_source).iterdir())
+    texts = [copy.read_text() for copy in copies]
+    press(person.ui.applyButton)
+    person.waitForEnd()
+    assert texts == ["1.2.1", "1.2.2"] and not copies[0].exists() and fromDicom[1]["1.2.1"].exists()
+
+
+def test_a_source_that_is_gone_is_a_warning(person, stub, fromDicom):
+    fromDicom[1]["1.2.2"].unlink()
+    run(person)
+    assert optionsOf(stub).dicom_source is None
+    assert "names no patient and study" in person.ui.messageLabel.text()
+
+
+def test_without_dicom_output_no_instance_is_copied(person, stub, fromDicom):
+    person.ui.dicomPathLineEdit.setProperty("currentPath", "")
+    run(person)
+    assert optionsOf(stub).dicom is None and optionsOf(stub).dicom_source is None
+    assert volumes.imageFromVolumeNode(person.parameters.resultVolume).array.any()
