@@ -12,6 +12,7 @@ import torch
 from ..errors import BadInput
 from ..events import Events
 from ..image import CHANNELS, Image
+from ..physics.acquisition import UNKNOWN, Acquisition
 from .costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVOXEL
 
 # What the presence mask is fed to the networks as. A mask of ones is a second bias with a fan-in of 216: Adam's steps
@@ -30,6 +31,7 @@ class Case:
         mask: bool on the working grid: where the result is used (the brain, slightly grown).
         measured: the target contrast as acquired, on its own grid, divided by the scale (0 is 0, 1 is model +1).
         sigma: noise of ``measured``, in its units.
+        acquisitions: contrast to how it was acquired; a network is told nothing about one that is absent.
         device: torch device of the run.
     """
 
@@ -39,6 +41,7 @@ class Case:
     measured: Image
     sigma: float
     device: str = "cpu"
+    acquisitions: Mapping[str, Acquisition] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -64,6 +67,14 @@ class Case:
             volume[0, channel] = torch.from_numpy(image.array)
             presence[0, channel] = 1.0
         return volume.to(self.device), presence.to(self.device)
+
+    def told(self) -> torch.Tensor:
+        """What networks are told of the acquisitions as T1w, T2w, FLAIR: (1, 3, 4), see physics.acquisition."""
+        rows = torch.tensor([UNKNOWN] * 3)
+        for contrast, acquisition in self.acquisitions.items():
+            if acquisition.plausible:
+                rows[self.channel_of(contrast)] = torch.tensor(acquisition.coordinates())
+        return rows[None].to(self.device)
 
     @staticmethod
     def channel_of(contrast: str) -> int:
@@ -139,6 +150,10 @@ class Method(Protocol):
     contrasts: tuple[str, ...]
     presets: tuple[str, ...]
     models: tuple[str, ...]
+
+    def stochastic(self, preset: str) -> bool:
+        """Whether :meth:`enhance` draws from the generator, so that another seed gives another result."""
+        ...
 
     def cost(self, case: Case, preset: str) -> Cost:
         """What :meth:`enhance` will take."""

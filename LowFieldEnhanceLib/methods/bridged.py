@@ -82,6 +82,10 @@ class BridgedDiffusion:
         check_preset(self, preset)
         return self.settings or PRESETS[preset]
 
+    def stochastic(self, preset: str) -> bool:
+        """The prior draws; the bridge alone does not."""
+        return bool(self._settings(preset).timesteps)
+
     def cost(self, case: Case, preset: str) -> Cost:
         """Evaluations of bridge and prior together."""
         return network_cost(case, self._settings(preset).evaluations)
@@ -95,7 +99,7 @@ class BridgedDiffusion:
         total = settings.evaluations
         if settings.use_bridge:
             events.progress("enhance", 0, total)
-            estimate = self._bridge(low, presence, settings, case.device, events)
+            estimate = self._bridge(low, presence, case.told().flatten(1), settings, case.device, events)
             events.progress("enhance", 1, total)
         if settings.timesteps:
             first = int(settings.use_bridge)
@@ -112,11 +116,11 @@ class BridgedDiffusion:
         }
         return Enhancement(estimate[0, channel].cpu().numpy(), details)
 
-    def _bridge(self, low, presence, settings, device, events) -> torch.Tensor:  # noqa: ANN001
+    def _bridge(self, low, presence, told, settings, device, events) -> torch.Tensor:  # noqa: ANN001
         """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF)."""
         network, _ = load_network(self.models[0], device)
         windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        return ((low + windowed(torch.cat([low, PRESENCE_VALUE * presence], 1))) * presence).clamp(-1.0, 1.5)
+        return ((low + windowed(torch.cat([low, PRESENCE_VALUE * presence], 1), told)) * presence).clamp(-1.0, 1.5)
 
     def _refine(self, estimate, presence, settings, draw, device, events, callback) -> torch.Tensor:  # noqa: ANN001
         """Re-noise and denoise with the prior along the timesteps."""

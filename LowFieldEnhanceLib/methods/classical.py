@@ -28,6 +28,10 @@ class Interpolation:
         self.title = f"{order.capitalize()} interpolation"
         self.summary = f"{order.capitalize()} interpolation of the scan to the output grid; nothing is added."
 
+    def stochastic(self, preset: str) -> bool:
+        """Nothing is drawn."""
+        return False
+
     def cost(self, case: Case, preset: str) -> Cost:
         """No network; a fraction of a second."""
         check_preset(self, preset)
@@ -53,6 +57,10 @@ class Bm4d:
     contrasts = CONTRASTS
     presets = ("fast",)
     models = ()
+
+    def stochastic(self, preset: str) -> bool:
+        """Nothing is drawn."""
+        return False
 
     def cost(self, case: Case, preset: str) -> Cost:
         """About 25 s on two cores, most of it in the block matching."""

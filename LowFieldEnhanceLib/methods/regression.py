@@ -23,6 +23,10 @@ class RegressionUNet:
     presets = ("fast",)
     models = ("regression_unet",)
 
+    def stochastic(self, preset: str) -> bool:
+        """Nothing is drawn."""
+        return False
+
     def cost(self, case: Case, preset: str) -> Cost:
         """One evaluation."""
         check_preset(self, preset)
@@ -34,6 +38,7 @@ class RegressionUNet:
         network, _ = load_network(self.models[0], case.device)
         events.progress("enhance", 0, 1)
         x = torch.from_numpy(case.inputs[case.target].array)[None, None].to(case.device)
-        residual = WindowedNetwork(network, check=events.check)(x)
+        told = case.told()[:, case.channel_of(case.target)]
+        residual = WindowedNetwork(network, check=events.check)(x, told)
         events.progress("enhance", 1, 1)
         return Enhancement((x + residual)[0, 0].cpu().numpy(), {"evaluations": 1})

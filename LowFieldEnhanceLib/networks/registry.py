@@ -7,9 +7,15 @@ from typing import Any
 from torch import nn
 
 from ..errors import BadInput
+from .coarse_to_fine_unet import CoarseToFineUNet
 from .residual_unet import ResidualUNet
+from .slice_unet import SliceUNet
 
-KINDS: dict[str, type[nn.Module]] = {"residual_unet": ResidualUNet}
+KINDS: dict[str, type[nn.Module]] = {
+    "residual_unet": ResidualUNet,
+    "coarse_to_fine_unet": CoarseToFineUNet,
+    "slice_unet": SliceUNet,
+}
 
 
 def build_network(architecture: dict[str, Any]) -> nn.Module:

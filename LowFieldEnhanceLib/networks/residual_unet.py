@@ -41,24 +41,30 @@ def pixel_shuffle3d(x: Tensor) -> Tensor:
 
 
 class NoiseEmbedding(nn.Module):
-    """Sinusoidal embedding of a noise coordinate, then two linear layers (Ho et al. 2020).
+    """Sinusoidal embedding of a noise coordinate, or of several coordinates, then two linear layers (Ho et al. 2020).
 
     Args:
         width: length of the embedding.
+        coordinates: number of coordinates. One that is not a number (unknown) contributes nothing.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, coordinates: int = 1) -> None:
         super().__init__()
         half = width // 2
+        self.coordinates = coordinates
         self.register_buffer(
             "frequencies", torch.exp(torch.linspace(0, math.log(TOP_FREQUENCY), half)), persistent=False
         )
-        self.layers = nn.Sequential(nn.Linear(2 * half, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        self.layers = nn.Sequential(
+            nn.Linear(2 * half * coordinates, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU()
+        )
 
     def forward(self, noise: Tensor) -> Tensor:
-        """(B,) noise coordinate of order one -> (B, width)."""
-        angles = noise[:, None].float() * self.frequencies[None]
-        return self.layers(torch.cat([angles.sin(), angles.cos()], dim=1))
+        """(B,) or (B, coordinates) of order one -> (B, width)."""
+        noise = noise.reshape(noise.shape[0], self.coordinates).float()
+        known = torch.isfinite(noise)[..., None]
+        angles = torch.nan_to_num(noise)[..., None] * self.frequencies
+        return self.layers((torch.cat([angles.sin(), angles.cos()], dim=-1) * known).flatten(1))
 
 
 class ResidualBlock(nn.Module):
@@ -91,6 +97,7 @@ class ResidualUNet(nn.Module):
         widths: channels of each level; level n works at 1 / 2^(n+1) of the input resolution.
         blocks: residual blocks a level, on the way down and again on the way up.
         embedding: width of the noise embedding; 0 makes a network without noise input.
+        coordinates: numbers the embedding takes: 1 for a noise level, several to describe an acquisition.
         head_kernel: edge of the last convolution (1 keeps many output channels cheap).
         output_scale: factor on the output, about the size of the target.
 
@@ -106,11 +113,12 @@ class ResidualUNet(nn.Module):
         embedding: int = 0,
         head_kernel: int = 3,
         output_scale: float = 0.1,
+        coordinates: int = 1,
     ) -> None:
         super().__init__()
         self.output_scale = output_scale
         self.multiple = STRIDE ** len(widths)
-        self.embed = NoiseEmbedding(embedding) if embedding else None
+        self.embed = NoiseEmbedding(embedding, coordinates) if embedding else None
         self.stem = nn.Conv3d(in_channels * 8, widths[0], 3, padding=1)
         self.down = nn.ModuleList()
         self.reduce = nn.ModuleList()
@@ -123,13 +131,21 @@ class ResidualUNet(nn.Module):
                 self.expand.append(nn.ConvTranspose3d(widths[level + 1], width, 2, stride=2))
                 self.up.append(nn.ModuleList(ResidualBlock(width, embedding) for _ in range(blocks)))
         self.head = nn.Conv3d(widths[0], out_channels * 8, head_kernel, padding=head_kernel // 2)
-        _initialise(self)
+        initialise(self)
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
-        """(B, in_channels, I, J, K), noise (B,) of order one -> (B, out_channels, I, J, K).
+        """(B, in_channels, I, J, K), noise (B,) or (B, coordinates) -> (B, out_channels, I, J, K).
 
         Raises:
             ValueError: an edge is not a multiple of :attr:`multiple`, or the noise is missing.
+        """
+        return self.output_scale * pixel_shuffle3d(self.head(activation(self.features(x, noise))))
+
+    def features(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+        """What the last convolution sees: (B, in_channels, I, J, K) -> (B, widths[0], I/2, J/2, K/2).
+
+        Raises:
+            ValueError: see :meth:`forward`.
         """
         if any(edge % self.multiple for edge in x.shape[2:]):
             raise ValueError(f"edges {tuple(x.shape[2:])} must be multiples of {self.multiple}")
@@ -148,10 +164,10 @@ class ResidualUNet(nn.Module):
             hidden = self.expand[level](hidden) + skips.pop()
             for block in self.up[level]:
                 hidden = block(hidden, embedding)
-        return self.output_scale * pixel_shuffle3d(self.head(activation(hidden)))
+        return hidden
 
 
-def _initialise(network: nn.Module) -> None:
+def initialise(network: nn.Module) -> None:
     """He initialisation (He et al. 2015).
 
     Without normalisation layers the scale of weights and outputs sets the effective learning rate. Fixed factors on

@@ -53,7 +53,7 @@ class WindowedNetwork:
             try:
                 return self._run(x, noise)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 edge = max(x.shape[2:]) if self.window is None else min(self.window, max(x.shape[2:]))
                 if edge // 2 < MIN_WINDOW:
@@ -75,7 +75,7 @@ class WindowedNetwork:
         pad = [v for n, t in zip(reversed(original), reversed(target), strict=True) for v in (0, t - n)]
         x = F.pad(x, pad, mode="replicate") if any(pad) else x
         windows = list(self._starts(tuple(target)))
-        with torch.no_grad(), _checked(self.network, self.check):
+        with torch.no_grad(), checked(self.network, self.check):
             if len(windows) == 1:
                 out = self._evaluate(x, noise)
             else:
@@ -113,7 +113,7 @@ class WindowedNetwork:
         yield from itertools.product(*axes)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """PyTorch's CPU allocator and oneDNN report a lack of memory as a plain RuntimeError."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
@@ -132,7 +132,7 @@ def _ramp(shape: torch.Size, overlap: float) -> Tensor:
 
 
 @contextmanager
-def _checked(network: nn.Module, check: Callable[[], None] | None) -> Iterator[None]:
+def checked(network: nn.Module, check: Callable[[], None] | None) -> Iterator[None]:
     """Call ``check`` before every residual block, so that a cancel takes effect within a fraction of a second."""
     if check is None:
         yield

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..errors import BadInput
 from ..image import Image
+from ..physics.acquisition import Acquisition
 from ..physics.noise import estimate_sigma
 from ..segmentation.labels import LabelMap
 from .bias_correction import n4_bias_field
@@ -46,6 +47,11 @@ class Prepared:
     def model_input(self) -> Image:
         """The working-grid image in the model range, -1 outside the mask."""
         return self.on_grid.with_array(to_model(self.on_grid.array * self.mask, self.scale))
+
+    @property
+    def acquisition(self) -> Acquisition:
+        """How the scan was acquired."""
+        return Acquisition.of(self.acquired, self.on_grid, self.sigma / self.scale)
 
     @property
     def measured(self) -> Image:
@@ -108,12 +114,16 @@ def prepare(
     return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source)
 
 
-def prepare_others(contrasts: Mapping[str, Image], main: Prepared) -> dict[str, Image]:
-    """Further contrasts of the same head on the main scan's working grid, in the model range."""
+def prepare_others(contrasts: Mapping[str, Image], main: Prepared) -> tuple[dict[str, Image], dict[str, Acquisition]]:
+    """Further contrasts of the same head on the working grid, in the model range, and how they were acquired."""
     grid = Grid.of(main.on_grid)
-    others = {}
+    others, acquisitions = {}, {}
+    grown = main.on_grid.with_array(dilated(main.brain, 1).astype(np.float32))
     for contrast, image in contrasts.items():
         on_grid = resample(image, grid, "cubic")
         array = np.maximum(on_grid.array, 0.0)
-        others[contrast] = on_grid.with_array(to_model(array * main.mask, intensity_scale(array, main.brain)))
-    return others
+        scale = intensity_scale(array, main.brain)
+        others[contrast] = on_grid.with_array(to_model(array * main.mask, scale))
+        sigma, _ = estimate_sigma(image.array, resample(grown, Grid.of(image), "linear").array > 0.5)
+        acquisitions[contrast] = Acquisition.of(image, on_grid, sigma / scale)
+    return others, acquisitions

@@ -11,8 +11,6 @@ import numpy as np
 from ..image import Image
 from ..resources import resource
 
-WORK_SPACING = 2.0  # mm: the grid the segmenter's network works on; its scores are interpolated to the image's grid
-
 # What FreeSurfer-style label maps contain beyond the table, and where it belongs (vessels and lesions to their
 # surroundings, choroid plexus to the ventricle that holds it, the 5th ventricle to the 3rd).
 MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 72: 14, 77: 2, 31: 4, 63: 43, 136: 4, 163: 43, 137: 5, 164: 44, 85: 24}

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from ..diffusion.denoiser import epsilon_from_output, noise_coordinate
 from ..diffusion.schedules import CosineSchedule
 from ..methods.base import PRESENCE_VALUE
+from ..physics.acquisition import COORDINATES, Acquisition
+from .anatomy import AnatomyLoss
 from .pairs import PairSampler, inside_brain
 
 PRIOR = {
@@ -24,7 +26,8 @@ PRIOR = {
     "embedding": 128,
     "output_scale": 0.3,
 }
-BRIDGE = {**PRIOR, "embedding": 0, "output_scale": 0.1}
+BRIDGE = {**PRIOR, "coordinates": 3 * COORDINATES, "output_scale": 0.1}
+HIGH_FIELD = Acquisition((1.0, 1.0, 1.0), 0.0)
 BRIDGE_TIMES = (250, 750)
 IDENTITY_SHARE = 0.05
 MAX_SNR = 100.0  # abar / (1 - abar): above it, sigma < 0.1
@@ -91,7 +94,7 @@ class PriorLoss:
 
 
 class BridgeLoss:
-    """The three losses of the bridge phi, on pairs noised with the same eps at t in [250, 750].
+    """The three losses of the bridge phi on pairs noised with the same eps at t in [250, 750], and one on anatomy.
 
     (1) x_t^LF + phi against x_t^HF; (2) the clean estimates after the known eps is taken off; (3) identity:
     phi on high-field input is 0, on its own samples. ``norm`` 1 or 2 is the power; the paper's is 2, ours 1, and the
@@ -99,6 +102,9 @@ class BridgeLoss:
 
     Our phi = sqrt(abar_t) f(LF) sees the low-field image without noise, so that eps falls out of all three terms and
     is not drawn: given LF, the noised LF says nothing more about HF.
+
+    The fourth, ours: the segmenter must see the same tissues in the estimate as in the high-field image (see
+    AnatomyLoss). An L1 mean moves borders between tissues by its smoothing; this term moves them back.
     """
 
     def __init__(
@@ -108,18 +114,23 @@ class BridgeLoss:
         device: str,
         weights: tuple[float, float, float] = (1.0, 1.0, 0.1),
         norm: int = 1,
+        anatomy: AnatomyLoss | None = None,
+        anatomy_weight: float = 0.5,
     ) -> None:
         self.sampler, self.batch, self.device = sampler, batch, device
         self.weights, self.norm = weights, norm
+        self.anatomy, self.anatomy_weight = anatomy, anatomy_weight
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch of pairs and return the loss."""
-        lows, highs, kept = [], [], []
+        lows, highs, kept, told = [], [], [], []
         for _ in range(self.batch):
-            low, high, present = self.sampler.pair()
+            low, high, present, acquisitions = self.sampler.pair()
             keep = drop_contrasts(present, self.sampler)
             if self.sampler.rng.random() < IDENTITY_SHARE:
                 low = high
+                acquisitions = torch.tensor(HIGH_FIELD.coordinates()).expand(3, -1)
+            told.append(torch.where(keep[:, None], acquisitions, torch.tensor(torch.nan)).flatten())
             zero = torch.zeros(())
             lows.append(torch.where(keep[:, None, None, None], low, zero))
             highs.append(torch.where(keep[:, None, None, None], high, zero))
@@ -127,7 +138,10 @@ class BridgeLoss:
         low, high = torch.stack(lows).to(self.device), torch.stack(highs).to(self.device)
         presence = presence_channels(torch.stack(kept).to(self.device), low.shape[2:])
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            residual = network(torch.cat([low, PRESENCE_VALUE * presence], 1)).float()
+            residual = network(
+                torch.cat([low, PRESENCE_VALUE * presence], 1), torch.stack(told).to(self.device)
+            ).float()
+        look = self._look_at_anatomy(low + residual, high, presence)
         # outside the brain both images are -1 and the result is not used: those voxels count in no term
         presence = presence * inside_brain(low, high)
         share = presence.sum() / presence.numel()
@@ -140,7 +154,16 @@ class BridgeLoss:
         pairs, same = presence * (1 - same), presence * same
         terms = (noised_error * pairs, clean_error * pairs, clean_error * same)
         powers = (term.abs() if self.norm == 1 else term**2 for term in terms)
-        return sum((w * p.mean() / share for w, p in zip(self.weights, powers, strict=True)), start=low.new_zeros(()))
+        return sum((w * p.mean() / share for w, p in zip(self.weights, powers, strict=True)), start=look)
+
+    def _look_at_anatomy(self, estimate: Tensor, high: Tensor, presence: Tensor) -> Tensor:
+        """The anatomy term on one present contrast of each head, drawn at random."""
+        if self.anatomy is None:
+            return estimate.new_zeros(())
+        kept = presence[:, :, 0, 0, 0].cpu()
+        channel = torch.multinomial(kept, 1, generator=self.sampler.generator)[:, 0].to(self.device)
+        pick = torch.arange(len(channel), device=self.device)
+        return self.anatomy_weight * self.anatomy(estimate[pick, channel][:, None], high[pick, channel][:, None])
 
 
 def ssim3d(a: Tensor, b: Tensor, window: int = 7) -> Tensor:

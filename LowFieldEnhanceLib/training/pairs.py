@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..physics.acquisition import UNKNOWN, Acquisition
 from ..physics.bias import random_bias_field
 from ..physics.noise import add_noise
 from ..physics.separable import SeparableOperator, cubic_matrix, profile_matrix
@@ -23,6 +24,9 @@ MARGIN = 12
 class DegradationRange:
     """What a random low-field protocol is drawn from (mm, ratios and standard deviations; log-uniform SNR).
 
+    A share ``common_share`` is drawn around the protocols that 64 mT scanners use every day (``common_*``: 1.6 x 1.6 x
+    5 mm, mostly axial), the rest from everything else, so that no protocol is the only one known.
+
     Bias and gain change the target as they change the scan: a method is not asked to guess them (the pipeline offers
     N4), and as unpredictable errors they would hide what can be learned. The contrast changes the scan alone.
     """
@@ -31,11 +35,17 @@ class DegradationRange:
     slices: tuple[float, float] = (2.0, 6.0)
     isotropic: tuple[float, float] = (1.5, 3.0)
     isotropic_share: float = 0.2
+    common_share: float = 0.5
+    common_in_plane: tuple[float, float] = (1.4, 1.8)
+    common_slices: tuple[float, float] = (4.0, 6.0)
+    axial_share: float = 0.75
     width_factor: tuple[float, float] = (0.9, 1.1)
     snr: tuple[float, float] = (8.0, 40.0)
     bias: float = 0.15
     contrast: float = 0.05
     gain: float = 0.04
+    misjudged: tuple[float, float] = (0.05, 0.2)
+    unknown: float = 0.1
 
 
 class PairSampler:
@@ -74,19 +84,39 @@ class PairSampler:
             labels = None if labels is None else torch.from_numpy(mirrored_channels())[labels.flip(0).long()].to(labels)
         return images, head.present, mask, labels
 
-    def pair(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Low-field and high-field patch of one head: (3, p, p, p) each in the model range, and present (3,)."""
+    def pair(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Low-field and high-field patch of one head.
+
+        Returns:
+            low, high: (3, p, p, p) in the model range; present (3,); acquisition (3, 4): what a network is told of
+            each scan (see physics.acquisition), not a number where the scan is absent or nothing is told.
+        """
+        low, high, present, told, _ = self.labelled_pair()
+        return low, high, present, told
+
+    def labelled_pair(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+        """:meth:`pair` and the labels (p, p, p) of the head, None without any."""
         images, present, mask, labels = self.high(MARGIN)
         inner = (slice(None), *(slice(MARGIN, MARGIN + self.patch),) * 3)
         low, high = torch.full_like(images, -1.0), torch.full_like(images, -1.0)
         bias = random_bias_field(tuple(mask.shape), self.rng.uniform(0, self.ranges.bias), self.generator)
+        told = torch.tensor([UNKNOWN] * 3)
         for channel in range(3):
             if present[channel]:
                 received = bias * float(1 + self.ranges.gain * self.rng.standard_normal())
                 values = (images[channel] + 1) * 0.5
-                low[channel] = self._degrade(self._change_contrast(values, labels) * received, mask)
+                low[channel], acquisition = self._degrade(self._change_contrast(values, labels) * received, mask)
+                told[channel] = torch.tensor(self._told(acquisition))
                 high[channel] = (values * received * 2 - 1).clamp(MODEL_MIN, MODEL_MAX)
-        return low[inner], high[inner], present
+        return low[inner], high[inner], present, told, None if labels is None else labels[inner[1:]]
+
+    def _told(self, acquisition: Acquisition) -> tuple[float, ...]:
+        """What the network is told of an acquisition: a little wrong, sometimes nothing."""
+        if self.rng.random() < self.ranges.unknown:
+            return UNKNOWN
+        factors = np.exp(np.array(self.ranges.misjudged)[[0, 0, 0, 1]] * self.rng.standard_normal(4))
+        steps = [s * f for s, f in zip(acquisition.steps, factors, strict=False)]
+        return Acquisition((steps[0], steps[1], steps[2]), acquisition.sigma * float(factors[3])).coordinates()
 
     def _centre(self, head: Head) -> np.ndarray:
         """A random voxel of the brain (by rejection: heads are cropped close to the brain)."""
@@ -96,8 +126,8 @@ class PairSampler:
             if head.mask[tuple(voxel)]:
                 return voxel
 
-    def _degrade(self, values: Tensor, mask: Tensor) -> Tensor:
-        """Intensities of order one through PSF, down-sampling, noise and interpolation back; model range."""
+    def _degrade(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Acquisition]:
+        """Intensities of order one through PSF, down-sampling, noise and interpolation back, in the model range."""
         size = values.shape[-1]
         spacing = self._spacing()
         down, up = [], []
@@ -110,12 +140,12 @@ class PairSampler:
             down.append(profile_matrix(centres, width, size, profile))
             up.append(cubic_matrix((np.arange(size) - centres[0]) / step, len(centres)))
         low = SeparableOperator(down)(values)
-        snr = np.exp(self.rng.uniform(*np.log(self.ranges.snr)))
         # white matter of T1w sits near 0.8 of the scale; the other contrasts' brightest tissue does too
-        low = add_noise(low, 0.8 / snr, "rician" if self.rng.random() < 0.8 else "gaussian", self.generator)
+        sigma = 0.8 / float(np.exp(self.rng.uniform(*np.log(self.ranges.snr))))
+        low = add_noise(low, sigma, "rician" if self.rng.random() < 0.8 else "gaussian", self.generator)
         restored = SeparableOperator(up)(low)
         restored = torch.where(mask, restored, torch.zeros(())) * 2 - 1
-        return restored.clamp(MODEL_MIN, MODEL_MAX)
+        return restored.clamp(MODEL_MIN, MODEL_MAX), Acquisition((spacing[0], spacing[1], spacing[2]), sigma)
 
     def _change_contrast(self, values: Tensor, labels: Tensor | None) -> Tensor:
         """Field-dependent contrast: random tissue factors relative to white matter where labels exist, else a gamma.
@@ -132,6 +162,11 @@ class PairSampler:
 
     def _spacing(self) -> list[float]:
         ranges = self.ranges
+        if self.rng.random() < ranges.common_share:
+            spacing = [float(self.rng.uniform(*ranges.common_in_plane))] * 3
+            axis = 2 if self.rng.random() < ranges.axial_share else int(self.rng.integers(2))
+            spacing[axis] = float(self.rng.uniform(*ranges.common_slices))
+            return spacing
         if self.rng.random() < ranges.isotropic_share:
             return [float(self.rng.uniform(*ranges.isotropic))] * 3
         in_plane = float(self.rng.uniform(*ranges.in_plane))

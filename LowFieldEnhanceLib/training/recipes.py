@@ -18,7 +18,7 @@ from torch import nn
 
 from ..errors import BadInput
 from ..networks.registry import build_network
-from ..weights import save_weights
+from ..weights import is_installed, save_weights
 from .loop import LossFunction, Plan, resumed_step, train
 from .warm_start import warm_start
 
@@ -46,7 +46,12 @@ def _bridged(part: str) -> Recipe:
         text = f"{len(heads)} heads of oasis/train, openms/train, brats/train"
         if part == "prior":
             return PRIOR, PriorLoss(sampler, 2, device), f"{text}; high field only"
-        return BRIDGE, BridgeLoss(sampler, 2, device), f"{text}; degraded at random"
+        if not is_installed("segmenter"):
+            return BRIDGE, BridgeLoss(sampler, 2, device), f"{text}; degraded at random"
+        from .anatomy import AnatomyLoss
+
+        anatomy = AnatomyLoss.registered(device)
+        return BRIDGE, BridgeLoss(sampler, 2, device, anatomy=anatomy), f"{text}; degraded at random; anatomy loss"
 
     return recipe
 
@@ -55,9 +60,28 @@ def _segmenter(data: Path, seed: int, device: str) -> tuple[dict[str, Any], Loss
     from .segmenter import ARCHITECTURE, SegmenterLoss
     from .synthetic import HeadGenerator
 
-    generator = HeadGenerator.from_folder(data, seed)
+    others = []
+    if is_installed("segmenter"):
+        from ..events import Events
+        from ..segmentation.segmenter import Segmenter
+        from .pseudo_labels import load_pseudo_labelled
+
+        teacher = Segmenter(device)
+        others = load_pseudo_labelled(data, lambda array: teacher.label(array, Events()))
+    generator = HeadGenerator.from_folder(data, seed, others)
     text = f"{len(generator.maps)} label maps painted at random, {len(generator.real)} oasis/train heads degraded"
+    if others:
+        text += f"; {len(others)} images of openms/train and brats/train with labels of an earlier state of the network"
     return ARCHITECTURE, SegmenterLoss(generator, 1, device), text
+
+
+def _slice_prior(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
+    from .data import load_heads
+    from .slice_prior import ARCHITECTURE, BATCH, SlicePriorLoss, SliceSampler
+
+    heads = load_heads(data, ("oasis", "openms", "brats"))
+    text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train, some painted with other contrasts"
+    return ARCHITECTURE, SlicePriorLoss(SliceSampler(heads, seed=seed), BATCH, device), f"{text}; high field only"
 
 
 RECIPES: dict[str, Recipe] = {
@@ -65,11 +89,19 @@ RECIPES: dict[str, Recipe] = {
     "segmenter": _segmenter,
     "bridged_bridge": _bridged("bridge"),
     "bridged_prior": _bridged("prior"),
+    "slice_prior": _slice_prior,
 }
 
 
-# With scaled branches and outputs the enhancement networks learn faster at 1e-3 than at 5e-4 and stay stable.
-LEARNING_RATES = {"segmenter": 5e-4, "regression_unet": 1e-3, "bridged_bridge": 1e-3, "bridged_prior": 1e-3}
+# With scaled branches and outputs the enhancement networks learn faster at 1e-3 than at 5e-4 and stay stable; the bridge,
+# which starts from a trained network and listens to the segmenter too, does not.
+LEARNING_RATES = {
+    "segmenter": 5e-4,
+    "regression_unet": 1e-3,
+    "bridged_bridge": 5e-4,
+    "bridged_prior": 1e-3,
+    "slice_prior": 1e-3,
+}
 
 
 def run_recipe(

@@ -21,12 +21,14 @@ TITLES = {
     "segmenter": "Anatomy on any contrast, field and resolution (first version)",
     "bridged_bridge": "Bridged diffusion: the bridge (first version)",
     "bridged_prior": "Bridged diffusion: the high-field prior (first version)",
+    "slice_prior": "DiffDeuR: the high-field prior of slices",
 }
 DEGRADED = {"contrasts": ["T1w", "T2w", "FLAIR"], "spacing_mm": [1.0, 6.0], "snr": [8, 40]}
 RANGES = {
     "regression_unet": DEGRADED,
     "bridged_bridge": DEGRADED,
     "bridged_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
+    "slice_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
     "segmenter": {"contrasts": ["any"], "spacing_mm": [1.0, 6.0]},
 }
 

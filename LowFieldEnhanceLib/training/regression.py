@@ -1,7 +1,7 @@
 """Recipe of the plain regression U-Net: the row every method is measured against.
 
-One contrast in, the same contrast out; L1 to the high-field patch. Same network size, data and degradations as the
-bridge of Bridged diffusion, so that the comparison is about the method.
+One contrast in, and how it was acquired; the same contrast out; L1 to the high-field patch. Same network size, data
+and degradations as the bridge of Bridged diffusion, so that the comparison is about the method.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..physics.acquisition import COORDINATES
 from .pairs import PairSampler, inside_brain
 
 ARCHITECTURE = {
@@ -17,6 +18,8 @@ ARCHITECTURE = {
     "out_channels": 1,
     "widths": [64, 96, 128],
     "blocks": 2,
+    "embedding": 128,
+    "coordinates": COORDINATES,
 }  # 5 M parameters, the size of the bridge
 
 
@@ -28,14 +31,15 @@ class RegressionLoss:
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch and return the loss."""
-        low, high = [], []
+        low, high, told = [], [], []
         for _ in range(self.batch):
-            x, y, present = self.sampler.pair()
+            x, y, present, acquisitions = self.sampler.pair()
             channel = int(self.sampler.rng.choice(torch.nonzero(present)[:, 0].numpy()))
             low.append(x[channel : channel + 1])
             high.append(y[channel : channel + 1])
+            told.append(acquisitions[channel])
         x, y = torch.stack(low).to(self.device), torch.stack(high).to(self.device)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            residual = network(x)
+            residual = network(x, torch.stack(told).to(self.device))
         inside = inside_brain(x, y)
         return ((x + residual.float() - y).abs() * inside).sum() / inside.sum().clamp_min(1)

@@ -3,39 +3,48 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from ..networks.coarse_to_fine_unet import FEATURE_STRIDE, CoarseToFineUNet
 from ..segmentation.labels import label_table
 from .synthetic import IGNORE, HeadGenerator
 
 ARCHITECTURE = {
-    "kind": "residual_unet",
+    "kind": "coarse_to_fine_unet",
     "in_channels": 1,
     "out_channels": 1 + 32,
     "widths": [64, 96, 112, 112],
     "blocks": 2,
-    "head_kernel": 1,
-    "output_scale": 1.0,
+    "fine_blocks": 2,
 }
+FINE_PART = 80  # voxels: the edge of the part of a sample on which the fine level is trained
+EVERY = 2  # planes along k in the losses: half of them are enough for the gradient
 
 
 class SegmenterLoss:
-    """Draws heads and returns cross-entropy + (1 - mean soft Dice over the labels that occur)."""
+    """Draws heads; returns cross-entropy + (1 - mean soft Dice over the labels that occur) of both resolutions."""
 
-    def __init__(self, generator: HeadGenerator, batch: int, device: str) -> None:
-        self.generator, self.batch, self.device = generator, batch, device
+    def __init__(self, generator: HeadGenerator, batch: int, device: str, part: int = FINE_PART) -> None:
+        self.generator, self.batch, self.device, self.part = generator, batch, device, part
         self.channels = 1 + len(label_table())
 
-    def __call__(self, network: nn.Module) -> Tensor:
+    def __call__(self, network: CoarseToFineUNet) -> Tensor:
         """Draw a batch and return the loss."""
         images, targets = zip(*(self.generator.sample() for _ in range(self.batch)), strict=True)
         x, target = torch.stack(images).to(self.device), torch.stack(targets).to(self.device).long()
+        rng = self.generator.rng
+        place = [4 * int(rng.integers(0, (n - self.part) // 4 + 1)) for n in target.shape[1:]]
+        fine, middle, deep = (tuple(slice(p // s, (p + self.part) // s) for p in place) for s in (1, 2, FEATURE_STRIDE))
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            logits = network(x)
-        # every third voxel along k is enough for the gradient and saves a third of the step
-        first = int(self.generator.rng.integers(3))
-        return segmentation_loss(logits[..., first::3], target[..., first::3])
+            features, scores = network.coarse_pass(x)
+            logits = network.fine_pass(x[(..., *fine)], features[(..., *deep)], scores[(..., *middle)])
+        first = int(rng.integers(EVERY))
+        loss = segmentation_loss(logits[..., first::EVERY], target[(..., *fine)][..., first::EVERY])
+        # a coarse voxel holds eight labels; one of them at random teaches it their shares
+        i, j, k = (int(n) for n in rng.integers(0, 2, 3))
+        coarse = target[:, i::2, j::2, k::2]
+        return loss + segmentation_loss(scores[..., first::EVERY], coarse[..., first::EVERY])
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:

@@ -17,10 +17,11 @@ from torch.nn import functional as F
 
 from ..physics.bias import random_bias_field
 from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
-from ..segmentation.labels import WORK_SPACING, mirrored_channels, to_channels
+from ..segmentation.labels import mirrored_channels, to_channels
 from .data import Head, load_heads, read_array
 
 IGNORE = 255
+SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
 FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
 
 
@@ -72,8 +73,10 @@ class HeadGenerator:
     Args:
         maps: label maps to paint.
         real: labelled real heads, used as they are (degraded) or painted over.
-        shape: edge lengths of a sample in voxels.
+        others: real heads of any contrast with labels from elsewhere (see training.pseudo_labels), never painted over.
+        shapes: edge lengths of a sample in voxels, one drawn a sample.
         real_share: probability of a real image.
+        other_share: probability of one of ``others``, if there are any.
         seed: of all randomness.
         voxel: edge of a sample's voxel in mm.
     """
@@ -82,29 +85,34 @@ class HeadGenerator:
         self,
         maps: Sequence[LabelledHead],
         real: Sequence[LabelledHead],
-        shape: tuple[int, int, int] = (80, 96, 80),
+        shapes: Sequence[tuple[int, int, int]] = SHAPES,
         real_share: float = 0.35,
         seed: int = 0,
-        voxel: float = WORK_SPACING,
+        voxel: float = 1.0,
+        others: Sequence[LabelledHead] = (),
+        other_share: float = 0.25,
     ) -> None:
+        self.others, self.other_share = list(others), other_share if others else 0.0
         self.voxel = voxel
-        self.maps, self.real, self.shape, self.real_share = list(maps), list(real), shape, real_share
+        self.maps, self.real, self.real_share = list(maps), list(real), real_share
+        self.shapes = list(shapes)
+        self.shape = self.shapes[0]
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.mirror = torch.from_numpy(mirrored_channels().astype(np.uint8))
 
     @classmethod
-    def from_folder(cls, root: Path, seed: int = 0) -> HeadGenerator:
-        """Label maps and oasis/train of the data folder."""
-        return cls(load_label_maps(root), labelled_oasis(load_heads(root, ("oasis",))), seed=seed)
+    def from_folder(cls, root: Path, seed: int = 0, others: Sequence[LabelledHead] = ()) -> HeadGenerator:
+        """Label maps and oasis/train of the data folder, beside ``others``."""
+        return cls(load_label_maps(root), labelled_oasis(load_heads(root, ("oasis",))), seed=seed, others=others)
 
     def sample(self) -> tuple[Tensor, Tensor]:
         """Image (1, *shape) float32 scaled as at inference, and labels (*shape) uint8 (255: ignore)."""
-        use_real = self.rng.random() < self.real_share
-        pool = self.real if use_real or self.rng.random() < 0.2 else self.maps
+        self.shape = self.shapes[self.rng.integers(len(self.shapes))]
+        use_real, pool = self._pool()
         head = pool[self.rng.integers(len(pool))]
         grid = self._grid(head)
-        target, tissue = _nearest(head.target, grid), _nearest(head.tissue, grid)
+        target, tissue = _nearest((head.target, head.tissue), grid)
         if use_real and head.image is not None:
             image = F.grid_sample(head.image[None, None].float(), grid, align_corners=True)[0, 0]
             image = image.clamp_min(0) ** float(np.exp(0.25 * self.rng.standard_normal()))
@@ -113,6 +121,13 @@ class HeadGenerator:
         if self.rng.random() < 0.5:
             image, target = image.flip(0), self._mirrored(target.flip(0))
         return self._acquire(image)[None], target
+
+    def _pool(self) -> tuple[bool, list[LabelledHead]]:
+        """Whether to show a real image, and the heads to choose from."""
+        if self.rng.random() < self.other_share:
+            return True, self.others
+        use_real = bool(self.rng.random() < self.real_share)
+        return use_real, self.real if use_real or self.rng.random() < 0.2 else self.maps
 
     def _mirrored(self, target: Tensor) -> Tensor:
         ignore = target == IGNORE
@@ -207,14 +222,19 @@ class HeadGenerator:
         return (image / max(top, 1e-6)).clamp(0, 1.5) * 2 - 1
 
 
-def _nearest(volume: Tensor, grid: Tensor) -> Tensor:
-    """Labels at the grid's positions; 0 outside the volume."""
-    size = torch.tensor(volume.shape)
-    index = ((grid[0].flip(-1) + 1) / 2 * (size - 1)).round().long()
-    inside = ((index >= 0) & (index < size)).all(-1)
-    index = torch.minimum(index.clamp_min(0), size - 1)
-    flat = (index[..., 0] * size[1] + index[..., 1]) * size[2] + index[..., 2]
-    return torch.where(inside, volume.reshape(-1)[flat], torch.zeros((), dtype=volume.dtype))
+def _nearest(volumes: Sequence[Tensor], grid: Tensor) -> list[Tensor]:
+    """Labels of volumes of one shape at the grid's positions; 0 outside them."""
+    shape = volumes[0].shape
+    flat, inside = torch.zeros(grid.shape[1:4], dtype=torch.int32), torch.ones(grid.shape[1:4], dtype=torch.bool)
+    for axis, size in enumerate(shape):
+        index = ((grid[0, ..., 2 - axis] + 1) * ((size - 1) / 2)).round_().to(torch.int32)
+        inside &= (index >= 0) & (index < size)
+        flat = flat * size + index
+    flat = torch.where(inside, flat, torch.zeros((), dtype=torch.int32))
+    return [
+        torch.where(inside, v.reshape(-1)[flat.reshape(-1)].reshape(flat.shape), torch.zeros((), dtype=v.dtype))
+        for v in volumes
+    ]
 
 
 def _rotation(angles: np.ndarray) -> np.ndarray:

@@ -10,14 +10,15 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 
+EMBEDDING = "embed.layers.0.weight"
 SUBVOXELS = 8  # of the 2 x 2 x 2 patchify stem and of the pixel shuffle
 
 
 def widen_contrasts(tensors: dict[str, Tensor], contrasts: int = 3) -> dict[str, Tensor]:
     """Weights of a one-contrast residual U-Net -> the same for several contrasts beside a presence mask.
 
-    Every contrast gets the stem's and the head's weights; the mask starts at 0. With one contrast present (the others
-    are 0) the wide network answers in that channel exactly as the narrow one did.
+    Every contrast gets the stem's and the head's weights and those of its acquisition; the mask starts at 0. With one
+    contrast present (the others are 0) the wide network answers in that channel exactly as the narrow one did.
 
     Args:
         tensors: state dictionary with ``stem.weight`` (W, 8, 3, 3, 3) and ``head.weight`` (8, W, k, k, k).
@@ -33,6 +34,8 @@ def widen_contrasts(tensors: dict[str, Tensor], contrasts: int = 3) -> dict[str,
     wide["stem.weight"] = torch.cat([stem.float()] * contrasts + [torch.zeros_like(stem).float()] * contrasts, dim=1)
     wide["head.weight"] = torch.cat([head.float()] * contrasts, dim=0)
     wide["head.bias"] = torch.cat([tensors["head.bias"].float()] * contrasts, dim=0)
+    if EMBEDDING in wide:
+        wide[EMBEDDING] = torch.cat([wide[EMBEDDING]] * contrasts, dim=1)
     return wide
 
 

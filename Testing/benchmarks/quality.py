@@ -85,7 +85,10 @@ def score_method(method: Method, preset: str, subject: Subject, segmenter: Segme
     """Run a method on one head and score its result."""
     prepared = subject.prepared
     inputs = {"T1w": prepared.model_input}
-    case = Case(inputs, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale)
+    case = Case(
+        inputs, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale,
+        acquisitions={"T1w": prepared.acquisition},
+    )  # fmt: skip
     started = time.monotonic()
     outcome = run_method(method, case, preset, torch.Generator().manual_seed(0), Events())
     seconds = time.monotonic() - started

@@ -4,8 +4,9 @@
 
 Heads that no training saw: oasis/test (manual labels), also degraded by the protocol of ULF-sim v1 (1.6 x 1.6 x 5 mm,
 SNR 20); T1w, T2w and FLAIR of the same head (openms/test, brats/test); the two scans of one person (1018 and 1038).
-Confidence (mean posterior over the brain) on a head, on half of it, on a sphere and on noise. Writes segmentation.json
-and segmentation.md beside this file.
+Confidence (mean posterior over the brain) on a head, on half of it, on a sphere and on noise. What the clean-up of the
+labels changes. How fast training images are made beside a training step. Writes segmentation.json and segmentation.md
+beside this file.
 """
 
 from __future__ import annotations
@@ -19,19 +20,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from quality import HEADS, PROTOCOL
 
 from LowFieldEnhanceLib.evaluation.overlap import dice
 from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
+from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels
+from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.physics.simulate import simulate
 from LowFieldEnhanceLib.preprocess.brain import brain_mask
-from LowFieldEnhanceLib.preprocess.grid import Grid, resample
+from LowFieldEnhanceLib.preprocess.grid import Grid, canonical_grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import to_working_grid
-from LowFieldEnhanceLib.segmentation.labels import LabelMap, label_by_id
+from LowFieldEnhanceLib.segmentation.cleanup import absorb_islands, largest_part
+from LowFieldEnhanceLib.segmentation.labels import LabelMap, from_channels, label_by_id
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import brain_of, data_root
+from LowFieldEnhanceLib.training.segmenter import ARCHITECTURE, SegmenterLoss
+from LowFieldEnhanceLib.training.synthetic import HeadGenerator
 
 FOLDER = Path(__file__).resolve().parent
 JUDGED = (2, 41, 3, 42, 4, 43, 10, 49, 11, 50, 12, 51, 17, 53, 16, 8, 47, 7, 46)  # the structures of the mean
@@ -44,6 +51,7 @@ def against_manual(root: Path, segmenter: Segmenter) -> dict[str, Any]:
     plain: dict[int, list[float]] = {}
     degraded: dict[int, list[float]] = {}
     masks, seconds = [], []
+    cleaned: dict[str, list[float]] = {"raw": [], "clean": [], "changed_ml": []}
     for number, name in enumerate(HEADS):
         image = read_image(root / "oasis" / "test" / f"{name}_T1w.nii.gz", "T1w")
         manual = read_labels(root / "oasis" / "test" / f"{name}_aseg.nii.gz")
@@ -52,6 +60,9 @@ def against_manual(root: Path, segmenter: Segmenter) -> dict[str, Any]:
         seconds.append(time.monotonic() - started)
         masks.append(dice(brain_mask(labels), brain_of(image.array)))
         low = to_working_grid(simulate(image, PROTOCOL, 1000 + number, manual), 1.0)
+        for shown, known in ((image, manual.array), (low, None)):
+            known = resample(manual.as_image(), Grid.of(low), "nearest").array if known is None else known
+            _measure_cleanup(shown, known, segmenter, cleaned)
         moved = resample(manual.as_image(), Grid.of(low), "nearest").array
         for found, truth, scores in (
             (labels.array, manual.array, plain),
@@ -65,7 +76,38 @@ def against_manual(root: Path, segmenter: Segmenter) -> dict[str, Any]:
         "dice_degraded": {i: float(np.mean(v)) for i, v in sorted(degraded.items())},
         "brain_mask_dice": float(np.mean(masks)),
         "seconds": float(np.mean(seconds)),
+        "cleanup": {key: float(np.mean(values)) for key, values in cleaned.items()},
     }
+
+
+def _measure_cleanup(image: Image, truth: np.ndarray, segmenter: Segmenter, result: dict[str, list[float]]) -> None:
+    """Mean Dice of the judged structures without and with the clean-up, and the volume that it changes."""
+    raw, _ = segmenter.label(resample(image, canonical_grid(image, 1.0), "linear").array, Events())
+    clean = absorb_islands(largest_part(raw))
+    for key, channels in (("raw", raw), ("clean", clean)):
+        found = from_channels(channels)
+        result[key].append(float(np.mean([dice(found == i, truth == i) for i in JUDGED])))
+    result["changed_ml"].append(float((raw != clean).sum()) / 1000)
+
+
+def generator_rate(root: Path, steps: int = 6) -> dict[str, float]:
+    """Seconds to make one training image, and seconds of the whole training step that uses it, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    generator = HeadGenerator.from_folder(root)
+    generator.shapes = [generator.shapes[0]]
+    network = build_network(ARCHITECTURE).to(memory_format=torch.channels_last_3d)
+    loss = SegmenterLoss(generator, 1, "cpu")
+    loss(network).backward()
+    started = time.monotonic()
+    for _ in range(steps):
+        generator.sample()
+    made = time.monotonic()
+    for _ in range(steps):
+        loss(network).backward()
+    ended = time.monotonic()
+    torch.set_num_threads(threads)
+    return {"image_s": (made - started) / steps, "step_s": (ended - made) / steps}
 
 
 def across_contrasts(root: Path, segmenter: Segmenter) -> dict[str, Any]:
@@ -132,6 +174,11 @@ def markdown(results: dict[str, Any]) -> str:
     lines.append(f"| **mean of the {len(JUDGED)} large structures** | **{mean[0]:.3f}** | **{mean[1]:.3f}** |")
     lines += ["", f"Brain mask Dice {manual['brain_mask_dice']:.3f}; {manual['seconds']:.1f} s a head, "
               f"peak {results['peak_gb']:.1f} GB.", ""]  # fmt: skip
+    clean, rate = manual["cleanup"], results["generator"]
+    lines += [f"Clean-up of the labels: mean Dice {clean['raw']:.4f} without, {clean['clean']:.4f} with it; it changes "
+              f"{clean['changed_ml']:.1f} mL a head.", ""]  # fmt: skip
+    lines += [f"Training on one thread: {rate['image_s']:.1f} s to make an image, {rate['step_s']:.1f} s for the whole "
+              "step with it.", ""]  # fmt: skip
     lines += ["| same head, structures over 5 mL | mean difference % | largest % |", "|---|---|---|"]
     for head, row in {**results["contrasts"], "1018 and 1038 (same person)": results["retest"]}.items():
         lines.append(f"| {head} ({', '.join(row['images'])}) | {row['mean']:.1f} | {row['largest']:.1f} |")
@@ -153,6 +200,7 @@ def main() -> None:
         "retest": test_retest(root, segmenter),
         "confidence": distrust(root, segmenter),
         "peak_gb": system.getrusage(system.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "generator": generator_rate(root),
     }
     (FOLDER / "segmentation.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (FOLDER / "segmentation.md").write_text(markdown(results), encoding="utf-8")

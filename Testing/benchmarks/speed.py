@@ -47,7 +47,14 @@ def stage_function(stage: str) -> tuple[Callable[[], object], int]:
         return lambda: segmenter.segment(on_grid), voxels
     name, preset = stage.split(":")
     prepared = prepare(scan, on_grid, Segmenter().segment(on_grid))
-    case = Case({"T1w": prepared.model_input}, "T1w", prepared.mask, prepared.measured, 0.05)
+    case = Case(
+        {"T1w": prepared.model_input},
+        "T1w",
+        prepared.mask,
+        prepared.measured,
+        0.05,
+        acquisitions={"T1w": prepared.acquisition},
+    )
     method, inner = get_method(name), case.cropped()[0]
     return lambda: run_method(method, case, preset, torch.Generator().manual_seed(0), Events()), int(inner.mask.size)
 

@@ -108,6 +108,8 @@ def head_labels() -> LabelMap:
 def _tiny(architecture: dict[str, Any]) -> dict[str, Any]:
     """The architecture of a recipe with the same inputs and outputs and hardly any parameters."""
     small = {**architecture, "widths": [8, 8], "blocks": 1}
+    if "fine_blocks" in small:
+        small |= {"fine_blocks": 1, "spacing": 3.0}  # a grid on which a phantom is soon labelled
     if small.get("embedding"):
         small["embedding"] = 8
     return small
@@ -115,13 +117,14 @@ def _tiny(architecture: dict[str, Any]) -> dict[str, Any]:
 
 def tiny_architectures() -> dict[str, dict[str, Any]]:
     """Every network that a registered method or the segmenter loads; a new method adds its networks here."""
-    from LowFieldEnhanceLib.training import bridged, regression, segmenter
+    from LowFieldEnhanceLib.training import bridged, regression, segmenter, slice_prior
 
     return {
         "segmenter": _tiny(segmenter.ARCHITECTURE),
         "regression_unet": _tiny(regression.ARCHITECTURE),
         "bridged_bridge": _tiny(bridged.BRIDGE),
         "bridged_prior": _tiny(bridged.PRIOR),
+        "slice_prior": _tiny(slice_prior.ARCHITECTURE),
     }
 
 

@@ -131,7 +131,7 @@ def smooth_heads() -> list[Head]:
 
 def test_a_tiny_network_learns_one_pair_to_half_its_error(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = ResidualUNet(widths=(16, 16), blocks=1)
+    network = ResidualUNet(widths=(16, 16), blocks=1, embedding=16, coordinates=4)
     pair = PairSampler(smooth_heads(), 16, seed=0).pair()
     loss = RegressionLoss(SimpleNamespace(rng=np.random.default_rng(0), pair=lambda: pair), 1, "cpu")
 

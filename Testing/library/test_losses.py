@@ -30,7 +30,9 @@ def still_pair(seed: int = 0, same: bool = False) -> SimpleNamespace:
     low, high = torch.randn(2, 3, 8, 8, 8, generator=generator) * 0.3
     present = torch.tensor([True, True, False])
     low[2] = high[2] = -1
-    pair = (high if same else low, high, present)
+    told = torch.full((3, 4), torch.nan)
+    told[:2] = 0.5
+    pair = (high if same else low, high, present, told)
     return SimpleNamespace(
         rng=np.random.default_rng(seed),
         generator=torch.Generator().manual_seed(seed),
@@ -50,9 +52,9 @@ class Answer(nn.Module):
 
 def test_a_bridge_that_answers_the_difference_has_no_loss() -> None:
     sampler = still_pair()
-    low, high, _ = sampler.pair()
+    low, high, _, _ = sampler.pair()
 
-    def difference(x: Tensor, _noise: None) -> Tensor:
+    def difference(x: Tensor, _told: Tensor) -> Tensor:
         shown, presence = x[:, :3], (x[:, 3:] > 0).float()
         is_high = torch.tensor([torch.equal(s, high * p) for s, p in zip(shown, presence, strict=True)])
         return torch.where(is_high[:, None, None, None, None], torch.zeros(()), (high - low)[None])
@@ -64,10 +66,10 @@ def test_a_bridge_that_answers_the_difference_has_no_loss() -> None:
 def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm: int) -> None:
     sampler = still_pair()
     sampler.rng = SimpleNamespace(random=lambda *size: np.full(size, 0.5) if size else 0.5)  # keep all, no identity
-    low, high, present = sampler.pair()
+    low, high, present, _ = sampler.pair()
     shown = {}
 
-    def silent(x: Tensor, _noise: None) -> Tensor:
+    def silent(x: Tensor, _told: Tensor) -> Tensor:
         shown["x"] = x
         return torch.zeros(x.shape[0], 3, *x.shape[2:])
 

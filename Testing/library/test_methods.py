@@ -6,7 +6,7 @@ import importlib.util
 import json
 import threading
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from LowFieldEnhanceLib.methods.base import Case, Cost, Enhancement, run_method
 from LowFieldEnhanceLib.methods.bridged import PRESETS, SCHEDULE, BridgedDiffusion, BridgedSettings
 from LowFieldEnhanceLib.methods.classical import Interpolation
 from LowFieldEnhanceLib.methods.registry import METHODS, get_method
+from LowFieldEnhanceLib.physics.acquisition import Acquisition
 from LowFieldEnhanceLib.preprocess.grid import Grid, canonical_grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import prepare
 
@@ -261,6 +262,20 @@ def test_a_second_contrast_changes_the_answer_of_bridged_diffusion_and_keeps_the
     assert together.shape == alone.shape
     assert np.abs(together - alone).max() > 1e-4
     assert np.abs(together - case.inputs["T1w"].array).mean() < np.abs(together - other.array).mean()
+
+
+def test_networks_are_told_of_each_contrasts_acquisition_in_its_row_unless_it_cannot_be_true(case: Case) -> None:
+    thick, filtered = Acquisition((1.6, 1.6, 5.0), 0.05), Acquisition((1.0, 1.0, 1.0), 0.001)
+    told = replace(case, acquisitions={"FLAIR": thick, "T2w": filtered}).told()
+    assert told.shape == (1, 3, 4)
+    torch.testing.assert_close(told[0, 2], torch.tensor(thick.coordinates()))
+    assert torch.isnan(told[0, :2]).all()
+
+
+@pytest.mark.parametrize("name", ["regression", "bridged"])
+def test_what_a_network_is_told_of_the_acquisition_changes_its_answer(name: str, case: Case) -> None:
+    thick = replace(case, acquisitions={"T1w": Acquisition((1.6, 1.6, 5.0), 0.05)})
+    assert np.abs(run(name, "fast", thick).array - run(name, "fast", case).array).max() > 1e-4
 
 
 def test_a_method_sees_the_masks_box_only_and_the_rest_of_the_input_stays() -> None:

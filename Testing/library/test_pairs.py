@@ -12,14 +12,16 @@ import torch
 from scipy import ndimage
 
 from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.physics.acquisition import Acquisition
 from LowFieldEnhanceLib.segmentation.labels import from_channels, label_table, mirrored_channels, to_channels
 from LowFieldEnhanceLib.training.data import Head, brain_of, data_root, load_head, load_heads
 from LowFieldEnhanceLib.training.pairs import DegradationRange, PairSampler, _crop
 
 SIZE = 48
 TRIVIAL = DegradationRange(
-    in_plane=(1, 1), slices=(1, 1), isotropic=(1, 1), width_factor=(1, 1), snr=(1e6, 1e6), bias=0, contrast=0, gain=0
-)
+    in_plane=(1, 1), slices=(1, 1), isotropic=(1, 1), width_factor=(1, 1), snr=(1e6, 1e6), bias=0, contrast=0, gain=0,
+    common_share=0, misjudged=(0, 0), unknown=0,
+)  # fmt: skip
 
 
 def smooth_head(labelled: bool = True, contrasts: tuple[bool, bool, bool] = (True, False, True)) -> Head:
@@ -41,7 +43,7 @@ def smooth_head(labelled: bool = True, contrasts: tuple[bool, bool, bool] = (Tru
 def test_a_pair_has_the_patch_size_the_model_range_and_absent_contrasts_at_minus_one() -> None:
     sampler = PairSampler([smooth_head()], patch=24, seed=1)
     for _ in range(6):
-        low, high, present = sampler.pair()
+        low, high, present, _ = sampler.pair()
         assert low.shape == high.shape == (3, 24, 24, 24)
         assert low.dtype == high.dtype == torch.float32
         assert torch.isfinite(low).all()
@@ -67,7 +69,7 @@ def test_a_seed_repeats_its_pairs_and_another_does_not() -> None:
 def test_a_degradation_without_strength_gives_the_image_back(labelled: bool) -> None:
     sampler = PairSampler([smooth_head(labelled)], patch=30, ranges=TRIVIAL, seed=0)
     for _ in range(4):
-        low, high, _ = sampler.pair()
+        low, high, _, _ = sampler.pair()
         # a voxel's box and the interpolation back reach three voxels to each side
         inside = torch.from_numpy(ndimage.binary_erosion((high[0] > -1).numpy(), np.ones((7, 7, 7))))
         assert inside.sum() > 500
@@ -79,7 +81,9 @@ def test_a_degradation_without_strength_gives_the_image_back(labelled: bool) -> 
 def test_thicker_slices_and_more_noise_move_the_pair_apart() -> None:
     def distance(**changes) -> float:
         sampler = PairSampler([smooth_head()], patch=20, ranges=replace(TRIVIAL, **changes), seed=0)
-        return float(torch.stack([(a[0] - b[0]).abs().mean() for a, b, _ in (sampler.pair() for _ in range(4))]).mean())
+        return float(
+            torch.stack([(a[0] - b[0]).abs().mean() for a, b, _, _ in (sampler.pair() for _ in range(4))]).mean()
+        )
 
     clear, thick, noisy = distance(), distance(slices=(6, 6)), distance(snr=(5, 5))
     assert thick > 1.5 * clear
@@ -108,7 +112,7 @@ def test_the_added_noise_has_the_standard_deviation_of_the_snr() -> None:
 
     sampler.rng = OnVoxels(sampler.rng)
     for _ in range(3):
-        low, high, _ = sampler.pair()
+        low, high, _, _ = sampler.pair()
         noise.append((low - high)[0, 2:-2, 2:-2, 2:-2][high[0, 2:-2, 2:-2, 2:-2] > -0.8])
     assert float(torch.cat(noise).std()) == pytest.approx(2 * 0.8 / 20, rel=0.05)
 
@@ -210,3 +214,37 @@ def test_the_data_folder_comes_from_the_argument_or_the_environment(
     assert data_root(tmp_path) == tmp_path
     monkeypatch.setenv("LOWFIELDENHANCE_DATA", str(tmp_path))
     assert data_root() == tmp_path
+
+
+def test_a_network_is_told_the_steps_and_the_noise_of_each_scan() -> None:
+    spacing = (1.5, 1.5, 5.0)
+    exact = replace(TRIVIAL, common_share=1.0, common_in_plane=(1.5, 1.5), common_slices=(5, 5), axial_share=1.0)
+    sampler = PairSampler([smooth_head()], patch=16, ranges=replace(exact, snr=(20, 20)), seed=0)
+    told = sampler.pair()[3]
+    expected = torch.tensor(Acquisition(spacing, 0.8 / 20).coordinates())
+    torch.testing.assert_close(told[0], expected)
+    assert torch.isnan(told[1]).all()  # the phantom has no T2w
+    torch.testing.assert_close(told[2], expected)
+
+
+def test_it_is_told_nothing_of_some_scans_and_something_a_little_wrong_of_the_others() -> None:
+    sampler = PairSampler([smooth_head()], patch=16, ranges=replace(TRIVIAL, snr=(20, 20), unknown=0.5), seed=0)
+    told = torch.stack([sampler.pair()[3][0] for _ in range(40)])
+    silent = torch.isnan(told).all(1)
+    assert (torch.isnan(told).any(1) == silent).all()
+    assert 8 < int(silent.sum()) < 32
+    wrong = PairSampler([smooth_head()], patch=16, ranges=replace(TRIVIAL, snr=(20, 20), misjudged=(0, 0.2)), seed=0)
+    noise = torch.stack([wrong.pair()[3][0, 3] for _ in range(60)]) * np.log(10)  # natural logarithm of sigma
+    assert float(noise.mean()) == pytest.approx(np.log(4), abs=0.1)
+    assert float(noise.std()) == pytest.approx(0.2, rel=0.3)
+
+
+def test_half_of_the_scans_are_drawn_around_the_common_protocol_and_most_of_those_are_axial() -> None:
+    sampler = PairSampler([smooth_head()], patch=16, seed=0)
+    spacings = np.array([sampler._spacing() for _ in range(600)])
+    thick = np.sort(spacings, axis=1)
+    common = (thick[:, 2] >= 4) & (thick[:, 1] >= 1.4) & (thick[:, 1] <= 1.8)
+    # of the rest (half), 0.8 * 0.5 have slices of 4 mm or more, and of these 0.4 fall between 1.4 and 1.8 mm in plane
+    assert common.mean() == pytest.approx(0.5 + 0.5 * 0.8 * 0.5 * 0.4, abs=0.06)
+    axial = spacings[common].argmax(1) == 2
+    assert axial.mean() == pytest.approx((0.5 * 0.75 + 0.08 / 3) / 0.58, abs=0.07)

@@ -103,8 +103,10 @@ def test_a_known_brain_mask_replaces_the_labels(head: Image, head_labels: LabelM
 
 def test_further_contrasts_come_to_the_same_grid_with_their_own_scale(prepared: Prepared, head: Image) -> None:
     moved = resample(Image(2000 - 2 * head.array, head.affine, "T2w"), canonical_grid(head, 3.0), "linear")
-    others = prepare_others({"T2w": moved}, prepared)
-    assert set(others) == {"T2w"}
+    others, acquisitions = prepare_others({"T2w": moved}, prepared)
+    assert set(others) == set(acquisitions) == {"T2w"}
+    assert acquisitions["T2w"].steps == pytest.approx((0.75,) * 3)  # 3 mm on a grid of 4 mm
+    assert acquisitions["T2w"].sigma > 0
     assert same_grid(Grid.of(others["T2w"]), Grid.of(prepared.on_grid))
     model = others["T2w"].array
     assert (model[~prepared.mask] == -1).all()

@@ -47,7 +47,7 @@ def label_map(real: bool = False) -> LabelledHead:
 
 
 def generator(seed: int = 0, **options) -> HeadGenerator:
-    return HeadGenerator([label_map()], [label_map(real=True)], SHAPE, seed=seed, **{"voxel": 1.0, **options})
+    return HeadGenerator([label_map()], [label_map(real=True)], [SHAPE], seed=seed, **{"voxel": 1.0, **options})
 
 
 class Still:
@@ -132,7 +132,7 @@ def test_a_grid_that_does_not_move_crops_labels_and_image_alike(monkeypatch: pyt
     np.testing.assert_allclose(sampled[:, inside], places[:, inside], atol=1e-3)
     nearest = ndimage.map_coordinates(head.target.numpy(), places, order=0, mode="constant")
     clear = np.all(np.abs(places - np.floor(places) - 0.5) > 1e-3, axis=0) & inside
-    np.testing.assert_array_equal(_nearest(head.target, grid).numpy()[clear], nearest[clear])
+    np.testing.assert_array_equal(_nearest([head.target], grid)[0].numpy()[clear], nearest[clear])
 
 
 def test_nearest_labels_of_any_grid_are_those_of_grid_sample() -> None:
@@ -140,7 +140,7 @@ def test_nearest_labels_of_any_grid_are_those_of_grid_sample() -> None:
     head = label_map()
     grid = heads._grid(head)
     expected = F.grid_sample(head.target[None, None].float(), grid, mode="nearest", align_corners=True)[0, 0]
-    agree = _nearest(head.target, grid).float() == expected
+    agree = _nearest([head.target], grid)[0].float() == expected
     assert float(agree.float().mean()) > 0.999  # ties at half a voxel may fall either way
 
 

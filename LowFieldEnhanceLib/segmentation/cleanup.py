@@ -1,0 +1,69 @@
+"""Removing what cannot be anatomy from a label map: tissue apart from the brain, and stray islands of a structure."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from scipy import ndimage
+
+SMALLEST_SHARE = 0.05  # of a structure's largest part; smaller parts are islands
+CONNECTED = np.ones((3, 3, 3), dtype=bool)
+NEIGHBOURS = [offset for offset in itertools.product((-1, 0, 1), repeat=3) if any(offset)]
+
+
+def largest_part(channels: np.ndarray) -> np.ndarray:
+    """Labels outside the largest connected brain set to 0 (eyes, neck and noise that look like tissue).
+
+    Args:
+        channels: uint8 (I, J, K), 0 is background.
+    """
+    parts, count = ndimage.label(channels > 0)
+    if count < 2:
+        return channels
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    return np.where(parts == int(sizes.argmax()), channels, 0).astype(np.uint8)
+
+
+def absorb_islands(channels: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
+    """Islands of a structure take the label that most of their neighbours have.
+
+    Every anatomical structure of the table is one piece. A part of it that touches the largest one nowhere and holds
+    less than ``share`` of its voxels is a mistake, most often of the side or of a neighbouring structure.
+
+    Args:
+        channels: uint8 (I, J, K), 0 is background.
+        share: 0 keeps every part.
+    """
+    stray = np.zeros(channels.shape, dtype=bool)
+    for label, box in enumerate(ndimage.find_objects(channels), start=1):
+        if box is None:
+            continue
+        parts, count = ndimage.label(channels[box] == label, structure=CONNECTED)
+        if count > 1:
+            sizes = np.bincount(parts.ravel())
+            sizes[0] = 0
+            stray[box] |= (sizes < share * sizes.max())[parts] & (parts > 0)
+    return _fill(channels, stray)
+
+
+def _fill(channels: np.ndarray, stray: np.ndarray) -> np.ndarray:
+    """Stray voxels take the commonest label among their neighbours that are not stray, from the outside inwards."""
+    out = np.pad(channels, 1)
+    places = np.argwhere(stray) + 1
+    todo = np.pad(stray, 1)
+    while len(places):
+        around = np.stack([places + np.array(offset) for offset in NEIGHBOURS])  # (26, N, 3)
+        index = tuple(np.moveaxis(around, 2, 0))
+        labels, valid = out[index].astype(np.int64), ~todo[index]
+        votes = np.zeros((len(places), int(channels.max()) + 1), dtype=np.int64)
+        np.add.at(votes, (np.broadcast_to(np.arange(len(places)), labels.shape), labels), valid)
+        known = valid.any(axis=0)
+        if not known.any():  # nothing but stray voxels: they keep their labels
+            break
+        reached = tuple(places[known].T)
+        out[reached] = votes[known].argmax(axis=1).astype(np.uint8)
+        todo[reached] = False
+        places = places[~known]
+    return out[1:-1, 1:-1, 1:-1]

@@ -1,0 +1,65 @@
+"""A training loss that looks at anatomy: a frozen segmenter must see the same tissues in estimate and truth."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..segmentation.labels import label_table
+from ..weights import load_network
+
+# The segmenter divides by the 99th percentile, the enhancement networks by 1.25 times the 90th (preprocess.intensity);
+# in T1w, T2w and FLAIR brains the first is about this share of the second.
+SCALE_RATIO = 0.9
+TOP = 1.5  # brightest value the segmenter is shown
+TISSUES = ("background", "WM", "GM", "CSF")
+LEAST = 1e-5  # of a probability, in the logarithm
+
+
+def tissue_of_channels() -> Tensor:
+    """(C,) index into :data:`TISSUES` of each of the segmenter's channels."""
+    return torch.tensor([0, *(TISSUES.index(label.tissue) for label in label_table())])
+
+
+class AnatomyLoss:
+    """Divergence of the segmenter's tissue posteriors on the estimate from those on the high-field image.
+
+    KL(truth || estimate) over background, white matter, grey matter and fluid: the borders between tissues, which an
+    L1 mean moves by its smoothing. Structures are not told apart, because a patch does not show where in the head it
+    lies. The high-field posteriors are the target, so that no labels are needed and every contrast takes part.
+
+    Args:
+        segmenter: network from image to scores, edges of the volumes a multiple of its ``multiple``; it is frozen.
+        device: torch device.
+        groups: tissue of each channel, default :func:`tissue_of_channels`.
+    """
+
+    def __init__(self, segmenter: nn.Module, device: str = "cpu", groups: Tensor | None = None) -> None:
+        self.segmenter, self.device = segmenter.requires_grad_(False), device
+        self.groups = (tissue_of_channels() if groups is None else groups).to(device)
+
+    @classmethod
+    def registered(cls, device: str = "cpu") -> AnatomyLoss:
+        """With the segmenter of the model registry.
+
+        Raises:
+            MissingModel, CorruptModel: see weights.load_network.
+        """
+        return cls(load_network("segmenter", device)[0], device)
+
+    def __call__(self, estimate: Tensor, truth: Tensor) -> Tensor:
+        """(B, 1, I, J, K) each in the model range -> the mean over voxels that are not background in the truth."""
+        with torch.no_grad():
+            target = self._tissues(truth)
+        divergence = (target * (target.log() - self._tissues(estimate).log())).sum(1)
+        weight = 1 - target[:, 0]
+        return (divergence * weight).sum() / weight.sum().clamp_min(1)
+
+    def _tissues(self, image: Tensor) -> Tensor:
+        """(B, 4, I, J, K) probabilities."""
+        shown = ((image + 1) / (2 * SCALE_RATIO)).clamp(0, TOP) * 2 - 1
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16):
+            scores = self.segmenter(shown)
+        posterior = torch.softmax(scores.float(), dim=1)
+        empty = posterior.new_zeros(posterior.shape[0], int(self.groups.max()) + 1, *posterior.shape[2:])
+        return empty.index_add(1, self.groups, posterior).clamp_min(LEAST)

@@ -1,0 +1,61 @@
+"""Labels for heads that have none, so that the segmenter meets real T2w and FLAIR images (self-training, Lee 2013).
+
+The segmenter labels the T1w image of a head with several co-registered contrasts; these labels then serve for all of
+its contrasts. What it was not sure of is left open, and so is a tumour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .data import Head, load_heads, read_array
+from .synthetic import IGNORE, LabelledHead
+
+LEAST_POSTERIOR = 0.6
+MARGIN = 6  # voxels kept around the brain
+Labeller = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = None) -> list[LabelledHead]:
+    """One labelled head for each contrast of ``head``, cropped to the brain; [] without a T1w image.
+
+    Args:
+        head: co-registered contrasts.
+        label: (I, J, K) non-negative T1w intensities -> uint8 channels and posterior of each voxel's channel.
+        tumour: above 0 where the labels are left open.
+    """
+    if not bool(head.present[0]):
+        return []
+    shown = ((head.images[0].float() + 1) / 2).numpy()
+    channels, posterior = label(shown)
+    brain = head.mask.numpy()
+    open_ = brain & ((channels == 0) | (posterior < LEAST_POSTERIOR))
+    if tumour is not None:
+        open_ |= tumour > 0
+    target = np.where(brain, channels, 0).astype(np.uint8)
+    target[open_] = IGNORE
+    place = []
+    for axis, size in enumerate(brain.shape):
+        hits = np.nonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))[0]
+        place.append(slice(max(int(hits[0]) - MARGIN, 0), min(int(hits[-1]) + MARGIN + 1, size)))
+    box = tuple(place)
+    cropped = torch.from_numpy(np.ascontiguousarray(target[box]))
+    return [
+        LabelledHead(cropped, cropped, ((head.images[(channel, *box)].float() + 1) / 2).half())
+        for channel in range(3)
+        if bool(head.present[channel])
+    ]
+
+
+def load_pseudo_labelled(root: Path, label: Labeller) -> list[LabelledHead]:
+    """openms/train and brats/train, contrast by contrast."""
+    result = []
+    for head in load_heads(root, ("openms", "brats")):
+        data_set, name = head.name.split("/")
+        path = root / data_set / "train" / f"{name}_tumour.nii.gz"
+        result += pseudo_labelled(head, label, read_array(path) if path.exists() else None)
+    return result
