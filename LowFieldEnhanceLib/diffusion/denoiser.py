@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
+from ..image import CONTRASTS
 from .schedules import CosineSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]
+
+
+def slice_class(contrast: str, axis: int) -> int:
+    """Class of the slice prior: contrast (T1w, T2w, FLAIR, other) x orientation (0 sagittal, 1 coronal, 2 axial)."""
+    return CONTRASTS.index(contrast) * 3 + axis
 
 
 def noise_coordinate(t: Tensor, schedule: CosineSchedule) -> Tensor:
@@ -51,3 +59,64 @@ class EpsilonDenoiser:
         noisy = scaled[:, : x.shape[1]]
         output = self.network(scaled, noise_coordinate(t, self.schedule)).to(x.dtype)
         return x - sigma * epsilon_from_output(output, noisy, abar)
+
+
+class SliceDenoiser:
+    """A volume denoised slice by slice by a class-conditional 2-D prior (networks.slice_unet).
+
+    The output of the network is that of :class:`EpsilonDenoiser`, so D = sqrt(abar) x_t - u. Where the input requires
+    a gradient, stacks are recomputed in the backward pass, so that memory is that of one stack (DPS).
+
+    Args:
+        network: called as network(stack (1, 1, S, H, W), noise coordinate (1,), class (1,)); attribute ``multiple``.
+        schedule: maps sigma to the network's timestep.
+        contrast: of the volume.
+        axes: orientations to denoise along and average: 0 sagittal, 1 coronal, 2 axial slices.
+        check: called before every stack (raises to cancel).
+        pixels: of a stack at most.
+        bfloat16: autocast.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        schedule: CosineSchedule,
+        contrast: str,
+        axes: Sequence[int] = (0, 1, 2),
+        check: Callable[[], None] | None = None,
+        pixels: int = 2**18,
+        bfloat16: bool = True,
+    ) -> None:
+        self.network, self.schedule, self.contrast, self.axes = network, schedule, contrast, tuple(axes)
+        self.check, self.pixels, self.bfloat16 = check, pixels, bfloat16
+
+    def __call__(self, x: Tensor, sigma: float) -> Tensor:
+        """(I, J, K) at noise level sigma -> (I, J, K)."""
+        total = self._along(x, sigma, self.axes[0])
+        for axis in self.axes[1:]:
+            total = total + self._along(x, sigma, axis)
+        return total / len(self.axes)
+
+    def _along(self, x: Tensor, sigma: float, axis: int) -> Tensor:
+        abar = 1 / (1 + sigma**2)
+        t = torch.full((1,), float(self.schedule.timestep(sigma)), device=x.device)
+        noise = noise_coordinate(t, self.schedule)
+        kind = torch.tensor([slice_class(self.contrast, axis)], device=x.device)
+        slices = x.movedim(axis, 0)
+        height, width = slices.shape[1:]
+        multiple = int(self.network.multiple)
+        pad = (0, -width % multiple, 0, -height % multiple)
+        fits = pad[1] < width and pad[3] < height
+        padded = F.pad(slices[:, None], pad, mode="reflect" if fits else "replicate")[:, 0]
+
+        def evaluate(stack: Tensor) -> Tensor:
+            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
+                output = self.network(abar**0.5 * stack[None, None], noise, kind)[0, 0]
+            return abar * stack - output.to(stack.dtype)
+
+        parts = []
+        for stack in padded.split(max(self.pixels // (padded.shape[1] * padded.shape[2]), 1)):
+            if self.check is not None:
+                self.check()
+            parts.append(checkpoint(evaluate, stack, use_reentrant=False) if x.requires_grad else evaluate(stack))
+        return torch.cat(parts)[:, :height, :width].movedim(0, axis)
