@@ -1,4 +1,4 @@
-"""The command line: ``lowfield-enhance enhance|segment|report|simulate|methods|demo|train``.
+"""The command line: ``lowfield-enhance enhance|segment|report|compare|simulate|methods|demo|train``.
 
 Exit codes: 0 done, 1 internal error, 2 bad input, 3 model missing or corrupt, 4 out of memory, 130 cancelled.
 """
@@ -14,6 +14,8 @@ from types import FrameType
 from typing import NoReturn
 
 from . import __version__, commands
+from .compare_command import add_compare
+from .enhance_command import add_enhance, add_report
 from .errors import BadInput, Cancelled, LowFieldEnhanceError
 from .events import Events, JsonLines
 from .terminal import ProgressBar
@@ -38,9 +40,10 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="write JSON events, one a line, instead of a progress bar")
     common.add_argument("--verbose", action="store_true", help="write the log to standard error")
     for add in (
-        commands.add_enhance,
+        add_enhance,
         commands.add_segment,
-        commands.add_report,
+        add_report,
+        add_compare,
         commands.add_simulate,
         commands.add_methods,
         commands.add_demo,

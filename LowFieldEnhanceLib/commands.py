@@ -1,4 +1,4 @@
-"""The commands of the command line: what each takes, and the few lines that run it.
+"""The smaller commands of the command line: what each takes, and the few lines that run it.
 
 Each ``run`` gets the parsed options and the events, and returns the fields of its result event.
 """
@@ -9,101 +9,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from .dicom.options import add_dicom_options
-from .errors import BadInput
 from .events import Events
-from .image import CONTRASTS, Image
+from .image import CONTRASTS
+from .scan_options import with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
-
-
-def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
-    """``enhance``: the whole way of one scan."""
-    parser = groups.add_parser("enhance", parents=[common], help="enhance a low-field scan")
-    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, or a folder with one DICOM series")
-    parser.add_argument("-o", "--output", required=True, help="enhanced volume (.nii.gz, .nrrd, .mha)")
-    parser.add_argument("-m", "--method", default="bridged", help="see 'lowfield-enhance methods'")
-    parser.add_argument("-p", "--preset", default=None, help="fast, standard or paper (default: the method's first)")
-    parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
-    parser.add_argument("--with", dest="others", action="append", default=[], metavar="CONTRAST=FILE",
-                        help="a further contrast of the same head, such as T2w=scan_T2w.nii.gz")  # fmt: skip
-    parser.add_argument("--reference", help="high-field scan in the same frame of reference")
-    parser.add_argument("--reference-labels", help="its label map (FreeSurfer ids)")
-    parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
-    parser.add_argument("--segmentation", help="write the labels of the enhanced volume")
-    parser.add_argument("--fidelity", help="write the residual (y - A x) / sigma on the scan's grid")
-    parser.add_argument("--report", help="write a report: .html, .json or .csv by its ending")
-    parser.add_argument("--report-json", help="write the report as JSON too")
-    parser.add_argument("--report-csv", help="write the structure table as CSV too")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm")
-    parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
-    parser.add_argument("--n4", action="store_true", help="correct the bias field first")
-    parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")
-    add_dicom_options(parser)
-    parser.set_defaults(run=run_enhance)
-
-
-def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
-    """Enhance one scan; every output is checked before any work and written at the very end."""
-    from . import outputs, pipeline
-    from .image_io import read_image, read_labels
-    from .methods.registry import get_method
-
-    preset = options.preset or get_method(options.method).presets[0]
-    wanted = outputs.Wanted.of(options)
-    inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, [options.reference])]
-    wanted.check(inputs)
-    image = with_contrast(read_image(options.input, options.contrast), events)
-    result = pipeline.enhance(
-        image,
-        pipeline.Options(
-            method=options.method,
-            preset=preset,
-            device=options.device,
-            seed=options.seed,
-            spacing=options.spacing,
-            brain_only=options.brain_only,
-            n4=options.n4,
-            sigma=options.sigma,
-        ),
-        contrasts=read_others(options.others, image.contrast),
-        reference=read_image(options.reference, image.contrast) if options.reference else None,
-        reference_labels=read_labels(options.reference_labels) if options.reference_labels else None,
-        brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
-        events=events,
-    )
-    return wanted.write(result)
-
-
-def with_contrast(image: Image, events: Events) -> Image:
-    """An unknown contrast is taken for T1w, with a warning."""
-    if image.contrast != "other":
-        return image
-    events.warning(
-        "the contrast is not in the file's name or header; it is taken for T1w (say --contrast to change it)"
-    )
-    return Image(image.array, image.affine, "T1w", image.meta)
-
-
-def read_others(pairs: list[str], main: str) -> dict[str, Image]:
-    """``["T2w=file", ...]`` -> images by contrast.
-
-    Raises:
-        BadInput: not of that form, an unknown contrast, or the same contrast twice.
-    """
-    from .image_io import read_image
-
-    others: dict[str, Image] = {}
-    for pair in pairs:
-        contrast, equals, path = pair.partition("=")
-        if not equals or contrast not in CONTRASTS[:3]:
-            raise BadInput(f"--with takes CONTRAST=FILE with T1w, T2w or FLAIR, not '{pair}'")
-        if contrast == main or contrast in others:
-            raise BadInput(f"the contrast {contrast} was given twice")
-        others[contrast] = read_image(path, contrast)
-    return others
 
 
 def add_segment(groups: Groups, common: argparse.ArgumentParser) -> None:
@@ -134,38 +44,6 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         "output": str(options.output),
         "volumes_ml": {names[i].name: round(v, 3) for i, v in label_volumes_ml(labels).items() if i in names},
     }
-
-
-def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
-    """``report``: compare two images of one head that already exist."""
-    parser = groups.add_parser("report", parents=[common], help="report on an enhanced scan that already exists")
-    parser.add_argument("input", help="the low-field scan")
-    parser.add_argument("enhanced", help="the enhanced volume, same frame of reference")
-    parser.add_argument("-o", "--output", required=True, help=".html, .json or .csv")
-    parser.add_argument("--reference", help="high-field scan in the same frame of reference")
-    parser.add_argument("--reference-labels", help="its label map")
-    parser.add_argument("--contrast", choices=CONTRASTS)
-    parser.add_argument("--device", default="auto")
-    parser.set_defaults(run=run_report)
-
-
-def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
-    """Segment both, measure, and write the report."""
-    from . import outputs, pipeline
-    from .image_io import read_image, read_labels
-
-    outputs.check_report(options.output)
-    image = with_contrast(read_image(options.input, options.contrast), events)
-    result = pipeline.assess(
-        image,
-        read_image(options.enhanced, image.contrast),
-        device=options.device,
-        reference=read_image(options.reference, image.contrast) if options.reference else None,
-        reference_labels=read_labels(options.reference_labels) if options.reference_labels else None,
-        events=events,
-    )
-    outputs.write_report(result, options.output)
-    return {"report": str(options.output), "verdict": result.report["verdict"]}
 
 
 def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:

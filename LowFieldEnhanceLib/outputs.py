@@ -28,7 +28,9 @@ class Wanted:
         segmentation: labels of the enhanced volume.
         fidelity: residual in units of sigma on the scan's grid.
         reports: HTML, JSON and CSV by their endings.
-        dicom: a new folder for a derived MR series and a DICOM SEG.
+        uncertainty: standard deviation among the samples, in the scan's intensity unit.
+        added_detail: what the scan does not support, in percent of the local contrast.
+        dicom: a new folder for a derived MR series, a DICOM SEG and a DICOM SR.
     """
 
     output: Path
@@ -36,6 +38,8 @@ class Wanted:
     fidelity: Path | None = None
     reports: tuple[Path, ...] = ()
     dicom: DicomOutput | None = None
+    uncertainty: Path | None = None
+    added_detail: Path | None = None
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Wanted:
@@ -47,6 +51,8 @@ class Wanted:
             Path(options.fidelity) if options.fidelity else None,
             tuple(Path(r) for r in reports if r),
             DicomOutput.of(options),
+            Path(options.uncertainty) if options.uncertainty else None,
+            Path(options.added_detail) if options.added_detail else None,
         )
 
     @property
@@ -64,7 +70,8 @@ class Wanted:
         Raises:
             BadInput: see above.
         """
-        volumes = [p for p in (self.output, self.segmentation, self.fidelity) if p is not None]
+        maps = (self.segmentation, self.fidelity, self.uncertainty, self.added_detail)
+        volumes = [self.output, *(path for path in maps if path is not None)]
         for path in volumes:
             check_output(path, list(inputs))
         for path in self.reports:
@@ -85,10 +92,9 @@ class Wanted:
                 path.unlink(missing_ok=True)
             raise
         fields: dict[str, Any] = {"output": str(self.output)}
-        if self.segmentation is not None:
-            fields["segmentation"] = str(self.segmentation)
-        if self.fidelity is not None:
-            fields["fidelity"] = str(self.fidelity)
+        for name in ("segmentation", "fidelity", "uncertainty", "added_detail"):
+            if getattr(self, name) is not None:
+                fields[name] = str(getattr(self, name))
         if self.reports:
             fields["report"] = ", ".join(str(p) for p in self.reports)
         if self.dicom is not None:
@@ -110,6 +116,12 @@ class Wanted:
         if self.fidelity is not None:
             write_image(result.fidelity, self.fidelity, "residual (y - A x) / sigma")
             written.append(self.fidelity)
+        if self.uncertainty is not None and result.uncertainty is not None:
+            write_image(result.uncertainty, self.uncertainty, "standard deviation among samples")
+            written.append(self.uncertainty)
+        if self.added_detail is not None and result.added_detail is not None:
+            write_image(result.added_detail, self.added_detail, "added detail, percent of the local contrast")
+            written.append(self.added_detail)
         for path in self.reports:
             write_report(result, path)
             written.append(path)
@@ -128,13 +140,13 @@ def check_report(path: str | Path) -> None:
 
 def write_report(result: Result, path: str | Path) -> None:
     """Write the report in the format of its ending."""
-    from .evaluation import html, report
+    from .evaluation import html, report_files
 
     check_report(path)
     target = Path(path)
     if target.suffix.lower() == ".json":
-        report.write_json(result.report, target)
+        report_files.write_json(result.report, target)
     elif target.suffix.lower() == ".csv":
-        report.write_csv(result.report, target)
+        report_files.write_csv(result.report, target)
     else:
         html.write_html(result.report, html.result_pictures(result, result.reference), target)

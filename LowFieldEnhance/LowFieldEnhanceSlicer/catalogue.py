@@ -29,6 +29,7 @@ class MethodEntry:
         evaluations: of the network by preset; the first preset is the default. 0: no network.
         models: names of its networks, each with a card.
         seconds: of a method without a network, on any device.
+        work: by preset, in evaluations of a network of the usual size, where it is not the number of evaluations.
         bytesPerVoxel: of the working grid.
         packages: optional ones that it needs.
         draws: presets for which another seed gives another result.
@@ -43,6 +44,12 @@ class MethodEntry:
     bytesPerVoxel: int = BYTES_PER_VOXEL
     packages: tuple[str, ...] = field(default=())
     draws: tuple[str, ...] = ()
+    work: dict[str, float] = field(default_factory=dict)
+
+    def workOf(self, preset: str) -> float:
+        """What the time is proportional to; that of the default preset for one it does not have."""
+        known = preset if preset in self.evaluations else self.presets[0]
+        return self.work.get(known, self.evaluations[known])
 
     def samplesOf(self, preset: str, samples: int) -> int:
         """How many results are made: a preset that draws nothing has one for each way to mirror the head."""

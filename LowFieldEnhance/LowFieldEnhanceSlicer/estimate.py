@@ -11,7 +11,7 @@ from .catalogue import BYTES_PER_VOXEL, METHODS, SECONDS_PER_GIGAVOXEL
 from .dependencies import installedVersion
 from .volumes import affineFromVolumeNode
 
-SEGMENTER_SPACING = 2.0  # mm, as in LowFieldEnhanceLib.segmentation.labels; one pass a segmented volume
+SEGMENTER_SPACING = 1.0  # mm, of the segmenter's grid; about one evaluation a segmented volume
 FIXED_BYTES = 600e6  # Python, torch and the images: rough
 SAMPLE_BYTES_PER_VOXEL = 16  # running mean and variance of several results
 FIXED_SECONDS = 8.0  # start of the process, files and report: rough
@@ -68,7 +68,7 @@ def estimate(
     samples = entry.samplesOf(preset, samples)
     segmentations += samples if samples > 1 else 0
     labelled = segmentations * voxelsOf(volumeNode, SEGMENTER_SPACING)
-    evaluations = samples * entry.evaluations.get(preset, next(iter(entry.evaluations.values())))
+    evaluations = samples * entry.workOf(preset)
     devices = ("cuda", "cpu") if device == "auto" else (device,)
     seconds = {
         name: FIXED_SECONDS

@@ -14,11 +14,11 @@ SEGMENT = 12.0
 WEIGHTS = {
     "read": 1.0,
     "segment the input": SEGMENT,
+    "segment the reference": SEGMENT,
     "enhance": 60.0,
     "data consistency": 8.0,
     "check fidelity": 5.0,
     "segment the result": SEGMENT,
-    "segment the reference": SEGMENT,
     "report": 4.0,
 }
 LEAST_FRACTION = 0.02  # below it, or in the first second, a time left would be a guess

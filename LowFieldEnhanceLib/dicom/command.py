@@ -1,4 +1,4 @@
-"""DICOM output of a whole run: one folder with the series and the segmentation, whole or not at all."""
+"""DICOM output of a whole run: one folder with series, segmentation and structured report, whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from .files import check_new_folder, check_packages, new_folder
 from .segmentation import FILE_NAME, save_segmentation
 from .series import save_series
 from .source import find_source_files, read_source
+from .structured_report import FILE_NAME as REPORT_NAME
+from .structured_report import save_report
 
 if TYPE_CHECKING:
     from ..pipeline import Result
 
-SERIES, SEGMENTATION = "enhanced", "segmentation"  # one series a folder, as most readers of folders expect
+# one series a folder, as most readers of folders expect
+SERIES, SEGMENTATION, REPORT = "enhanced", "segmentation", "report"
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,7 @@ class DicomOutput:
     """What to write and from what it comes.
 
     Attributes:
-        folder: new; gets ``enhanced/*.dcm`` and ``segmentation/segmentation.dcm``.
+        folder: new; gets ``enhanced/*.dcm``, ``segmentation/segmentation.dcm`` and ``report/report.dcm``.
         source_files: the instances that the input was read from; empty if it was not DICOM.
         patient: DICOM keyword to value, for an input that was not DICOM.
     """
@@ -79,10 +82,10 @@ def write_dicom(
     source_files: Sequence[str | os.PathLike[str]] = (),
     patient: Mapping[str, str] | None = None,
 ) -> Path:
-    """The enhanced volume as ``enhanced/*.dcm`` and, if there are labels, ``segmentation/segmentation.dcm``.
+    """The enhanced volume as ``enhanced/*.dcm`` and, if there are labels, the segmentation and the report beside it.
 
     Raises:
-        BadInput: see :func:`write_series` and :func:`write_segmentation`; then nothing is left.
+        BadInput: see :func:`write_series`, :func:`write_segmentation` and :func:`save_report`; then nothing is left.
     """
     check_packages("pydicom", "highdicom")
     provenance = result.report["provenance"]
@@ -91,7 +94,10 @@ def write_dicom(
         files = save_series(result.enhanced, temporary / SERIES, provenance, source_files, patient)
         if result.labels_after is not None and result.labels_after.array.any():
             (temporary / SEGMENTATION).mkdir()
-            save_segmentation(result.labels_after, temporary / SEGMENTATION / FILE_NAME, files, provenance)
+            (temporary / REPORT).mkdir()
+            segmentation = temporary / SEGMENTATION / FILE_NAME
+            save_segmentation(result.labels_after, segmentation, files, provenance)
+            save_report(result.labels_after, result.report, temporary / REPORT / REPORT_NAME, segmentation, files)
     return Path(folder)
 
 

@@ -27,8 +27,12 @@ def check_packages(*names: str) -> None:
         )
 
 
-def check_new_folder(path: str | os.PathLike[str]) -> Path:
+def check_new_folder(path: str | os.PathLike[str], what: str = "the DICOM files") -> Path:
     """The folder as a path, if it can be made: absent or empty, below a folder that exists.
+
+    Args:
+        path: of the folder.
+        what: is to be written, for the sentence of a refusal.
 
     Raises:
         BadInput: it is a file, holds something, or its parent does not exist.
@@ -37,25 +41,25 @@ def check_new_folder(path: str | os.PathLike[str]) -> Path:
     if not target.parent.is_dir():
         raise BadInput(f"the output folder {target.parent} does not exist")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
-        raise BadInput(f"{target} is not a folder, so no DICOM files can be written into it")
+        raise BadInput(f"{target} is not a folder, so {what} cannot be written into it")
     if target.is_dir() and any(target.iterdir()):
-        raise BadInput(f"the folder {target} is not empty; DICOM files are written into a new folder only")
+        raise BadInput(f"the folder {target} is not empty; {what} can only be written into a new folder")
     return target
 
 
 @contextmanager
-def new_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
+def new_folder(path: str | os.PathLike[str], what: str = "the DICOM files") -> Iterator[Path]:
     """A temporary folder beside ``path``, renamed to it on success, removed with all it holds on failure.
 
     Raises:
         BadInput: see :func:`check_new_folder`, which is asked before and after the work.
     """
-    target = check_new_folder(path)
+    target = check_new_folder(path, what)
     temporary = target.with_name(f".partial-{uuid.uuid4().hex}")
     temporary.mkdir()  # not tempfile.mkdtemp: the final folder shall have the permissions of the user's umask
     try:
         yield temporary
-        check_new_folder(target)
+        check_new_folder(target, what)
         if target.is_dir():
             target.rmdir()  # Windows does not rename onto a folder, even an empty one
         os.replace(temporary, target)

@@ -7,7 +7,7 @@ import argparse
 
 def add_dicom_options(parser: argparse.ArgumentParser) -> None:
     """``--dicom``, ``--dicom-source`` and ``--dicom-patient``."""
-    parser.add_argument("--dicom", metavar="FOLDER", help="write a derived DICOM MR series and SEG into a new folder")
+    parser.add_argument("--dicom", metavar="FOLDER", help="write a DICOM MR series, SEG and SR into a new folder")
     parser.add_argument("--dicom-source", metavar="FOLDER",
                         help="DICOM series the input was converted from (default: the input, if DICOM)")  # fmt: skip
     parser.add_argument("--dicom-patient", action="append", default=[], metavar="KEYWORD=VALUE",

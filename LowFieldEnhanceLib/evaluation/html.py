@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +14,41 @@ from markupsafe import Markup
 
 from ..image import Image
 from ..image_io import replaced
-from .pictures import label_overlay_picture, residual_picture, three_plane_picture, volume_bars
-from .report import percent
+from .overlays import added_detail_picture
+from .pictures import (
+    label_overlay_picture,
+    residual_picture,
+    three_plane_picture,
+    uncertainty_picture,
+    volume_bars,
+)
+from .report_text import percent
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MISSING = "–"
 
 
 def result_pictures(result: Any, reference: Image | None = None) -> dict[str, bytes]:  # noqa: ANN401
-    """The pictures of one run, by the names that the page knows: planes, labels, residual and volumes.
+    """The pictures of one run, by the names that the page knows: planes, labels, added_detail, residual, uncertainty,
+    volumes.
 
     Args:
         result: what the pipeline returns, or anything with the attributes ``before``, ``enhanced``, ``brain``,
-            ``labels_after`` (or None), ``fidelity`` and, for the bars, ``report``.
+            ``labels_after`` (or None), ``fidelity`` and, where there are any, ``report`` (for the bars and the place of
+            the largest spot), ``uncertainty`` and ``added_detail``.
         reference: on the result's grid; adds its column.
     """
     pictures = {"planes": three_plane_picture(result.before, result.enhanced, None, result.brain, reference)}
     if result.labels_after is not None:
         pictures["labels"] = label_overlay_picture(result.enhanced, result.labels_after)
-    pictures["residual"] = residual_picture(result.fidelity)
     report = getattr(result, "report", None)
+    if getattr(result, "added_detail", None) is not None:
+        spots = (report or {}).get("added_detail", {}).get("spots", [])
+        place = spots[0]["centre_ras_mm"] if spots else None
+        pictures["added_detail"] = added_detail_picture(result.enhanced, result.added_detail, result.brain, place)
+    pictures["residual"] = residual_picture(result.fidelity)
+    if getattr(result, "uncertainty", None) is not None:
+        pictures["uncertainty"] = uncertainty_picture(result.enhanced, result.uncertainty, result.brain)
     if report and report["structures"]:
         pictures["volumes"] = volume_bars(report)
     return pictures
@@ -53,7 +68,7 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=_number, signed=_signed, share=percent, settings=_settings)
+    environment.filters.update(number=_number, signed=_signed, share=percent, settings=_settings, place=_place)
     encoded = {name: Markup(base64.b64encode(data).decode("ascii")) for name, data in pictures.items()}
     return environment.get_template("report.html.j2").render(report=report, pictures=encoded, missing=MISSING)
 
@@ -75,6 +90,12 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 def _signed(value: float | None, digits: int = 1) -> str:
     return MISSING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+
+
+def _place(centre_ras_mm: Sequence[float]) -> str:
+    """``[12.3, -5.0, 30.1]`` -> ``R 12, P 5, S 30``: mm towards the patient's right, back and head."""
+    letters = (("R", "L"), ("A", "P"), ("S", "I"))
+    return ", ".join(f"{pair[value < 0]} {abs(value):.0f}" for pair, value in zip(letters, centre_ras_mm, strict=True))
 
 
 def _settings(value: Any) -> str:  # noqa: ANN401

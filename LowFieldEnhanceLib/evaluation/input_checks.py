@@ -1,7 +1,12 @@
-"""Is this scan one that the models were made for? Each check is a name, a yes or no, and a sentence with figures."""
+"""Is this scan one that the models were made for? Each check is a name, a yes or no, and a sentence with figures.
+
+Contrast, spacing and noise are compared with the range that the weights of the run were trained in (the ``valid_range``
+of models.json); the other checks ask whether the scan itself is complete and plausible.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +20,7 @@ MIN_SNR = 5.0  # likewise
 PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
 CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
 MIN_REFERENCE_COVER = 0.9
+TRAINED_RANGE = ("spacing", "noise", "contrast")
 EDGES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
@@ -24,6 +30,7 @@ def input_checks(
     brain: np.ndarray,
     reference: Image | None = None,
     valid_range: Mapping[str, Any] | None = None,
+    registered: bool = False,
 ) -> list[dict[str, Any]]:
     """The checks of spacing, noise, brain volume, field of view and contrast, and of the reference's cover if given.
 
@@ -34,20 +41,22 @@ def input_checks(
         reference: on that grid, 0 where it was not measured.
         valid_range: what the models of the run were trained for (weights.common_range): ``spacing_mm`` and ``snr``
             as (low, high), ``contrasts``; each may be absent.
+        registered: whether the reference was moved onto the scan.
 
     Returns:
-        dicts with ``name``, ``ok`` and ``text`` (a sentence without its full stop).
+        dicts with ``name``, ``ok``, ``text`` (a sentence without its full stop), and ``trained_range``: whether it is a
+        check of what the weights were trained for, rather than of the scan itself.
     """
     valid = valid_range or {}
     checks = [
         _spacing(source["spacing"], valid.get("spacing_mm", TRAINED_SPACING_MM)),
-        _snr(source["snr"], valid.get("snr", (MIN_SNR,))[0]),
+        _snr(source["snr"], valid.get("snr", (MIN_SNR, math.inf))),
         _brain_volume(source["brain_ml"]),
         _field_of_view(before, brain),
         _contrast(source["contrast"], valid.get("contrasts")),
     ]
     if reference is not None:
-        checks.append(_reference(reference, brain))
+        checks.append(_reference(reference, brain, registered))
     return checks
 
 
@@ -64,7 +73,7 @@ def cut_edges(image: Image, brain: np.ndarray) -> list[str]:
 
 
 def _check(name: str, ok: bool, text: str) -> dict[str, Any]:
-    return {"name": name, "ok": bool(ok), "text": text}
+    return {"name": name, "ok": bool(ok), "text": text, "trained_range": name in TRAINED_RANGE}
 
 
 def _spacing(spacing: list[float], valid: Sequence[float]) -> dict[str, Any]:
@@ -75,11 +84,17 @@ def _spacing(spacing: list[float], valid: Sequence[float]) -> dict[str, Any]:
     return _check("spacing", ok, f"voxels of {size} mm are {where} the {low:g} to {high:g} mm that the models know")
 
 
-def _snr(snr: float | None, least: float) -> dict[str, Any]:
+def _snr(snr: float | None, valid: Sequence[float]) -> dict[str, Any]:
     if snr is None:
         return _check("noise", False, "the signal-to-noise ratio is unknown: no white matter was found, or no noise")
-    side = f"below {least:g}" if snr < least else f"at least {least:g}"
-    return _check("noise", snr >= least, f"the signal-to-noise ratio in white matter is {snr:.1f}, {side}")
+    low, high = valid
+    if snr < low:
+        side = f"below {low:g}"
+    elif snr > high:
+        side = f"above {high:g}: interpolated or filtered scans look like this, and their residuals come out too large"
+    else:
+        side = f"at least {low:g}" if math.isinf(high) else f"within {low:g} to {high:g}"
+    return _check("noise", low <= snr <= high, f"the signal-to-noise ratio in white matter is {snr:.1f}, {side}")
 
 
 def _brain_volume(volume: float) -> dict[str, Any]:
@@ -105,7 +120,9 @@ def _contrast(contrast: str, known: Sequence[str] | None) -> dict[str, Any]:
     return _check("contrast", True, f"the contrast is {contrast}")
 
 
-def _reference(reference: Image, brain: np.ndarray) -> dict[str, Any]:
+def _reference(reference: Image, brain: np.ndarray, registered: bool) -> dict[str, Any]:
     cover = float(np.mean(reference.array[brain] != 0)) if brain.any() else 0.0
-    text = f"the reference covers {100 * cover:.0f} % of the brain; it was not registered to the scan"
-    return _check("reference", cover >= MIN_REFERENCE_COVER, text)
+    moved = "it was registered to the scan" if registered else "it was not registered to the scan"
+    return _check(
+        "reference", cover >= MIN_REFERENCE_COVER, f"the reference covers {100 * cover:.0f} % of the brain; {moved}"
+    )

@@ -107,7 +107,9 @@ def colour_bar(figure: Figure, picture: AxesImage, x: float, y: float, width: fl
     bar = figure.colorbar(picture, cax=axes, orientation="horizontal")
     bar.outline.set_edgecolor(MUTED)
     low, high = picture.get_clim()
-    bar.set_ticks([low, 0, high], labels=[f"{low:.3g}", "0", f"{high:+.3g}"])
+    signed = low < 0  # a map of differences; what is never negative starts at 0
+    bar.set_ticks([low, 0, high] if signed else [low, high])
+    bar.set_ticklabels([f"{low:.3g}", "0", f"{high:+.3g}"] if signed else [f"{low:.3g}", f"{high:.3g}"])
     axes.tick_params(colors=LIGHT, labelsize=9, length=2)
     axes.set_xlabel(label, color=LIGHT, fontsize=9, labelpad=2)
 

@@ -77,7 +77,11 @@ def three_plane_figure(
     if residual is not None:
         moved = resample(residual, Grid.of(before), "nearest").array
         layers.append(Layer("residual", moved, RESIDUAL_LIMITS, CHANGE_MAP, "scan minus model, in noise SD"))
-    return _plane_grid(layers, inside, before.spacing, shared)
+    note = (
+        "Radiological orientation: R = patient's right, on the left; A = front.\n"
+        f"Input and enhanced share one window: {shared[0]:.4g} to {shared[1]:.4g}."
+    )
+    return _plane_grid(layers, inside, before.spacing, note)
 
 
 def three_plane_picture(
@@ -87,10 +91,8 @@ def three_plane_picture(
     return to_png(three_plane_figure(before, enhanced, residual, brain, reference))
 
 
-def _plane_grid(
-    layers: list[Layer], inside: np.ndarray, spacing: tuple[float, float, float], shared: tuple[float, float]
-) -> Figure:
-    """Rows of planes, columns of layers, all at one scale."""
+def _plane_grid(layers: list[Layer], inside: np.ndarray, spacing: tuple[float, float, float], note: str) -> Figure:
+    """Rows of planes, columns of layers, all at one scale; the note stands below, under the first column."""
     centre = [int(round(float(indices.mean()))) for indices in np.nonzero(inside)]
     box = box_around(inside, spacing, MARGIN_MM)
     size = box_size(box, spacing)
@@ -114,11 +116,7 @@ def _plane_grid(
                             ha="center", va="center")  # fmt: skip
                 if layer.bar:
                     colour_bar(figure, picture, left + 0.2, bottom - 0.24, PANEL_INCHES - 0.4, layer.bar)
-    text = (
-        "Radiological orientation: R = patient's right, on the left; A = front.\n"
-        f"Input and enhanced share one window: {shared[0]:.4g} to {shared[1]:.4g}."
-    )
-    figure.text(GAP / width, 0.34 / height, text, color=MUTED, fontsize=10, va="center", linespacing=1.5)
+    figure.text(GAP / width, 0.34 / height, note, color=MUTED, fontsize=10, va="center", linespacing=1.5)
     return figure
 
 
@@ -151,6 +149,36 @@ def residual_figure(residual: Image) -> Figure:
 def residual_picture(residual: Image) -> bytes:
     """PNG of :func:`residual_figure`; the image may have any orientation."""
     return to_png(residual_figure(residual))
+
+
+def uncertainty_figure(enhanced: Image, uncertainty: Image, brain: np.ndarray) -> Figure:
+    """The cuts of :func:`three_plane_figure`: the enhanced scan beside the standard deviation among the samples.
+
+    Args:
+        enhanced, uncertainty: on one RAS-like grid, one intensity unit.
+        brain: bool on the grid.
+
+    Raises:
+        BadInput: the shapes differ.
+    """
+    for array in (uncertainty.array, brain):
+        check_same_shape(enhanced.array, array, "the image, its uncertainty and the brain mask of the picture")
+    inside = np.asarray(brain) != 0
+    inside = inside if inside.any() else np.ones(enhanced.shape, dtype=bool)
+    own = window(enhanced.array[inside])
+    limit = float(np.percentile(uncertainty.array[inside], 99.5)) or 0.01 * (own[1] - own[0])
+    bar = "standard deviation, intensity"
+    layers = [
+        Layer("enhanced", enhanced.array, own, notice=True),
+        Layer("spread of the results", uncertainty.array, (0.0, limit), "inferno", bar),
+    ]
+    note = f"R = patient's right, A = front.\nWindow of the scan: {own[0]:.4g} to {own[1]:.4g}."
+    return _plane_grid(layers, inside, enhanced.spacing, note)
+
+
+def uncertainty_picture(enhanced: Image, uncertainty: Image, brain: np.ndarray) -> bytes:
+    """PNG of :func:`uncertainty_figure`."""
+    return to_png(uncertainty_figure(enhanced, uncertainty, brain))
 
 
 def label_overlay_figure(enhanced: Image, labels: LabelMap) -> Figure:

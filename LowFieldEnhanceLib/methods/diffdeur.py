@@ -8,7 +8,7 @@ the model card.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,18 +23,14 @@ from ..errors import BadInput
 from ..events import Events
 from ..image import CONTRASTS
 from ..weights import load_network
-from .base import Case, Cost, Enhancement, check_preset
+from .base import Case, Cost, Enhancement, check_preset, network_cost
 from .coordinate_fit import CoordinateFit, FitSettings
-from .costs import BYTES_PER_VOXEL
+from .costs import RELATIVE_COST
 from .measurement import ForwardSettings, Measurement, data_weight, intensity, model_range
 
 SCHEDULE = CosineSchedule()
 MODEL = "slice_prior"
 AXES = (0, 1, 2)
-# Seconds per 10^9 working voxels on two cores: one evaluation of the prior along one orientation, one epoch of the
-# coordinate network, one data step by conjugate gradients. A graphics card is taken as 25 times as fast.
-SECONDS = {"prior": 850.0, "inr": 800.0, "cg": 400.0}
-GRAPHICS_SPEEDUP = 25.0
 CG_ITERATIONS = 100
 EXACT = FitSettings(embedding="exact", edge=32, learning_rate=4e-3, warm_rate=1.0)
 
@@ -168,11 +164,10 @@ class DiffDeur:
 
 
 def slice_prior_cost(case: Case, evaluations: int, work: dict[str, float]) -> Cost:
-    """Cost of a method on the slice prior: ``work`` counts what :data:`SECONDS` is the price of."""
-    voxels = float(case.cropped()[0].mask.size)
-    seconds = sum(count * SECONDS[kind] for kind, count in work.items()) * voxels / 1e9
-    speedup = 1.0 if torch.device(case.device).type == "cpu" else GRAPHICS_SPEEDUP
-    return Cost(evaluations, evaluations, int(voxels * BYTES_PER_VOXEL), seconds / speedup)
+    """Cost of a method on the slice prior: ``work`` counts what RELATIVE_COST is the price of."""
+    once = network_cost(case, 1)
+    relative = sum(count * RELATIVE_COST[kind] for kind, count in work.items())
+    return replace(once, evaluations=evaluations, windows=evaluations, seconds=relative * once.seconds)
 
 
 def measurement_details(measurement: Measurement, estimate: Tensor) -> dict[str, Any]:

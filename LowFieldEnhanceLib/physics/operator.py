@@ -79,6 +79,10 @@ class ForwardOperator:
         x = self._separable.adjoint(y)
         return x if self._sampler is None else self._sampler.adjoint(x)
 
+    def factors(self) -> list[Tensor] | None:
+        """Matrices (coarse, fine), one an axis of the coarse grid, whose Kronecker product is A; None if oblique."""
+        return None if self._sampler is not None else [self._separable.matrices[axis] for axis in self._order]
+
     def _build_parallel(self, index, axes, fine_spacing, dtype, device) -> None:  # noqa: ANN001
         """axes[a] is the fine axis that coarse axis a runs along."""
         matrices: list[np.ndarray] = [np.empty(0)] * 3

@@ -51,8 +51,8 @@ class Segmenter:
     def segment(self, image: Image, events: Events | None = None) -> LabelMap:
         """Labels of a whole head or a brain, on the image's own grid.
 
-        The network works on the canonical grid of 1 mm. Its coarse part sees the whole head at once; its fine part draws
-        the borders around the brain that the coarse part found. An image on another grid takes the nearest label.
+        The network works on the canonical grid of 1 mm. Its coarse part sees the whole head at once; its fine part
+        draws the borders around the brain that was found coarsely. An image on another grid takes the nearest label.
 
         Raises:
             BadInput: no voxel above 0.

@@ -93,8 +93,8 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-# With scaled branches and outputs the enhancement networks learn faster at 1e-3 than at 5e-4 and stay stable; the bridge,
-# which starts from a trained network and listens to the segmenter too, does not.
+# With scaled branches and outputs the enhancement networks learn faster at 1e-3 than at 5e-4 and stay stable; the
+# bridge, which starts from a trained network and listens to the segmenter too, does not.
 LEARNING_RATES = {
     "segmenter": 5e-4,
     "regression_unet": 1e-3,

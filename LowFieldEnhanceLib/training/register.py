@@ -18,8 +18,8 @@ from ..weights import RESEARCH_ONLY, file_sha256
 
 TITLES = {
     "regression_unet": "Plain regression U-Net (baseline)",
-    "segmenter": "Anatomy on any contrast, field and resolution (first version)",
-    "bridged_bridge": "Bridged diffusion: the bridge (first version)",
+    "segmenter": "Anatomy on any contrast, field and resolution",
+    "bridged_bridge": "Bridged diffusion: the bridge",
     "bridged_prior": "Bridged diffusion: the high-field prior (first version)",
     "slice_prior": "DiffDeuR: the high-field prior of slices",
 }

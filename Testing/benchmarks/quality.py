@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from LowFieldEnhanceLib.evaluation.data_consistency import measure_fidelity
 from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
@@ -32,7 +33,6 @@ from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.methods.base import Case, Method, run_method
 from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
-from LowFieldEnhanceLib.pipeline import measure_fidelity
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, to_working_grid
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
@@ -44,6 +44,7 @@ HEADS = ("1018", "1038", "1101", "1113", "1125")
 PROTOCOL = Protocol(spacing=(1.6, 1.6, 5.0), snr=20.0)
 SMALL_OR_OPEN = {5, 44, 24}  # inferior horns (under 1 mL) and free CSF are left out of the means
 CORTEX, WHITE = (3, 42), (2, 41)
+STRUCTURE_FIELDS = ("volume_error", "white_matter_error", "cortex_error", "dice", "hd95", "dice_manual", "structures")
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,16 @@ def structure_scores(subject: Subject, labels: LabelMap) -> dict[str, Any]:
     }
 
 
+def forget_structures(results: dict[str, Any], segmenter: str) -> None:
+    """Take the structure scores of another segmenter out of the recorded rows, and record this one's checksum."""
+    if results.get("segmenter") != segmenter:
+        for heads in results["rows"].values():
+            for scores in heads.values():
+                for key in STRUCTURE_FIELDS:
+                    scores.pop(key, None)
+    results["segmenter"] = segmenter
+
+
 def fidelity_fields(summary: FidelitySummary) -> dict[str, float]:
     """Residual |y - A x| in units of the noise."""
     return {"residual_rms": summary.rms, "share_above_3": summary.share_above_3}
@@ -153,11 +164,16 @@ COLUMNS = (
 
 
 def table(title: str, rows: dict[str, Any], columns: Sequence[tuple[str, str, str]]) -> str:
-    """Markdown: one line a row, the mean of each column over the row's heads (heads without the value left out)."""
+    """Markdown: one line a row, the mean of each column over the row's heads (heads without the value left out).
+
+    A column that is known of none of them, as the structures of a row that was scored with an earlier segmenter, is a
+    dash.
+    """
     lines = [f"| {title} | " + " | ".join(name for _, name, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     for row, heads in rows.items():
-        means = {k: float(np.mean([h[k] for h in heads.values() if h.get(k) is not None])) for k, _, _ in columns}
-        lines.append(f"| {row} | " + " | ".join(form.format(means[k]) for k, _, form in columns) + " |")
+        known = {k: [h[k] for h in heads.values() if h.get(k) is not None] for k, _, _ in columns}
+        cells = [form.format(float(np.mean(known[k]))) if known[k] else "-" for k, _, form in columns]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -184,6 +200,7 @@ def main() -> None:
         results = json.loads(options.out.read_text(encoding="utf-8"))
     for row in options.rows:
         results["rows"].pop(row, None)
+    forget_structures(results, segmenter.provenance["sha256"])
     for name in options.heads:
         subject = load_subject(root, name, 1000 + HEADS.index(name), segmenter)
         for row in options.rows:

@@ -98,7 +98,7 @@ def validator_errors(path: Path) -> list[str]:
     assert program, "dciodvfy is not installed: apt-get install dicom3tools"
     done = subprocess.run([program, str(path)], capture_output=True, text=True, timeout=60, check=False)
     lines = (done.stdout + done.stderr).splitlines()
-    assert any(line in ("MRImage", "Segmentation") for line in lines), lines
+    assert any(line in ("MRImage", "Segmentation", "EnhancedSR") for line in lines), lines
     return [line for line in lines if line.startswith("Error")]
 
 

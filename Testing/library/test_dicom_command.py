@@ -59,12 +59,13 @@ def test_a_dicom_input_is_its_own_source(tmp_path: Path) -> None:
     output = wanted(tmp_path / "source", "--dicom", tmp_path / "out")
     output.check()
     assert output.write(result()) == tmp_path / "out"
-    assert names(tmp_path / "out") == [*(f"enhanced/{n:04d}.dcm" for n in range(1, 7)), "segmentation/segmentation.dcm"]
+    slices = [f"enhanced/{n:04d}.dcm" for n in range(1, 7)]
+    assert names(tmp_path / "out") == [*slices, "report/report.dcm", "segmentation/segmentation.dcm"]
     before = pydicom.dcmread(source[0])
-    for name in ("enhanced/0001.dcm", "segmentation/segmentation.dcm"):
+    for name in ("enhanced/0001.dcm", "segmentation/segmentation.dcm", "report/report.dcm"):
         after = pydicom.dcmread(tmp_path / "out" / name)
         assert (after.PatientID, after.StudyInstanceUID) == (before.PatientID, before.StudyInstanceUID)
-        assert after.FrameOfReferenceUID == before.FrameOfReferenceUID
+        assert "report" in name or after.FrameOfReferenceUID == before.FrameOfReferenceUID
     assert read_image(tmp_path / "out" / "enhanced").array.size == np.prod(SHAPE)
 
 

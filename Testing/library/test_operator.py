@@ -170,3 +170,17 @@ def test_a_singular_affine_is_refused(which: str) -> None:
 def test_an_unknown_profile_is_refused() -> None:
     with pytest.raises(BadInput, match="unknown slice profile"):
         ForwardOperator((4, 4, 4), np.eye(4), (2, 2, 2), np.eye(4), profile="sinc")
+
+
+@pytest.mark.parametrize("name", ROTATIONS)
+def test_the_factors_of_parallel_grids_multiply_to_the_whole_operator(name: str) -> None:
+    fine, coarse = grid((6, 5, 7), (1.0, 1.2, 0.9)), grid((3, 4, 2), (2.0, 1.5, 3.0), ROTATIONS[name])
+    operator = ForwardOperator(*fine, *coarse, dtype=torch.float64)
+    factors = operator.factors()
+    assert (factors is None) == name.startswith("oblique")
+    if factors is None:
+        return
+    x = torch.randn(fine[0], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    order = [next(a for a in range(3) if m.shape[1] == fine[0][a]) for m in factors]  # all edges differ
+    expected = torch.einsum("ai,bj,ck,ijk->abc", *factors, x.permute(order))
+    torch.testing.assert_close(operator(x), expected)

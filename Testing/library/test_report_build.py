@@ -14,7 +14,9 @@ import pytest
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
 from LowFieldEnhanceLib.evaluation.intensity import score_images
-from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA, build_report, percent, write_csv, write_json
+from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA, build_report
+from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json
+from LowFieldEnhanceLib.evaluation.report_text import percent
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 

@@ -69,6 +69,24 @@ def test_what_the_models_were_trained_for_decides(name: str, text: str) -> None:
     assert text in failed(input_checks(SOURCE, GRID, brain_mask(), valid_range=valid))[name]
 
 
+def test_a_scan_with_less_noise_than_any_seen_in_training_is_outside_too() -> None:
+    valid = {"snr": [8.0, 40.0]}
+    assert failed(input_checks(SOURCE, GRID, brain_mask(), valid_range=valid)) == {}
+    text = failed(input_checks({**SOURCE, "snr": 130.0}, GRID, brain_mask(), valid_range=valid))["noise"]
+    assert "is 130.0, above 40" in text and "interpolated" in text
+
+
+def test_only_spacing_noise_and_contrast_are_the_range_of_the_weights() -> None:
+    checks = input_checks(SOURCE, GRID, brain_mask(), GRID)
+    assert {c["name"] for c in checks if c["trained_range"]} == {"spacing", "noise", "contrast"}
+
+
+@pytest.mark.parametrize(("registered", "said"), [(True, "it was registered"), (False, "it was not registered")])
+def test_the_reference_check_says_whether_it_was_moved(registered: bool, said: str) -> None:
+    checks = input_checks(SOURCE, GRID, brain_mask(), GRID, registered=registered)
+    assert said in checks[-1]["text"]
+
+
 @pytest.mark.parametrize(
     ("face", "edge"),
     [

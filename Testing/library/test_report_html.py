@@ -133,6 +133,21 @@ def test_a_failed_check_raises_a_banner_and_a_plain_scan_none() -> None:
     assert ("div", {"class": "warning"}) not in good.tags
     assert ("div", {"class": "warning"}) in bad.tags
     assert "the contrast is unknown and was treated as T1w." in bad.texts
+    assert "This scan is outside the range that the models were trained in, so trust the result less:" in bad.texts
+
+
+def test_the_banner_tells_the_range_of_the_weights_from_what_is_wrong_with_the_scan() -> None:
+    small = parts()
+    small["brain"] = np.zeros(SHAPE, bool)
+    small["brain"][10:15, 10:15, 10:15] = True
+    page = Page(render_html(build_report(**small, valid_range={"spacing_mm": (1.0, 3.0)}), {}))
+    first = page.texts.index(
+        "This scan is outside the range that the models were trained in, so trust the result less:"
+    )
+    assert "voxels of 2 x 2 x 5 mm are outside the 1 to 3 mm that the models know." == page.texts[first + 1]
+    assert page.texts[first + 2].startswith("This scan is not what the report expects")
+    assert "the brain found measures 8 mL" in page.texts[first + 3]
+    assert page.texts.index(NOTICE) < first < page.texts.index("Structures")
 
 
 def test_nothing_is_fetched_from_anywhere() -> None:

@@ -1,0 +1,128 @@
+"""The commands ``enhance`` and ``report``: a volume is made, or exists already, and is judged.
+
+Each ``run`` gets the parsed options and the events, and returns the fields of its result event.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .dicom.options import add_dicom_options
+from .errors import BadInput
+from .events import Events
+from .image import CONTRASTS
+from .scan_options import add_reference_options, check_reference, read_others, read_reference, with_contrast
+
+Groups = Any  # argparse's sub-parser action has no public type
+
+
+def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
+    """``enhance``: the whole way of one scan."""
+    parser = groups.add_parser("enhance", parents=[common], help="enhance a low-field scan")
+    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, or a folder with one DICOM series")
+    parser.add_argument("-o", "--output", required=True, help="enhanced volume (.nii.gz, .nrrd, .mha)")
+    parser.add_argument("-m", "--method", default="bridged", help="see 'lowfield-enhance methods'")
+    parser.add_argument("-p", "--preset", default=None, help="fast, standard or paper (default: the method's first)")
+    parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
+    parser.add_argument("--with", dest="others", action="append", default=[], metavar="CONTRAST=FILE",
+                        help="a further contrast of the same head, such as T2w=scan_T2w.nii.gz")  # fmt: skip
+    add_reference_options(parser)
+    parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
+    parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
+    parser.add_argument("--segmentation", help="write the labels of the enhanced volume")
+    parser.add_argument("--fidelity", help="write the residual (y - A x) / sigma on the scan's grid")
+    parser.add_argument("--added-detail", help="write what the scan does not support, in %% of the local contrast")
+    parser.add_argument("--report", help="write a report: .html, .json or .csv by its ending")
+    parser.add_argument("--report-json", help="write the report as JSON too")
+    parser.add_argument("--report-csv", help="write the structure table as CSV too")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm")
+    parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
+    parser.add_argument("--n4", action="store_true", help="correct the bias field first")
+    parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")
+    parser.add_argument("--samples", type=int, default=1, metavar="N",
+                        help="1 to 64 results (other seeds, or mirrored); from 2 on with their spread")  # fmt: skip
+    parser.add_argument("--uncertainty", help="write the standard deviation among the samples")
+    parser.add_argument("--data-consistency", action="store_true",
+                        help="project the result onto the acquired scan, down to its noise")  # fmt: skip
+    add_dicom_options(parser)
+    parser.set_defaults(run=run_enhance)
+
+
+def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
+    """Enhance one scan; every output is checked before any work and written at the very end."""
+    from . import outputs, pipeline
+    from .image_io import read_image, read_labels
+    from .methods.registry import get_method
+
+    if options.uncertainty and options.samples < 2:
+        raise BadInput("--uncertainty is the spread among several results, so it needs --samples 2 or more")
+    check_reference(options)
+    preset = options.preset or get_method(options.method).presets[0]
+    wanted = outputs.Wanted.of(options)
+    given = [options.reference, options.reference_labels, options.brain_mask, options.lesions]
+    inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]
+    wanted.check(inputs)
+    image = with_contrast(read_image(options.input, options.contrast), events)
+    result = pipeline.enhance(
+        image,
+        pipeline.Options(
+            method=options.method,
+            preset=preset,
+            device=options.device,
+            seed=options.seed,
+            spacing=options.spacing,
+            brain_only=options.brain_only,
+            n4=options.n4,
+            sigma=options.sigma,
+            samples=options.samples,
+            data_consistency=options.data_consistency,
+            register_reference=options.register,
+        ),
+        contrasts=read_others(options.others, image.contrast),
+        **read_reference(options, image.contrast),
+        brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
+        events=events,
+        lesions=read_labels(options.lesions) if options.lesions else None,
+    )
+    return wanted.write(result)
+
+
+def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
+    """``report``: compare two images of one head that already exist."""
+    parser = groups.add_parser("report", parents=[common], help="report on an enhanced scan that already exists")
+    parser.add_argument("input", help="the low-field scan")
+    parser.add_argument("enhanced", help="the enhanced volume, same frame of reference")
+    parser.add_argument("-o", "--output", required=True, help=".html, .json or .csv")
+    add_reference_options(parser)
+    parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
+    parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
+    parser.add_argument("--contrast", choices=CONTRASTS)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--spacing", type=float, default=1.0, help="of the grid on which both are compared, mm")
+    parser.set_defaults(run=run_report)
+
+
+def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
+    """Segment both, measure, and write the report."""
+    from . import outputs, pipeline
+    from .image_io import read_image, read_labels
+
+    outputs.check_report(options.output)
+    check_reference(options)
+    image = with_contrast(read_image(options.input, options.contrast), events)
+    result = pipeline.assess(
+        image,
+        read_image(options.enhanced, image.contrast),
+        device=options.device,
+        **read_reference(options, image.contrast),
+        brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
+        events=events,
+        lesions=read_labels(options.lesions) if options.lesions else None,
+        register_reference=options.register,
+        spacing=options.spacing,
+    )
+    outputs.write_report(result, options.output)
+    return {"report": str(options.output), "verdict": result.report["verdict"]}

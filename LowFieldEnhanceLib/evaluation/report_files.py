@@ -1,0 +1,59 @@
+"""The report as files: strict JSON for machines, the structure table as CSV for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..image_io import replaced
+from .report_structures import INPUT_ONLY_COLUMNS
+
+
+def write_json(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the report as UTF-8 JSON (strict, no NaN); a half-written file never carries the name.
+
+    Raises:
+        BadInput: the folder does not exist.
+    """
+    text = json.dumps(plain(report), indent=2, ensure_ascii=False, allow_nan=False)
+    with replaced(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def write_csv(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write the structures, one a row, six significant digits, an empty cell for None.
+
+    Raises:
+        BadInput: the folder does not exist.
+    """
+    rows = report["structures"]
+    columns = list(dict.fromkeys(key for row in rows for key in row)) or list(INPUT_ONLY_COLUMNS)
+    with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401
+    """Values as strict JSON knows them: numpy scalars and arrays unpacked, NaN and infinity None, the rest text."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,71 @@
+"""The rows of the report's structures, and their means."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..segmentation.labels import LabelMap
+from .volumes import StructureComparison, compare_structures
+
+# Free CSF ends where the skull stripping or the field of view ends, so its volume says little about a method. It has
+# its row in the table and stays out of the summary's means.
+LEFT_OUT_OF_SUMMARY = (24,)
+NOTABLE_PERCENT = 24.6  # the relative volume difference that NEUROShield (FDA K220034) was cleared with
+LOW_CONFIDENCE = 0.5  # below, the segmenter gives the label less than half of its posterior on average
+
+COMMON_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "volume_enhanced_ml")
+REFERENCE_COLUMNS = (
+    "volume_reference_ml", "error_input_percent", "error_enhanced_percent", "dice_input", "dice_enhanced",
+    "hd95_mm", "assd_mm", "surface_dice",
+)  # fmt: skip
+LAST_COLUMNS = ("change_percent", "confidence_input", "confidence_enhanced", "note")
+INPUT_ONLY_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "confidence_input")
+
+
+def structure_rows(before: LabelMap, after: LabelMap | None, reference: LabelMap | None) -> list[dict[str, Any]]:
+    """One row a structure: of all three maps, or of the input alone if the result was not segmented."""
+    if after is None:
+        return [_row(item, INPUT_ONLY_COLUMNS) for item in compare_structures(before, before)]
+    columns = (*COMMON_COLUMNS, *(REFERENCE_COLUMNS if reference is not None else ()), *LAST_COLUMNS)
+    return [_row(item, columns) for item in compare_structures(before, after, reference)]
+
+
+def _row(item: StructureComparison, columns: tuple[str, ...]) -> dict[str, Any]:
+    values = {**asdict(item), "label_id": item.label, "note": _note(item)}
+    return {column: values[column] for column in columns}
+
+
+def _note(item: StructureComparison) -> str | None:
+    """What a reader should look at in this structure; None if nothing."""
+    off = item.change_percent if item.volume_reference_ml is None else item.error_enhanced_percent
+    notes = []
+    if item.volume_enhanced_ml == 0:
+        notes.append("not found in the enhanced scan")
+    elif item.volume_input_ml == 0:
+        notes.append("not found in the input")
+    if off is not None and abs(off) > NOTABLE_PERCENT and item.volume_enhanced_ml > 0:
+        verb = "changed" if item.volume_reference_ml is None else "off"
+        notes.append(f"{verb} by more than {NOTABLE_PERCENT} %")
+    if item.confidence_enhanced is not None and item.confidence_enhanced < LOW_CONFIDENCE:
+        notes.append("low confidence")
+    return "; ".join(notes) or None
+
+
+def summary_of(rows: list[dict[str, Any]], against_reference: bool, segmented: bool) -> dict[str, Any] | None:
+    """Means over the structures; None if the enhanced scan was not segmented."""
+    if not segmented:
+        return None
+    keys = ("error_input_percent", "error_enhanced_percent") if against_reference else ("change_percent",)
+    kept = [row for row in rows if row["label_id"] not in LEFT_OUT_OF_SUMMARY]
+    kept = [row for row in kept if all(row[key] is not None for key in keys)]
+    left_out = [row["name"] for row in rows if row not in kept]
+    summary: dict[str, Any] = {"structures": len(kept), "left_out": left_out}
+    for key in keys:
+        summary[f"mean_absolute_{key}"] = float(np.mean([abs(row[key]) for row in kept])) if kept else None
+    if against_reference:
+        closer = [abs(row["error_enhanced_percent"]) < abs(row["error_input_percent"]) for row in kept]
+        summary["structures_closer"] = sum(closer)
+    return summary

@@ -1,0 +1,79 @@
+"""The sentences of the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from .fidelity import GAUSSIAN_SHARE_ABOVE_3
+from .report_structures import LEFT_OUT_OF_SUMMARY
+
+NAMED_CHANGES = 3
+NAMED_MIN_ML = 1.0  # smaller structures change by large percentages through a few voxels
+
+
+def verdict_of(report: Mapping[str, Any]) -> str:
+    """One sentence that says the most important figure; of error only with a reference."""
+    told = _verdict_on_image(report)
+    lesions = report.get("lesions")
+    if not lesions or not lesions["judged"]:
+        return told
+    base = "input" if report["images"] is None else "reference"
+    fate = f"{lesions['surviving']} of {lesions['judged']} marked regions that the {base} shows survive in it"
+    return f"{told.removesuffix('.')}; {fate}."
+
+
+def _verdict_on_image(report: Mapping[str, Any]) -> str:
+    summary, images = report["summary"], report["images"]
+    if not report["has_reference"]:
+        share, alone = percent(report["fidelity"]["share_above_3"]), percent(GAUSSIAN_SHARE_ABOVE_3)
+        seen = f"{share} of the brain's voxels differ from the acquired scan by more than 3 times its noise"
+        changes = "its structures were not measured" if summary is None else _largest_changes(report["structures"])
+        opening = "Without a reference nobody can say whether the enhanced scan is right"
+        return f"{opening}: {changes}, and {seen} (noise alone: {alone})."
+    if summary is not None and summary.get("mean_absolute_error_enhanced_percent") is not None:
+        low, high = summary["mean_absolute_error_input_percent"], summary["mean_absolute_error_enhanced_percent"]
+        order = "lower than" if high < low else "higher than" if high > low else "the same as"
+        return (
+            f"Against the reference, the mean absolute volume error over {summary['structures']} structures is "
+            f"{high:.1f} % in the enhanced scan, {order} the {low:.1f} % in the input, and "
+            f"{summary['structures_closer']} of them came closer to the reference."
+        )
+    if images is not None:
+        low, high = (_decibel(images[name]["psnr"]) for name in ("input", "enhanced"))
+        return (
+            f"Against the reference, the PSNR inside the brain is {high} in the enhanced scan and {low} in the input; "
+            "structures were not compared."
+        )
+    return "The reference has nothing in common with the brain in this scan, so nothing can be said against it."
+
+
+def _largest_changes(rows: list[dict[str, Any]]) -> str:
+    """The structures of at least 1 mL that changed most, those that appear or vanish first."""
+    sizes = ("volume_input_ml", "volume_enhanced_ml")
+    kept = [row for row in rows if row["label_id"] not in LEFT_OUT_OF_SUMMARY]
+    large = [row for row in kept if max(row[key] for key in sizes) >= NAMED_MIN_ML and row["change_percent"] != 0]
+    large.sort(key=lambda row: -math.inf if 0 in (row[sizes[0]], row[sizes[1]]) else -abs(row["change_percent"]))
+    named = [f"{row['name']} {_change(row)}" for row in large[:NAMED_CHANGES]]
+    if not named:
+        return f"no structure of {NAMED_MIN_ML:g} mL or more changed its volume"
+    return f"the largest volume changes from the input are {', '.join(named)}"
+
+
+def _change(row: Mapping[str, Any]) -> str:
+    if row["volume_input_ml"] == 0:
+        return f"(new, {row['volume_enhanced_ml']:.1f} mL)"
+    return "(gone)" if row["volume_enhanced_ml"] == 0 else f"{row['change_percent']:+.1f} %"
+
+
+def _decibel(value: float) -> str:
+    return f"{value:.1f} dB" if math.isfinite(value) else "perfect"
+
+
+def percent(share: float | None) -> str:
+    """0.0027 -> ``0.27 %``, 0.123 -> ``12.3 %``: two decimals below 1 %, one above."""
+    if share is None:
+        return "an unknown share"
+    value = 100.0 * share
+    return f"{value:.2f} %" if value < 1 else f"{value:.1f} %"

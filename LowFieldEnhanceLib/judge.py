@@ -1,0 +1,154 @@
+"""What can be said of an enhanced volume, whatever made it: fidelity, added detail, labels, lesions, the report."""
+
+from __future__ import annotations
+
+import platform
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import __version__
+from .errors import BadInput
+from .evaluation.added_detail import AddedDetail, added_detail
+from .evaluation.data_consistency import Projection, measure_fidelity
+from .evaluation.lesions import lesion_report, lesion_section
+from .evaluation.report import build_report
+from .evaluation.uncertainty import Uncertainty
+from .events import Events
+from .image import Image
+from .options import Options
+from .segmentation.labels import LabelMap
+from .subject import Subject
+
+
+@dataclass(frozen=True)
+class Result:
+    """Everything one run returns.
+
+    Attributes:
+        enhanced: on the working grid (1 mm by default), in the scan's intensity scale.
+        before: the scan interpolated to the same grid.
+        labels_before, labels_after: segmentation of both; after is None if segmentation was switched off.
+        fidelity: residual (y - A x) / sigma on the scan's own grid.
+        brain: bool on the working grid.
+        reference: the high-field scan on the working grid, if one was given.
+        report: JSON-serialisable report (see evaluation.report).
+        uncertainty: voxel standard deviation among the samples on the working grid, in the scan's intensity unit; None
+            for a single sample.
+        added_detail: what the scan does not support, in percent of the local contrast, on the working grid; None if it
+            was switched off or could not be measured.
+    """
+
+    enhanced: Image
+    before: Image
+    labels_before: LabelMap
+    labels_after: LabelMap | None
+    fidelity: Image
+    brain: np.ndarray
+    reference: Image | None
+    report: dict[str, Any]
+    uncertainty: Image | None = None
+    added_detail: Image | None = None
+
+
+def judge(
+    subject: Subject,
+    enhanced: Image,
+    options: Options,
+    provenance: dict[str, Any],
+    started: float,
+    events: Events,
+    valid_range: dict[str, Any] | None = None,
+    spread: Uncertainty | None = None,
+    consistency: Projection | None = None,
+) -> Result:
+    """Measure, segment and report; the same for every method.
+
+    Args:
+        subject: the scan.
+        enhanced: on its working grid, in its intensity scale.
+        options: its ``segment`` and ``added_detail`` are heeded.
+        provenance: of the enhanced volume; completed here.
+        started: of the method, on the clock of time.monotonic.
+        events: progress and cancel.
+        valid_range: what the models were trained for (weights.common_range).
+        spread, consistency: of several samples, and of the projection onto the scan, if there were any.
+    """
+    prepared, reference = subject.prepared, subject.reference
+    events.progress("check fidelity", 0, 1)
+    fidelity, summary = measure_fidelity(enhanced, prepared)
+    detail = _added_detail(subject, enhanced, events) if options.added_detail else None
+    labels_after = None
+    if options.segment:
+        events.progress("segment the result", 0, 1)
+        labels_after = subject.segmenter.segment(enhanced, events)
+    events.progress("report", 0, 1)
+    report = build_report(
+        before=prepared.on_grid,
+        enhanced=enhanced,
+        brain=prepared.brain,
+        acquired=subject.image,
+        labels_before=subject.labels,
+        labels_after=labels_after,
+        reference=None if reference is None else reference.image,
+        reference_labels=None if reference is None else reference.labels,
+        registration=None if reference is None else reference.summary(),
+        fidelity=summary,
+        sigma_source=prepared.sigma_source,
+        provenance=_completed(provenance, subject, started),
+        valid_range=valid_range,
+        uncertainty=None if spread is None else spread.as_report(prepared.brain, prepared.sigma),
+        data_consistency=None if consistency is None else consistency.as_report(),
+        added_detail=None if detail is None else detail.summary,
+        lesions=_lesions(subject, enhanced),
+    )
+    events.progress("report", 1, 1)
+    return Result(
+        enhanced,
+        prepared.on_grid,
+        subject.labels,
+        labels_after,
+        fidelity,
+        prepared.brain,
+        None if reference is None else reference.image,
+        report,
+        None if spread is None else spread.deviation,
+        None if detail is None else detail.percent,
+    )
+
+
+def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDetail | None:
+    prepared = subject.prepared
+    try:
+        return added_detail(prepared.on_grid, enhanced, prepared.acquired, prepared.sigma, prepared.brain)
+    except BadInput as reason:  # an empty or flat volume must not cost the user the finished run
+        events.warning(f"added detail was not measured: {reason}")
+        return None
+
+
+def _lesions(subject: Subject, enhanced: Image) -> dict[str, Any] | None:
+    if subject.lesions is None:
+        return None
+    prepared, reference = subject.prepared, subject.reference
+    against = None if reference is None else reference.image
+    rows = lesion_report(prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels)
+    return lesion_section(rows)
+
+
+def _completed(provenance: dict[str, Any], subject: Subject, started: float) -> dict[str, Any]:
+    """With what judged the volume, and from what it was made; the seconds are those of a run of its own."""
+    return {
+        **provenance,
+        "segmenter": subject.segmenter.provenance,
+        "input_sha256": subject.image.sha256(),
+        "input_file": subject.image.meta.get("file", ""),
+        "seconds": round(subject.seconds + time.monotonic() - started, 2),
+        "versions": {
+            "lowfield-enhance": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }

@@ -1,0 +1,68 @@
+"""Options that several commands share, and what they read."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from .errors import BadInput
+from .events import Events
+from .image import CONTRASTS, Image
+
+
+def add_reference_options(parser: argparse.ArgumentParser) -> None:
+    """``--reference``, ``--reference-labels`` and ``--register``."""
+    parser.add_argument("--reference", help="high-field scan of the same head, same frame of reference (or --register)")
+    parser.add_argument("--reference-labels", help="its label map (FreeSurfer ids)")
+    parser.add_argument("--register", action="store_true",
+                        help="the reference was taken in another position: move it onto the scan first")  # fmt: skip
+
+
+def read_reference(options: argparse.Namespace, contrast: str) -> dict[str, Any]:
+    """The arguments ``reference`` and ``reference_labels`` of pipeline.enhance."""
+    from .image_io import read_image, read_labels
+
+    return {
+        "reference": read_image(options.reference, contrast) if options.reference else None,
+        "reference_labels": read_labels(options.reference_labels) if options.reference_labels else None,
+    }
+
+
+def check_reference(options: argparse.Namespace) -> None:
+    """Refuse options of a reference without one.
+
+    Raises:
+        BadInput: ``--register`` or ``--reference-labels`` without ``--reference``.
+    """
+    for given, name in ((options.register, "--register"), (options.reference_labels, "--reference-labels")):
+        if given and not options.reference:
+            raise BadInput(f"{name} needs --reference FILE")
+
+
+def with_contrast(image: Image, events: Events) -> Image:
+    """An unknown contrast is taken for T1w, with a warning."""
+    if image.contrast != "other":
+        return image
+    events.warning(
+        "the contrast is not in the file's name or header; it is taken for T1w (say --contrast to change it)"
+    )
+    return Image(image.array, image.affine, "T1w", image.meta)
+
+
+def read_others(pairs: list[str], main: str) -> dict[str, Image]:
+    """``["T2w=file", ...]`` -> images by contrast.
+
+    Raises:
+        BadInput: not of that form, an unknown contrast, or the same contrast twice.
+    """
+    from .image_io import read_image
+
+    others: dict[str, Image] = {}
+    for pair in pairs:
+        contrast, equals, path = pair.partition("=")
+        if not equals or contrast not in CONTRASTS[:3]:
+            raise BadInput(f"--with takes CONTRAST=FILE with T1w, T2w or FLAIR, not '{pair}'")
+        if contrast == main or contrast in others:
+            raise BadInput(f"the contrast {contrast} was given twice")
+        others[contrast] = read_image(path, contrast)
+    return others

@@ -1,0 +1,184 @@
+"""Added detail, lesions and a reference in another position along the whole way of a scan and on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import WHITE, phantom_head
+from test_cli import run_json
+from test_compare import KnownAnatomy
+
+from LowFieldEnhanceLib import pipeline
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import read_image, write_image, write_labels
+from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+
+OPTIONS = pipeline.Options(method="cubic", device="cpu", spacing=4.0)
+LESION_MM = (-36.0, -24.0, 20.0)  # in the left white matter
+SHIFT = np.array([9.0, -7.0, 5.0])
+
+
+def ball(image: Image, centre: tuple[float, ...], radius: float) -> np.ndarray:
+    world = np.indices(image.shape).T @ image.affine[:3, :3].T + image.affine[:3, 3]
+    return (((world - centre) ** 2).sum(-1) < radius**2).T
+
+
+def with_lesion(image: Image) -> Image:
+    return image.with_array(np.where(ball(image, LESION_MM, 9.0), 0.5 * WHITE, image.array))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tiny_models_folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
+        patch.setattr(pipeline, "Segmenter", KnownAnatomy)
+        yield
+
+
+@pytest.fixture(scope="module")
+def truth() -> Image:
+    return with_lesion(phantom_head()[0])
+
+
+@pytest.fixture(scope="module")
+def scan(truth: Image) -> Image:
+    return simulate(truth, Protocol(spacing=(4.0, 4.0, 6.0), snr=30), seed=3)
+
+
+@pytest.fixture(scope="module")
+def lesions(truth: Image) -> LabelMap:
+    return LabelMap(ball(truth, LESION_MM, 9.0).astype(np.uint8), truth.affine, {})
+
+
+@pytest.fixture(scope="module")
+def judged(scan: Image, truth: Image, lesions: LabelMap) -> pipeline.Result:
+    """The truth itself stands for the enhanced volume."""
+    return pipeline.assess(scan, truth, "cpu", lesions=lesions, spacing=4.0)
+
+
+def test_a_lesion_that_is_still_there_survives_and_the_verdict_says_so(judged: pipeline.Result) -> None:
+    (row,) = judged.report["lesions"]["regions"]
+    assert row["survives"] is True
+    assert np.linalg.norm(np.subtract(row["centre_ras_mm"], LESION_MM)) < 2.0
+    assert "1 of 1 marked regions that the input shows survive" in judged.report["verdict"]
+
+
+def test_a_lesion_that_was_removed_does_not_survive_and_is_a_bright_spot_of_added_detail(
+    scan: Image, lesions: LabelMap
+) -> None:
+    healthy = phantom_head()[0]
+    report = pipeline.assess(scan, healthy, "cpu", lesions=lesions, spacing=4.0).report
+    assert report["lesions"]["regions"][0]["survives"] is False
+    spot = report["added_detail"]["spots"][0]
+    assert spot["sign"] == "brighter"
+    assert np.linalg.norm(np.subtract(spot["centre_ras_mm"], LESION_MM)) < 4.0
+
+
+def test_added_detail_is_a_map_on_the_results_grid_and_can_be_left_out(scan: Image, judged: pipeline.Result) -> None:
+    assert judged.added_detail is not None
+    assert np.allclose(judged.added_detail.affine, judged.enhanced.affine)
+    assert not judged.added_detail.array[~judged.brain].any()
+    without = pipeline.enhance(scan, replace(OPTIONS, added_detail=False))
+    assert without.added_detail is None
+    assert without.report["added_detail"] is None
+    assert without.report["lesions"] is None
+
+
+def test_without_a_reference_nothing_says_error(judged: pipeline.Result) -> None:
+    assert "error" not in json.dumps(judged.report).lower()
+
+
+def test_lesions_elsewhere_are_refused_before_the_method_runs(scan: Image, lesions: LabelMap) -> None:
+    away = LabelMap(lesions.array, lesions.affine + np.array([[0, 0, 0, 900.0], *[[0] * 4] * 3]), {})
+    seen: list[dict] = []
+    with pytest.raises(BadInput, match="marks nothing inside the brain"):
+        pipeline.enhance(scan, OPTIONS, lesions=away, events=Events(seen.append))
+    assert "enhance" not in [e.get("stage") for e in seen]
+
+
+def moved(image: Image) -> Image:
+    """The same head as if it had lain elsewhere."""
+    affine = image.affine.copy()
+    affine[:3, 3] += SHIFT
+    return Image(image.array, affine, image.contrast)
+
+
+def test_a_reference_in_another_position_is_moved_onto_the_scan_with_its_labels(scan: Image, truth: Image) -> None:
+    labels = phantom_head()[1]
+    there = LabelMap(labels.array, moved(truth).affine, {})
+    result = pipeline.enhance(
+        scan, replace(OPTIONS, register_reference=True), reference=moved(truth), reference_labels=there
+    )
+    block = result.report["registration"]
+    assert block["registered"] and block["brain_overlap_dice"] > 0.9
+    found = np.array(block["rigid"]["matrix_fixed_to_moving_ras"])
+    assert np.linalg.norm(found[:3, 3] - SHIFT) < 1.5
+    aligned = pipeline.enhance(scan, OPTIONS, reference=truth, reference_labels=labels).report
+    assert result.report["images"]["enhanced"]["psnr"] > aligned["images"]["enhanced"]["psnr"] - 2.0
+    thalamus = [r for r in result.report["structures"] if r["label_id"] == 10][0]
+    assert thalamus["dice_enhanced"] > 0.6
+    (check,) = [c for c in result.report["input_checks"] if c["name"] == "reference"]
+    assert check["text"].endswith("it was registered to the scan")
+
+
+def test_a_reference_that_lies_elsewhere_raises_a_warning_that_names_the_option(scan: Image, truth: Image) -> None:
+    seen: list[dict[str, Any]] = []
+    far = Image(truth.array, truth.affine + np.array([[0, 0, 0, 40.0], *[[0] * 4] * 3]), "T1w")
+    labels = LabelMap(phantom_head()[1].array, far.affine, {})
+    result = pipeline.enhance(scan, OPTIONS, reference=far, reference_labels=labels, events=Events(seen.append))
+    assert any(e["event"] == "warning" and "--register" in e["message"] for e in seen)
+    assert result.report["registration"]["brain_overlap_dice"] < 0.8
+    seen.clear()
+    pipeline.enhance(scan, OPTIONS, reference=truth, events=Events(seen.append))
+    assert not [e for e in seen if e["event"] == "warning"]
+
+
+def test_the_image_scores_do_not_depend_on_the_references_intensity_scale(scan: Image, truth: Image) -> None:
+    plain = pipeline.enhance(scan, OPTIONS, reference=truth).report["images"]
+    scaled = pipeline.enhance(scan, OPTIONS, reference=truth.with_array(7.0 * truth.array)).report["images"]
+    assert scaled["enhanced"]["psnr"] == pytest.approx(plain["enhanced"]["psnr"], abs=1e-3)
+    assert scaled["enhanced"]["ssim"] == pytest.approx(plain["enhanced"]["ssim"], abs=1e-3)
+
+
+def test_the_command_line_writes_the_map_and_the_lesions(
+    scan: Image, lesions: LabelMap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(scan, tmp_path / "scan_T1w.nii.gz")
+    write_labels(lesions, tmp_path / "lesions.nii.gz")
+    code, events = run_json(
+        capsys, "enhance", str(tmp_path / "scan_T1w.nii.gz"), "-m", "cubic", "--spacing", "4",
+        "-o", str(tmp_path / "e.nii.gz"), "--lesions", str(tmp_path / "lesions.nii.gz"),
+        "--added-detail", str(tmp_path / "detail.nii.gz"), "--report", str(tmp_path / "r.json"),
+    )  # fmt: skip
+    assert code == 0, events[-1]
+    assert events[-1]["added_detail"] == str(tmp_path / "detail.nii.gz")
+    assert read_image(tmp_path / "detail.nii.gz").shape == read_image(tmp_path / "e.nii.gz").shape
+    made = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert made["lesions"]["judged"] == 1
+    code, events = run_json(
+        capsys, "report", str(tmp_path / "scan_T1w.nii.gz"), str(tmp_path / "e.nii.gz"),
+        "--spacing", "4", "-o", str(tmp_path / "again.json"), "--lesions", str(tmp_path / "lesions.nii.gz"),
+    )  # fmt: skip
+    assert code == 0, events[-1]
+    assert json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))["lesions"]["judged"] == 1
+
+
+@pytest.mark.parametrize("option", [["--register"], ["--reference-labels", "x.nii.gz"]])
+@pytest.mark.parametrize("command", ["enhance", "report", "compare"])
+def test_options_of_a_reference_need_one(
+    command: str, option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["no.nii.gz", *(["no.nii.gz"] if command == "report" else [])]
+    out = {"enhance": "e.nii.gz", "report": "r.html", "compare": "folder"}[command]
+    code, events = run_json(capsys, command, *words, "-o", str(tmp_path / out), *option)
+    assert code == 2
+    assert "needs --reference" in events[-1]["message"]
