@@ -15,7 +15,7 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``train``: one recipe."""
     parser = groups.add_parser("train", parents=[common], help="train one network (see README, Training)")
-    parser.add_argument("recipe", help="regression_unet, segmenter, bridged_bridge or bridged_prior")
+    parser.add_argument("recipe", help="segmenter, regression_unet, bridged_bridge, bridged_prior or slice_prior")
     parser.add_argument("--data", help="data folder (default: LOWFIELDENHANCE_DATA)")
     parser.add_argument("--out", required=True, help="folder for checkpoint, log and weights")
     parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together")

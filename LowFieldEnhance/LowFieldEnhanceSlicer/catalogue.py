@@ -10,11 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from LowFieldEnhanceLib.image import CONTRASTS
-from LowFieldEnhanceLib.methods.costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVOXEL
+from LowFieldEnhanceLib.methods.costs import BYTES_PER_VOXEL, RELATIVE_COST, SECONDS_PER_GIGAVOXEL
 
 __all__ = ["BYTES_PER_VOXEL", "CONTRASTS", "DEVICES", "METHODS", "SECONDS_PER_GIGAVOXEL", "MethodEntry", "cardPaths"]
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+PRIOR, FIT_EPOCH, EXACT_STEP = (RELATIVE_COST[part] for part in ("prior", "inr", "cg"))
+PRIOR_WITH_GRADIENT = 4 * PRIOR
 MIRRORED = 8  # ways to mirror a head along three axes
 
 
@@ -73,11 +75,42 @@ METHODS: dict[str, MethodEntry] = {
             draws=("standard", "paper"),
         ),
         MethodEntry(
+            "diffdeur",
+            "DiffDeuR",
+            "A diffusion prior of high-field slices and a coordinate network that fits the scan; "
+            "no low-field training.",
+            {"fast": 8, "standard": 16, "paper": 300},
+            ("slice_prior",),
+            draws=("fast", "standard", "paper"),
+            work={
+                "fast": 8 * (PRIOR + EXACT_STEP),
+                "standard": 16 * (PRIOR + EXACT_STEP),
+                "paper": 300 * PRIOR + 436 * FIT_EPOCH,
+            },
+        ),
+        MethodEntry(
             "regression",
             "Regression U-Net",
             "One pass of a residual U-Net trained with an L1 loss; the baseline of this project.",
             {"fast": 1},
             ("regression_unet",),
+        ),
+        MethodEntry(
+            "dps",
+            "DPS",
+            "Diffusion posterior sampling with the high-field slice prior; a gradient step on the scan at each level.",
+            {"fast": 10, "paper": 1000},
+            ("slice_prior",),
+            draws=("fast", "paper"),
+            work={"fast": 10 * PRIOR_WITH_GRADIENT, "paper": 1000 * PRIOR_WITH_GRADIENT},
+        ),
+        MethodEntry(
+            "irem",
+            "IREM",
+            "A coordinate network fitted to this scan alone through the forward model; nothing is learned elsewhere.",
+            {"fast": 0},
+            draws=("fast",),
+            work={"fast": 20 * FIT_EPOCH},
         ),
         MethodEntry(
             "cubic",

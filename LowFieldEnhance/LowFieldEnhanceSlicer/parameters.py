@@ -16,7 +16,10 @@ class Method(enum.Enum):
     """The methods, as on the command line."""
 
     BRIDGED = "bridged"
+    DIFFDEUR = "diffdeur"
     REGRESSION = "regression"
+    DPS = "dps"
+    IREM = "irem"
     CUBIC = "cubic"
     LINEAR = "linear"
     BM4D = "bm4d"
@@ -34,7 +37,7 @@ class Preset(enum.Enum):
 
     def label(self):
         return {
-            "fast": _("Fast (one pass)"),
+            "fast": _("Fast"),
             "standard": _("Standard"),
             "paper": _("Paper (as published, slow)"),
         }[self.value]

@@ -86,8 +86,8 @@ class DiffDeurSettings:
 
 
 PRESETS = {
-    "fast": DiffDeurSettings(),
-    "standard": DiffDeurSettings(start=400, steps=12, orientations="average"),
+    "fast": DiffDeurSettings(start=100, steps=8, strength=0.3, data_step="cg"),
+    "standard": DiffDeurSettings(start=100, steps=16, strength=0.3, data_step="cg"),
     "paper": DiffDeurSettings(
         start=1000, steps=100, orientations="average", first_epochs=40, epochs=4, fit=FitSettings(embedding="fitted")
     ),

@@ -6,13 +6,19 @@ from ..errors import BadInput
 from .base import Method
 from .bridged import BridgedDiffusion
 from .classical import Bm4d, Interpolation
+from .diffdeur import DiffDeur
+from .dps import Dps
+from .irem import Irem
 from .regression import RegressionUNet
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         BridgedDiffusion(),
+        DiffDeur(),
         RegressionUNet(),
+        Dps(),
+        Irem(),
         Interpolation("cubic"),
         Interpolation("linear"),
         Bm4d(),

@@ -50,20 +50,20 @@ def absorb_islands(channels: np.ndarray, share: float = SMALLEST_SHARE) -> np.nd
 
 def _fill(channels: np.ndarray, stray: np.ndarray) -> np.ndarray:
     """Stray voxels take the commonest label among their neighbours that are not stray, from the outside inwards."""
-    out = np.pad(channels, 1)
-    places = np.argwhere(stray) + 1
-    todo = np.pad(stray, 1)
-    while len(places):
-        around = np.stack([places + np.array(offset) for offset in NEIGHBOURS])  # (26, N, 3)
-        index = tuple(np.moveaxis(around, 2, 0))
-        labels, valid = out[index].astype(np.int64), ~todo[index]
-        votes = np.zeros((len(places), int(channels.max()) + 1), dtype=np.int64)
-        np.add.at(votes, (np.broadcast_to(np.arange(len(places)), labels.shape), labels), valid)
-        known = valid.any(axis=0)
+    out, todo = np.pad(channels, 1), np.pad(stray, 1)
+    labels, open_ = out.reshape(-1), todo.reshape(-1)  # views
+    strides = np.array(out.strides) // out.itemsize
+    places = np.flatnonzero(todo)
+    while places.size:
+        votes = np.zeros((places.size, int(channels.max()) + 1), dtype=np.uint8)
+        for offset in NEIGHBOURS:
+            around = places + int(strides @ offset)
+            rows = np.flatnonzero(~open_[around])
+            votes[rows, labels[around[rows]]] += 1
+        known = votes.any(axis=1)
         if not known.any():  # nothing but stray voxels: they keep their labels
             break
-        reached = tuple(places[known].T)
-        out[reached] = votes[known].argmax(axis=1).astype(np.uint8)
-        todo[reached] = False
+        labels[places[known]] = votes[known].argmax(axis=1).astype(np.uint8)
+        open_[places[known]] = False
         places = places[~known]
     return out[1:-1, 1:-1, 1:-1]

@@ -58,22 +58,23 @@ FOLDER = Path(__file__).resolve().parent
 SECOND = Protocol(spacing=(3.0, 3.0, 5.0), snr=20.0)
 FAST = PRESETS["fast"]
 EXACT = replace(FAST, data_step="cg")
+NETWORK = replace(FAST, data_step="inr")
 ROWS: dict[str, tuple[Method, str]] = {
     "cubic": (Interpolation("cubic"), "fast"),
     "bm4d": (Bm4d(), "fast"),
     "irem": (Irem(), "fast"),
     "dps": (Dps(), "fast"),
     "diffdeur:fast": (DiffDeur(), "fast"),
-    "diffdeur:fast, exact data step": (DiffDeur(EXACT), "fast"),
+    "diffdeur:fast, coordinate network": (DiffDeur(NETWORK), "fast"),
     "diffdeur:standard": (DiffDeur(), "standard"),
 }
 ABLATION: dict[str, DiffDeurSettings] = {
     "fast": FAST,
-    **{f"exact, t={t}, 4 steps": replace(EXACT, start=t) for t in (100, 150, 200, 300, 400)},
-    **{f"exact, t=200, lambda={s}": replace(EXACT, start=200, strength=s) for s in (0.1, 0.3, 3.0)},
-    "exact, t=200, 10 steps": replace(EXACT, start=200, steps=10),
-    "exact, t=200, zeta=0.3": replace(EXACT, start=200, fresh=0.3),
-    "exact, t=200, three orientations averaged": replace(EXACT, start=200, orientations="average"),
+    **{f"exact, t={t}": replace(EXACT, start=t) for t in (60, 100, 200, 300)},
+    **{f"exact, lambda={s}": replace(EXACT, strength=s) for s in (0.1, 0.3, 1.0)},
+    **{f"exact, {n} steps": replace(EXACT, steps=n) for n in (4, 16)},
+    "exact, zeta=0.3": replace(EXACT, fresh=0.3),
+    "exact, three orientations averaged": replace(EXACT, orientations="average"),
 }
 PARTS = ("ulf-sim", "3mm", "T2w", "FLAIR", "ablation", "steps", "warm-start")
 SHOWN = ("psnr", "ssim", "lpips", "volume_error", "dice", "residual_rms", "evaluations", "seconds")

@@ -262,7 +262,7 @@ def test_a_method_says_what_it_is_and_what_its_presets_cost(method: Method) -> N
 
 def test_the_presets_count_their_evaluations() -> None:
     presets = diffdeur.PRESETS
-    assert (presets["fast"].evaluations, presets["standard"].evaluations, presets["paper"].evaluations) == (4, 36, 300)
+    assert (presets["fast"].evaluations, presets["standard"].evaluations, presets["paper"].evaluations) == (8, 16, 300)
     assert presets["paper"].timesteps[0] == 1000 and presets["paper"].timesteps[-1] == 1
     assert presets["paper"].fit.embedding == "fitted"
     assert dps.PRESETS["paper"].timesteps == list(range(1000, 0, -1))

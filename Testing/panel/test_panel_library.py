@@ -34,7 +34,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from LowFieldEnhanceLib.training.segmenter import ARCHITECTURE
     from LowFieldEnhanceLib.weights import save_weights
 
-    architecture = {**ARCHITECTURE, "widths": [8, 8], "blocks": 1}
+    architecture = {**ARCHITECTURE, "widths": [8, 8], "blocks": 1, "fine_blocks": 1, "spacing": SPACING}
     torch.manual_seed(7)
     sha256 = save_weights(build_network(architecture).state_dict(), tmp_path / "segmenter.safetensors")
     entry = {"file": "segmenter.safetensors", "sha256": sha256, "architecture": architecture, "licence": "Apache-2.0",
