@@ -258,7 +258,9 @@ def test_a_scan_of_unknown_contrast_does_not_overwrite_the_t1w() -> None:
 def test_a_second_contrast_changes_the_answer_of_bridged_diffusion_and_keeps_the_target(case: Case) -> None:
     other = case.inputs["T1w"].with_array(-case.inputs["T1w"].array)
     both = Case({**case.inputs, "T2w": other}, "T1w", case.mask, case.measured, case.sigma)
-    alone, together = run("bridged", "fast", case).array, run("bridged", "fast", both).array
+    said: list[dict] = []
+    alone, together = run("bridged", "fast", case).array, run("bridged", "fast", both, events=Events(said.append)).array
+    assert any(line["event"] == "warning" and "further contrasts" in line["message"] for line in said)
     assert together.shape == alone.shape
     assert np.abs(together - alone).max() > 1e-4
     assert np.abs(together - case.inputs["T1w"].array).mean() < np.abs(together - other.array).mean()
