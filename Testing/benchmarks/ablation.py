@@ -27,6 +27,7 @@ SETTINGS = {
     "none": BridgedSettings(use_bridge=False, use_prior=False),
     "bridge (fast)": BridgedSettings(use_prior=False),
     "prior, K=100, 4 steps": BridgedSettings(use_bridge=False, prior_time=100, steps=4),
+    "both, K=15, 1 step": BridgedSettings(prior_time=15, steps=1),
     "both, K=30, 1 step (standard)": BridgedSettings(prior_time=30, steps=1),
     "both, K=60, 1 step": BridgedSettings(prior_time=60, steps=1),
     "both, K=60, 4 steps": BridgedSettings(prior_time=60, steps=4),

@@ -143,7 +143,7 @@ def _mean(values: list[float | None]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-ROWS = ("linear", "cubic", "bm4d", "regression", "bridged:fast", "bridged:standard")
+ROWS = ("linear", "cubic", "bm4d", "regression", "bridged:fast", "bridged:standard", "diffdeur:fast")
 COLUMNS = (
     ("psnr", "PSNR dB ↑", "{:.2f}"),
     ("ssim", "SSIM ↑", "{:.3f}"),
