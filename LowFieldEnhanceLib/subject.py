@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .evaluation.lesions import marked_regions
+from .evaluation.overlap import dice
 from .evaluation.registration import Registration, register_rigid
 from .events import Events
 from .image import Image, check_image
@@ -77,11 +78,7 @@ class Subject:
     @property
     def case(self) -> Case:
         """What a method gets."""
-        prepared, contrast = self.prepared, self.image.contrast
-        return Case(
-            {contrast: prepared.model_input, **self.others}, contrast, prepared.mask, prepared.measured,
-            prepared.sigma / prepared.scale, self.device, {contrast: prepared.acquisition, **self.acquisitions},
-        )  # fmt: skip
+        return Case.of(self.prepared, self.others, self.acquisitions, self.device)
 
 
 def check_images(*images: Image | None) -> None:
@@ -154,7 +151,7 @@ def _reference(
     else:
         nearest = resample(labels.as_image(), grid, "nearest")
         found = LabelMap(np.round(nearest.array).astype(np.uint8), grid.affine, labels.confidence)
-    overlap = _dice(prepared.brain, brain_mask(found))
+    overlap = dice(prepared.brain, brain_mask(found))
     if overlap < POOR_OVERLAP:
         advice = "" if register else "; if it was taken in another position, use --register"
         events.warning(
@@ -162,8 +159,3 @@ def _reference(
             f"it mean little{advice}"
         )
     return Reference(on_grid, found, overlap, moved)
-
-
-def _dice(first: np.ndarray, second: np.ndarray) -> float:
-    total = int(first.sum()) + int(second.sum())
-    return 2.0 * float(np.count_nonzero(first & second)) / total if total else 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from ..errors import BadInput
 from ..events import Events
 from ..image import CHANNELS, Image
 from ..physics.acquisition import UNKNOWN, Acquisition
+from ..preprocess.prepare import Prepared
 from .costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVOXEL
 
 # What the presence mask is fed to the networks as. A mask of ones is a second bias with a fan-in of 216: Adam's steps
 # add up over it, and at 1 training became unstable.
 PRESENCE_VALUE = 0.1
+S = TypeVar("S")
 CROP_MARGIN = 8  # voxels around the mask that the methods see
 
 
@@ -42,6 +44,21 @@ class Case:
     sigma: float
     device: str = "cpu"
     acquisitions: Mapping[str, Acquisition] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        prepared: Prepared,
+        others: Mapping[str, Image] | None = None,
+        acquisitions: Mapping[str, Acquisition] | None = None,
+        device: str = "cpu",
+    ) -> Case:
+        """The case of a prepared scan, with further contrasts and how they were acquired (prepare_others) if given."""
+        contrast = prepared.on_grid.contrast
+        return cls(
+            {contrast: prepared.model_input, **(others or {})}, contrast, prepared.mask, prepared.measured,
+            prepared.sigma / prepared.scale, device, {contrast: prepared.acquisition, **(acquisitions or {})},
+        )  # fmt: skip
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -180,6 +197,26 @@ def check_preset(method: Method, preset: str) -> None:
     """Raise :class:`BadInput` if the method has no such preset."""
     if preset not in method.presets:
         raise BadInput(f"{method.title} has no preset '{preset}'; choose {', '.join(method.presets)}")
+
+
+class Configured(Generic[S]):
+    """A method whose presets are settings.
+
+    Args:
+        settings: in the place of every preset's (ablations and benchmarks).
+
+    Attributes:
+        settings_of: preset to its settings.
+    """
+
+    settings_of: ClassVar[Mapping[str, Any]]
+
+    def __init__(self, settings: S | None = None) -> None:
+        self.settings = settings
+
+    def _settings(self, preset: str) -> S:
+        check_preset(self, preset)
+        return self.settings or self.settings_of[preset]
 
 
 def network_cost(case: Case, evaluations: int, windows: int = 1) -> Cost:

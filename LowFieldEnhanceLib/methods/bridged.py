@@ -17,7 +17,7 @@ from ..events import Events
 from ..image import CONTRASTS
 from ..networks.windows import WindowedNetwork
 from ..weights import load_network
-from .base import PRESENCE_VALUE, Case, Cost, Enhancement, check_preset, network_cost
+from .base import PRESENCE_VALUE, Case, Configured, Cost, Enhancement, network_cost
 
 SCHEDULE = CosineSchedule()
 FURTHER_CONTRASTS = (
@@ -63,7 +63,7 @@ PRESETS = {
 }
 
 
-class BridgedDiffusion:
+class BridgedDiffusion(Configured[BridgedSettings]):
     """See the module's text.
 
     Args:
@@ -78,13 +78,7 @@ class BridgedDiffusion:
     contrasts = CONTRASTS
     presets = ("fast", "standard", "paper")
     models = ("bridged_bridge", "bridged_prior")
-
-    def __init__(self, settings: BridgedSettings | None = None) -> None:
-        self.settings = settings
-
-    def _settings(self, preset: str) -> BridgedSettings:
-        check_preset(self, preset)
-        return self.settings or PRESETS[preset]
+    settings_of = PRESETS
 
     def stochastic(self, preset: str) -> bool:
         """The prior draws; the bridge alone does not."""

@@ -23,7 +23,7 @@ from ..errors import BadInput
 from ..events import Events
 from ..image import CONTRASTS
 from ..weights import load_network
-from .base import Case, Cost, Enhancement, check_preset, network_cost
+from .base import Case, Configured, Cost, Enhancement, check_preset, network_cost
 from .coordinate_fit import CoordinateFit, FitSettings
 from .costs import RELATIVE_COST
 from .measurement import ForwardSettings, Measurement, data_weight, intensity, model_range
@@ -94,7 +94,7 @@ PRESETS = {
 }
 
 
-class DiffDeur:
+class DiffDeur(Configured[DiffDeurSettings]):
     """See the module's text.
 
     Args:
@@ -113,13 +113,7 @@ class DiffDeur:
     contrasts = CONTRASTS
     presets = ("fast", "standard", "paper")
     models = (MODEL,)
-
-    def __init__(self, settings: DiffDeurSettings | None = None) -> None:
-        self.settings = settings
-
-    def _settings(self, preset: str) -> DiffDeurSettings:
-        check_preset(self, preset)
-        return self.settings or PRESETS[preset]
+    settings_of = PRESETS
 
     def stochastic(self, preset: str) -> bool:
         """Every step draws its noise."""

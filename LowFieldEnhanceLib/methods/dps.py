@@ -17,7 +17,7 @@ from ..diffusion.schedules import strided_timesteps
 from ..events import Events
 from ..image import CONTRASTS
 from ..weights import load_network
-from .base import Case, Cost, Enhancement, check_preset
+from .base import Case, Configured, Cost, Enhancement, check_preset
 from .diffdeur import AXES, MODEL, SCHEDULE, measurement_details, slice_prior_cost
 from .measurement import ForwardSettings, Measurement, intensity, model_range
 
@@ -51,7 +51,7 @@ class DpsSettings:
 PRESETS = {"fast": DpsSettings(), "paper": DpsSettings(start=1000, steps=1000)}
 
 
-class Dps:
+class Dps(Configured[DpsSettings]):
     """See the module's text.
 
     Args:
@@ -66,13 +66,7 @@ class Dps:
     contrasts = CONTRASTS
     presets = ("fast", "paper")
     models = (MODEL,)
-
-    def __init__(self, settings: DpsSettings | None = None) -> None:
-        self.settings = settings
-
-    def _settings(self, preset: str) -> DpsSettings:
-        check_preset(self, preset)
-        return self.settings or PRESETS[preset]
+    settings_of = PRESETS
 
     def stochastic(self, preset: str) -> bool:
         """Every step draws its noise."""

@@ -12,7 +12,7 @@ import torch
 
 from ..events import Events
 from ..image import CONTRASTS
-from .base import Case, Cost, Enhancement, check_preset
+from .base import Case, Configured, Cost, Enhancement, check_preset
 from .coordinate_fit import CoordinateFit, FitSettings
 from .diffdeur import measurement_details, slice_prior_cost
 from .measurement import ForwardSettings, Measurement, model_range
@@ -38,7 +38,7 @@ class IremSettings:
 PRESETS = {"fast": IremSettings()}
 
 
-class Irem:
+class Irem(Configured[IremSettings]):
     """See the module's text.
 
     Args:
@@ -54,13 +54,7 @@ Representation, MICCAI 2021."
     contrasts = CONTRASTS
     presets = ("fast",)
     models = ()
-
-    def __init__(self, settings: IremSettings | None = None) -> None:
-        self.settings = settings
-
-    def _settings(self, preset: str) -> IremSettings:
-        check_preset(self, preset)
-        return self.settings or PRESETS[preset]
+    settings_of = PRESETS
 
     def stochastic(self, preset: str) -> bool:
         """The first weights are drawn."""

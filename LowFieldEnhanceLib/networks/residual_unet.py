@@ -8,7 +8,7 @@ full-resolution layers. An optional noise-level embedding modulates every block 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,46 @@ class ResidualBlock(nn.Module):
         return x + BRANCH_SCALE * self.second(activation(hidden))
 
 
-class ResidualUNet(nn.Module):
+class Levels(nn.Module):
+    """The levels of a U-Net between stem and head: residual blocks on the way down and again on the way up."""
+
+    def build_levels(
+        self, widths: Sequence[int], blocks: int, block: Callable[[int], nn.Module], window: tuple[int, int, int]
+    ) -> None:
+        """Make the layers.
+
+        Args:
+            widths: channels of each level.
+            blocks: residual blocks a level and direction.
+            block: channels to a fresh block.
+            window: voxels of a level that make one of the next.
+        """
+        self.down, self.reduce = nn.ModuleList(), nn.ModuleList()
+        self.up, self.expand = nn.ModuleList(), nn.ModuleList()
+        for level, width in enumerate(widths):
+            self.down.append(nn.ModuleList(block(width) for _ in range(blocks)))
+            if level + 1 < len(widths):
+                self.reduce.append(nn.Conv3d(width, widths[level + 1], window, stride=window))
+                self.expand.append(nn.ConvTranspose3d(widths[level + 1], width, window, stride=window))
+                self.up.append(nn.ModuleList(block(width) for _ in range(blocks)))
+
+    def through_levels(self, hidden: Tensor, embedding: Tensor | None) -> Tensor:
+        """(B, widths[0], I, J, K), embedding (B, E) or None -> the same shape."""
+        skips = []
+        for level, group in enumerate(self.down):
+            for block in group:
+                hidden = block(hidden, embedding)
+            if level < len(self.reduce):
+                skips.append(hidden)
+                hidden = self.reduce[level](hidden)
+        for level in reversed(range(len(self.expand))):
+            hidden = self.expand[level](hidden) + skips.pop()
+            for block in self.up[level]:
+                hidden = block(hidden, embedding)
+        return hidden
+
+
+class ResidualUNet(Levels):
     """3-D residual U-Net on space-to-depth input.
 
     Args:
@@ -120,16 +159,7 @@ class ResidualUNet(nn.Module):
         self.multiple = STRIDE ** len(widths)
         self.embed = NoiseEmbedding(embedding, coordinates) if embedding else None
         self.stem = nn.Conv3d(in_channels * 8, widths[0], 3, padding=1)
-        self.down = nn.ModuleList()
-        self.reduce = nn.ModuleList()
-        self.up = nn.ModuleList()
-        self.expand = nn.ModuleList()
-        for level, width in enumerate(widths):
-            self.down.append(nn.ModuleList(ResidualBlock(width, embedding) for _ in range(blocks)))
-            if level + 1 < len(widths):
-                self.reduce.append(nn.Conv3d(width, widths[level + 1], 2, stride=2))
-                self.expand.append(nn.ConvTranspose3d(widths[level + 1], width, 2, stride=2))
-                self.up.append(nn.ModuleList(ResidualBlock(width, embedding) for _ in range(blocks)))
+        self.build_levels(widths, blocks, lambda width: ResidualBlock(width, embedding), (STRIDE,) * 3)
         self.head = nn.Conv3d(widths[0], out_channels * 8, head_kernel, padding=head_kernel // 2)
         initialise(self)
 
@@ -153,18 +183,7 @@ class ResidualUNet(nn.Module):
             raise ValueError("the noise level must be given exactly when the network has a noise embedding")
         embedding = self.embed(noise) if self.embed is not None and noise is not None else None
         hidden = self.stem(pixel_unshuffle3d(x).contiguous(memory_format=torch.channels_last_3d))
-        skips = []
-        for level, group in enumerate(self.down):
-            for block in group:
-                hidden = block(hidden, embedding)
-            if level < len(self.reduce):
-                skips.append(hidden)
-                hidden = self.reduce[level](hidden)
-        for level in reversed(range(len(self.expand))):
-            hidden = self.expand[level](hidden) + skips.pop()
-            for block in self.up[level]:
-                hidden = block(hidden, embedding)
-        return hidden
+        return self.through_levels(hidden, embedding)
 
 
 def initialise(network: nn.Module) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .residual_unet import STRIDE, NoiseEmbedding, ResidualBlock, activation, initialise
+from .residual_unet import STRIDE, Levels, NoiseEmbedding, ResidualBlock, activation, initialise
 
 SUBPIXELS = STRIDE**2  # of the 2 x 2 patchify stem and of the pixel shuffle
 
@@ -32,7 +32,7 @@ class SliceBlock(ResidualBlock):
         self.second = _convolution(channels, channels)
 
 
-class SliceUNet(nn.Module):
+class SliceUNet(Levels):
     """2-D residual U-Net with a noise level and a class.
 
     Args:
@@ -60,17 +60,7 @@ class SliceUNet(nn.Module):
         self.classes = nn.Embedding(classes, embedding)
         nn.init.zeros_(self.classes.weight)
         self.stem = _convolution(SUBPIXELS, widths[0])
-        self.down = nn.ModuleList()
-        self.reduce = nn.ModuleList()
-        self.up = nn.ModuleList()
-        self.expand = nn.ModuleList()
-        window = (1, STRIDE, STRIDE)
-        for level, width in enumerate(widths):
-            self.down.append(nn.ModuleList(SliceBlock(width, embedding) for _ in range(blocks)))
-            if level + 1 < len(widths):
-                self.reduce.append(nn.Conv3d(width, widths[level + 1], window, stride=window))
-                self.expand.append(nn.ConvTranspose3d(widths[level + 1], width, window, stride=window))
-                self.up.append(nn.ModuleList(SliceBlock(width, embedding) for _ in range(blocks)))
+        self.build_levels(widths, blocks, lambda width: SliceBlock(width, embedding), (1, STRIDE, STRIDE))
         self.head = _convolution(widths[0], SUBPIXELS)
         initialise(self)
 
@@ -86,17 +76,7 @@ class SliceUNet(nn.Module):
             )
         embedding = self.embed(noise) + self.classes(kind)
         hidden = self.stem(_unshuffle(x).contiguous(memory_format=torch.channels_last_3d))
-        skips = []
-        for level, group in enumerate(self.down):
-            for block in group:
-                hidden = block(hidden, embedding)
-            if level < len(self.reduce):
-                skips.append(hidden)
-                hidden = self.reduce[level](hidden)
-        for level in reversed(range(len(self.expand))):
-            hidden = self.expand[level](hidden) + skips.pop()
-            for block in self.up[level]:
-                hidden = block(hidden, embedding)
+        hidden = self.through_levels(hidden, embedding)
         return self.output_scale * _shuffle(self.head(activation(hidden)))
 
 

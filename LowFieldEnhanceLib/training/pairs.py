@@ -91,11 +91,6 @@ class PairSampler:
             low, high: (3, p, p, p) in the model range; present (3,); acquisition (3, 4): what a network is told of
             each scan (see physics.acquisition), not a number where the scan is absent or nothing is told.
         """
-        low, high, present, told, _ = self.labelled_pair()
-        return low, high, present, told
-
-    def labelled_pair(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]:
-        """:meth:`pair` and the labels (p, p, p) of the head, None without any."""
         images, present, mask, labels = self.high(MARGIN)
         inner = (slice(None), *(slice(MARGIN, MARGIN + self.patch),) * 3)
         low, high = torch.full_like(images, -1.0), torch.full_like(images, -1.0)
@@ -108,7 +103,7 @@ class PairSampler:
                 low[channel], acquisition = self._degrade(self._change_contrast(values, labels) * received, mask)
                 told[channel] = torch.tensor(self._told(acquisition))
                 high[channel] = (values * received * 2 - 1).clamp(MODEL_MIN, MODEL_MAX)
-        return low[inner], high[inner], present, told, None if labels is None else labels[inner[1:]]
+        return low[inner], high[inner], present, told
 
     def _told(self, acquisition: Acquisition) -> tuple[float, ...]:
         """What the network is told of an acquisition: a little wrong, sometimes nothing."""

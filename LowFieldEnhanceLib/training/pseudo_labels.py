@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from ..evaluation.checks import bounding_box
 from .data import Head, load_heads, read_array
 from .synthetic import IGNORE, LabelledHead
 
@@ -38,11 +39,7 @@ def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = Non
         open_ |= tumour > 0
     target = np.where(brain, channels, 0).astype(np.uint8)
     target[open_] = IGNORE
-    place = []
-    for axis, size in enumerate(brain.shape):
-        hits = np.nonzero(brain.any(axis=tuple(a for a in range(3) if a != axis)))[0]
-        place.append(slice(max(int(hits[0]) - MARGIN, 0), min(int(hits[-1]) + MARGIN + 1, size)))
-    box = tuple(place)
+    box = bounding_box(brain, MARGIN)
     cropped = torch.from_numpy(np.ascontiguousarray(target[box]))
     return [
         LabelledHead(cropped, cropped, ((head.images[(channel, *box)].float() + 1) / 2).half())

@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..networks.coarse_to_fine_unet import FEATURE_STRIDE, CoarseToFineUNet
-from ..segmentation.labels import label_table
 from .synthetic import IGNORE, HeadGenerator
 
 ARCHITECTURE = {
@@ -27,7 +26,6 @@ class SegmenterLoss:
 
     def __init__(self, generator: HeadGenerator, batch: int, device: str, part: int = FINE_PART) -> None:
         self.generator, self.batch, self.device, self.part = generator, batch, device, part
-        self.channels = 1 + len(label_table())
 
     def __call__(self, network: CoarseToFineUNet) -> Tensor:
         """Draw a batch and return the loss."""

@@ -60,10 +60,7 @@ def run_row(row: str, samples: int, subject: Subject, lpips: Lpips) -> dict[str,
     """One method and preset on one head."""
     name, _, preset = row.partition(":")
     method, prepared = get_method(name), subject.prepared
-    case = Case(
-        {"T1w": prepared.model_input}, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale,
-        acquisitions={"T1w": prepared.acquisition},
-    )  # fmt: skip
+    case = Case.of(prepared)
     started = time.monotonic()
     result = run_samples(method, case, prepared, preset or method.presets[0], 0, samples)
     seconds = time.monotonic() - started

@@ -59,10 +59,7 @@ def case_of(
     prepared = prepare(scan, on_grid, None, brain)
     others = {c: low for c, (_, low) in head.items() if c != contrast} if beside else {}
     images, acquisitions = prepare_others(others, prepared)
-    case = Case(
-        {contrast: prepared.model_input, **images}, contrast, prepared.mask, prepared.measured,
-        prepared.sigma / prepared.scale, "cpu", {contrast: prepared.acquisition, **acquisitions},
-    )  # fmt: skip
+    case = Case.of(prepared, images, acquisitions)
     return case, prepared, truth.with_array(np.maximum(truth.array, 0)), brain
 
 

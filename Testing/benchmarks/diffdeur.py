@@ -57,7 +57,6 @@ from LowFieldEnhanceLib.weights import load_network
 FOLDER = Path(__file__).resolve().parent
 SECOND = Protocol(spacing=(3.0, 3.0, 5.0), snr=20.0)
 FAST = PRESETS["fast"]
-EXACT = replace(FAST, data_step="cg")
 NETWORK = replace(FAST, data_step="inr")
 ROWS: dict[str, tuple[Method, str]] = {
     "cubic": (Interpolation("cubic"), "fast"),
@@ -70,11 +69,11 @@ ROWS: dict[str, tuple[Method, str]] = {
 }
 ABLATION: dict[str, DiffDeurSettings] = {
     "fast": FAST,
-    **{f"exact, t={t}": replace(EXACT, start=t) for t in (60, 100, 200, 300)},
-    **{f"exact, lambda={s}": replace(EXACT, strength=s) for s in (0.1, 0.3, 1.0)},
-    **{f"exact, {n} steps": replace(EXACT, steps=n) for n in (4, 16)},
-    "exact, zeta=0.3": replace(EXACT, fresh=0.3),
-    "exact, three orientations averaged": replace(EXACT, orientations="average"),
+    **{f"t={t}": replace(FAST, start=t) for t in (60, 200, 300)},
+    **{f"lambda={s}": replace(FAST, strength=s) for s in (0.1, 1.0)},
+    **{f"{n} steps": replace(FAST, steps=n) for n in (4, 16)},
+    "zeta=0.3": replace(FAST, fresh=0.3),
+    "three orientations averaged": replace(FAST, orientations="average"),
 }
 PARTS = ("ulf-sim", "3mm", "T2w", "FLAIR", "ablation", "steps", "warm-start")
 SHOWN = ("psnr", "ssim", "lpips", "volume_error", "dice", "residual_rms", "evaluations", "seconds")
@@ -116,20 +115,10 @@ def load(name: str, path: Path, contrast: str, protocol: Protocol, seed: int, se
     return Subject(name, truth, brain, labels, labels, segmenter.segment(on_grid), prepared)
 
 
-def case_of(subject: Subject) -> Case:
-    """The subject as methods get it."""
-    prepared = subject.prepared
-    contrast = prepared.on_grid.contrast
-    return Case(
-        {contrast: prepared.model_input}, contrast, prepared.mask, prepared.measured,
-        prepared.sigma / prepared.scale, acquisitions={contrast: prepared.acquisition},
-    )  # fmt: skip
-
-
 def score(method: Method, preset: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
     """One method on one head."""
     started = time.monotonic()
-    outcome = run_method(method, case_of(subject), preset, torch.Generator().manual_seed(0), Events())
+    outcome = run_method(method, Case.of(subject.prepared), preset, torch.Generator().manual_seed(0), Events())
     seconds = time.monotonic() - started
     enhanced = subject.prepared.back(outcome.array, brain_only=False)
     scores = score_images(subject.truth.array, enhanced.array, subject.brain, lpips)
@@ -145,7 +134,7 @@ def score(method: Method, preset: str, subject: Subject, segmenter: Segmenter, l
 
 def steps(subject: Subject, lpips: Lpips) -> list[dict[str, float]]:
     """LPIPS, PSNR and data residual after every prior step and every data step of a fast run."""
-    case, place = case_of(subject).cropped()
+    case, place = Case.of(subject.prepared).cropped()
     measurement, generator = Measurement(case), torch.Generator().manual_seed(0)
     prior = slice_prior(load_network(MODEL)[0], case.target, FAST.orientations, measurement.mask, Events())
     data_step, _ = make_data_step(measurement, FAST, generator, Events())
@@ -172,7 +161,7 @@ def steps(subject: Subject, lpips: Lpips) -> list[dict[str, float]]:
 
 def warm_start(subject: Subject, level: float = 0.2) -> dict[str, Any]:
     """The coordinate network that is the volume ("fitted"): the next data step from the last one's state, or anew."""
-    case, _ = case_of(subject).cropped()
+    case, _ = Case.of(subject.prepared).cropped()
     measurement = Measurement(case)
     settings = replace(PRESETS["paper"].fit, tolerance=-1.0)
     rho = data_weight(measurement.sigma, level)

@@ -73,9 +73,7 @@ def enhanced(row: str, prepared: Prepared, contrast: str) -> Image:
     """One method and preset on one scan."""
     name, _, preset = row.partition(":")
     method = get_method(name)
-    inputs, acquisitions = {contrast: prepared.model_input}, {contrast: prepared.acquisition}
-    sigma = prepared.sigma / prepared.scale
-    case = Case(inputs, contrast, prepared.mask, prepared.measured, sigma, "cpu", acquisitions)
+    case = Case.of(prepared)
     outcome = run_method(method, case, preset or method.presets[0], torch.Generator().manual_seed(0), Events())
     return prepared.back(outcome.array, brain_only=False)
 

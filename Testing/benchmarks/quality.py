@@ -85,11 +85,7 @@ def run_row(row: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> d
 def score_method(method: Method, preset: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
     """Run a method on one head and score its result."""
     prepared = subject.prepared
-    inputs = {"T1w": prepared.model_input}
-    case = Case(
-        inputs, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale,
-        acquisitions={"T1w": prepared.acquisition},
-    )  # fmt: skip
+    case = Case.of(prepared)
     started = time.monotonic()
     outcome = run_method(method, case, preset, torch.Generator().manual_seed(0), Events())
     seconds = time.monotonic() - started
