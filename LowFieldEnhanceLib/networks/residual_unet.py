@@ -80,10 +80,11 @@ class ResidualBlock(nn.Module):
             nn.init.zeros_(self.film.bias)
 
     def forward(self, x: Tensor, embedding: Tensor | None) -> Tensor:
-        """(B, C, I, J, K), embedding (B, E) or None -> (B, C, I, J, K)."""
+        """(B, C, I, J, K), embedding (B, E), one for each plane of I (B, I, E), or None -> (B, C, I, J, K)."""
         hidden = self.first(activation(x))
         if self.film is not None and embedding is not None:
-            scale, shift = self.film(embedding)[:, :, None, None, None].chunk(2, dim=1)
+            film = self.film(embedding).movedim(-1, 1)
+            scale, shift = film.reshape(*film.shape, *(1,) * (5 - film.ndim)).chunk(2, dim=1)
             hidden = hidden * (1 + FILM_SCALE * scale) + FILM_SCALE * shift
         return x + BRANCH_SCALE * self.second(activation(hidden))
 

@@ -1,4 +1,4 @@
-"""The 2-D residual U-Net of the slice prior, on stacks of slices.
+"""The 2-D residual U-Net of slices: the prior of DiffDeuR and the generators of CSS-Diff, on stacks of slices.
 
 The layout of the 3-D network (residual_unet.py) with kernels that are one slice thick: a stack (B, C, S, H, W) holds S
 slices that the network never mixes. So a volume is denoised in stacks without reshaping, and the same memory format,
@@ -33,7 +33,7 @@ class SliceBlock(ResidualBlock):
 
 
 class SliceUNet(Levels):
-    """2-D residual U-Net with a noise level and a class.
+    """2-D residual U-Net with a noise level and a class, and if wanted an acquisition and a context.
 
     Args:
         widths: channels of each level; level n works at 1 / 2^(n+1) of the slice's resolution.
@@ -41,6 +41,9 @@ class SliceUNet(Levels):
         embedding: width of the embedding of noise level plus class.
         classes: number of classes (contrast x orientation, see diffusion.denoiser).
         output_scale: factor on the output, about the size of the target.
+        in_channels, out_channels: of the stacks.
+        coordinates: numbers that describe an acquisition (see physics.acquisition); 0 for a network that is told none.
+        context: length of a further vector that the embedding listens to; 0 for none.
 
     The edges H and W of a slice must be multiples of :attr:`multiple` pixels.
     """
@@ -52,6 +55,10 @@ class SliceUNet(Levels):
         embedding: int = 128,
         classes: int = 12,
         output_scale: float = 0.3,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        coordinates: int = 0,
+        context: int = 0,
     ) -> None:
         super().__init__()
         self.output_scale = output_scale
@@ -59,13 +66,30 @@ class SliceUNet(Levels):
         self.embed = NoiseEmbedding(embedding)
         self.classes = nn.Embedding(classes, embedding)
         nn.init.zeros_(self.classes.weight)
-        self.stem = _convolution(SUBPIXELS, widths[0])
+        self.acquisition = NoiseEmbedding(embedding, coordinates) if coordinates else None
+        self.context = nn.Linear(context, embedding) if context else None
+        if self.context is not None:
+            nn.init.zeros_(self.context.weight)
+            nn.init.zeros_(self.context.bias)
+        self.stem = _convolution(in_channels * SUBPIXELS, widths[0])
         self.build_levels(widths, blocks, lambda width: SliceBlock(width, embedding), (1, STRIDE, STRIDE))
-        self.head = _convolution(widths[0], SUBPIXELS)
+        self.head = _convolution(widths[0], out_channels * SUBPIXELS)
         initialise(self)
 
-    def forward(self, x: Tensor, noise: Tensor, kind: Tensor) -> Tensor:
-        """Stacks (B, 1, S, H, W), noise (B,) of order one, class (B,) integer -> (B, 1, S, H, W).
+    def forward(
+        self, x: Tensor, noise: Tensor, kind: Tensor, told: Tensor | None = None, context: Tensor | None = None
+    ) -> Tensor:
+        """Denoise stacks.
+
+        Args:
+            x: (B, in_channels, S, H, W).
+            noise: (B,), of order one.
+            kind: (B,) integer class.
+            told: (B, coordinates), not a number where unknown; None: nothing is known.
+            context: (B, context), or (B, S, context) for one a slice; None: none.
+
+        Returns:
+            (B, out_channels, S, H, W).
 
         Raises:
             ValueError: H or W is not a multiple of :attr:`multiple`.
@@ -75,16 +99,21 @@ class SliceUNet(Levels):
                 f"slices of {tuple(x.shape[3:])} pixels must have edges that are multiples of {self.multiple}"
             )
         embedding = self.embed(noise) + self.classes(kind)
-        hidden = self.stem(_unshuffle(x).contiguous(memory_format=torch.channels_last_3d))
+        if self.acquisition is not None and told is not None:
+            embedding = embedding + self.acquisition(told)
+        if self.context is not None and context is not None:
+            added = self.context(context)
+            embedding = (embedding[:, None] if added.ndim == 3 else embedding) + added
+        hidden = self.stem(unshuffle(x).contiguous(memory_format=torch.channels_last_3d))
         hidden = self.through_levels(hidden, embedding)
-        return self.output_scale * _shuffle(self.head(activation(hidden)))
+        return self.output_scale * shuffle(self.head(activation(hidden)))
 
 
-def _unshuffle(x: Tensor) -> Tensor:
+def unshuffle(x: Tensor) -> Tensor:
     """(B, C, S, 2h, 2w) -> (B, 4C, S, h, w)."""
     return F.pixel_unshuffle(x.transpose(1, 2), STRIDE).transpose(1, 2)
 
 
-def _shuffle(x: Tensor) -> Tensor:
-    """(B, 4C, S, h, w) -> (B, C, S, 2h, 2w), the inverse of :func:`_unshuffle`."""
+def shuffle(x: Tensor) -> Tensor:
+    """(B, 4C, S, h, w) -> (B, C, S, 2h, 2w), the inverse of :func:`unshuffle`."""
     return F.pixel_shuffle(x.transpose(1, 2), STRIDE).transpose(1, 2)

@@ -48,6 +48,15 @@ class DegradationRange:
     unknown: float = 0.1
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a patch is cut out: the head's index, the first voxel (may lie outside), and whether it is mirrored."""
+
+    head: int
+    start: tuple[int, int, int]
+    mirrored: bool
+
+
 class PairSampler:
     """Draws (low-field, high-field) patches.
 
@@ -65,21 +74,27 @@ class PairSampler:
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
 
-    def high(self, margin: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """One random high-field patch with a margin on all sides.
+    def place(self) -> Place:
+        """A random patch around a voxel of a brain; half of them are mirrored."""
+        index = int(self.rng.integers(len(self.heads)))
+        i, j, k = (int(c) - self.patch // 2 for c in self._centre(self.heads[index]))
+        return Place(index, (i, j, k), bool(self.rng.random() < 0.5))
+
+    def high(self, margin: int = 0, place: Place | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """A high-field patch with a margin on all sides, at random or at ``place``.
 
         Returns:
-            images (3, n, n, n) in the model range, present (3,), mask (n, n, n), labels (n, n, n) or None. Half of the
-            patches are mirrored, their left and right labels exchanged.
+            images (3, n, n, n) in the model range, present (3,), mask (n, n, n), labels (n, n, n) or None. The left and
+            right labels of a mirrored patch are exchanged.
         """
-        head = self.heads[self.rng.integers(len(self.heads))]
+        place = place or self.place()
+        head = self.heads[place.head]
         size = self.patch + 2 * margin
-        centre = self._centre(head)
-        start = [int(c) - size // 2 for c in centre]
+        start = [first - margin for first in place.start]
         images = _crop(head.images, start, size, -1.0).float()
         mask = _crop(head.mask[None], start, size, False)[0]
         labels = None if head.labels is None else _crop(head.labels[None], start, size, 0)[0]
-        if self.rng.random() < 0.5:
+        if place.mirrored:
             images, mask = images.flip(1), mask.flip(0)
             labels = None if labels is None else torch.from_numpy(mirrored_channels())[labels.flip(0).long()].to(labels)
         return images, head.present, mask, labels
@@ -91,19 +106,26 @@ class PairSampler:
             low, high: (3, p, p, p) in the model range; present (3,); acquisition (3, 4): what a network is told of
             each scan (see physics.acquisition), not a number where the scan is absent or nothing is told.
         """
-        images, present, mask, labels = self.high(MARGIN)
+        return self.biased_pair()[:4]
+
+    def biased_pair(
+        self, place: Place | None = None, channel: int | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """:meth:`pair`, and the bias field (p, p, p) of both; at ``place`` and of one contrast alone if given."""
+        images, present, mask, labels = self.high(MARGIN, place)
+        if channel is not None:
+            present = present & (torch.arange(3) == channel)
         inner = (slice(None), *(slice(MARGIN, MARGIN + self.patch),) * 3)
         low, high = torch.full_like(images, -1.0), torch.full_like(images, -1.0)
         bias = random_bias_field(tuple(mask.shape), self.rng.uniform(0, self.ranges.bias), self.generator)
         told = torch.tensor([UNKNOWN] * 3)
-        for channel in range(3):
-            if present[channel]:
-                received = bias * float(1 + self.ranges.gain * self.rng.standard_normal())
-                values = (images[channel] + 1) * 0.5
-                low[channel], acquisition = self._degrade(self._change_contrast(values, labels) * received, mask)
-                told[channel] = torch.tensor(self._told(acquisition))
-                high[channel] = (values * received * 2 - 1).clamp(MODEL_MIN, MODEL_MAX)
-        return low[inner], high[inner], present, told
+        for n in torch.nonzero(present)[:, 0].tolist():
+            received = bias * float(1 + self.ranges.gain * self.rng.standard_normal())
+            values = (images[n] + 1) * 0.5
+            low[n], acquisition = self._degrade(self._change_contrast(values, labels) * received, mask)
+            told[n] = torch.tensor(self._told(acquisition))
+            high[n] = (values * received * 2 - 1).clamp(MODEL_MIN, MODEL_MAX)
+        return low[inner], high[inner], present, told, bias[inner[1:]]
 
     def _told(self, acquisition: Acquisition) -> tuple[float, ...]:
         """What the network is told of an acquisition: a little wrong, sometimes nothing."""

@@ -42,7 +42,9 @@ def _bridged(part: str) -> Recipe:
         from .pairs import PairSampler
 
         heads = load_heads(data, ("oasis", "openms", "brats"))
-        sampler = PairSampler(heads, seed=seed)
+        # heads with several contrasts twice as often: too rarely seen together, further contrasts did harm
+        several = [head for head in heads if int(head.present.sum()) > 1]
+        sampler = PairSampler([*heads, *several], seed=seed)
         text = f"{len(heads)} heads of oasis/train, openms/train, brats/train"
         if part == "prior":
             return PRIOR, PriorLoss(sampler, 2, device), f"{text}; high field only"
