@@ -73,12 +73,12 @@ def test_low_is_high_blurred_along_the_thick_axis_alone() -> None:
         pairs = sampler.batch(6)
         steps = torch.exp(pairs.told[:, :3] * math.log(6.0))
         inside = (pairs.high > -1).all(-1).all(-1)[:, 0, 0]
-        for low, high, step in zip(pairs.low[inside], pairs.high[inside], steps[inside], strict=True):
-            kept = [float(low.diff(dim=d).std() / high.diff(dim=d).std()) for d in (-2, -1)]
+        for low, step in zip(pairs.low[inside], steps[inside], strict=True):
+            change = [float(low.diff(dim=d).std()) for d in (-2, -1)]  # from pixel to pixel
             thick = int(step.argmax())
             assert float(step[thick]) == pytest.approx(3.0, rel=1e-3)
             if thick > 0:
-                assert kept[thick - 1] < 0.5 * kept[2 - thick]
+                assert change[thick - 1] < 0.75 * change[2 - thick]
 
 
 def test_the_same_seed_draws_the_same_batch() -> None:
