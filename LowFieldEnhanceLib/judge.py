@@ -104,6 +104,7 @@ def judge(
         data_consistency=None if consistency is None else consistency.as_report(),
         added_detail=None if detail is None else detail.summary,
         lesions=_lesions(subject, enhanced),
+        noise_plausible=prepared.sigma_source == "user" or prepared.acquisition.plausible,
     )
     events.progress("report", 1, 1)
     return Result(

@@ -50,6 +50,7 @@ def build_report(
     added_detail: Mapping[str, Any] | None = None,
     lesions: Mapping[str, Any] | None = None,
     registration: Mapping[str, Any] | None = None,
+    noise_plausible: bool = True,
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -71,6 +72,8 @@ def build_report(
         added_detail: what the scan does not support (evaluation.added_detail).
         lesions: what became of marked regions (evaluation.lesions.lesion_section).
         registration: how well the reference lies on the scan, and how it was moved there (subject.Reference.summary).
+        noise_plausible: False if the noise level is too low for a scanner (the scan was interpolated or filtered
+            before): then nothing is said in units of it.
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -96,7 +99,7 @@ def build_report(
         "summary": summary_of(structures, reference_labels is not None, labels_after is not None),
         "input": source,
         "input_checks": input_checks(source, before, brain, reference, valid_range, registered),
-        "fidelity": _fidelity(fidelity),
+        "fidelity": _fidelity(fidelity, source["snr"], noise_plausible),
         "data_consistency": data_consistency,
         "uncertainty": uncertainty,
         "added_detail": added_detail,
@@ -127,15 +130,27 @@ def _input(
     }
 
 
-def _fidelity(fidelity: FidelitySummary) -> dict[str, Any]:
+def _fidelity(fidelity: FidelitySummary, snr: float | None, noise_plausible: bool) -> dict[str, Any]:
+    relative = fidelity.rms / snr if snr else None
+    if noise_plausible:
+        seen = (
+            f"by more than 3 times the noise in {percent(fidelity.share_above_3)} of the brain's voxels (noise alone: "
+            f"{percent(GAUSSIAN_SHARE_ABOVE_3)}); a large share contradicts the scan, a small one"
+        )
+    else:
+        seen = (
+            f"by {percent(relative)} of the white matter's intensity on average; the scan was interpolated or filtered "
+            "before it came here, so its noise cannot be measured and nothing can be said in units of it, and a small "
+            "difference"
+        )
     return {
         **asdict(fidelity),
         "share_above_3_noise_alone": GAUSSIAN_SHARE_ABOVE_3,
+        "noise_plausible": noise_plausible,
+        "relative_rms": relative,
         "text": (
-            "Seen through a model of the low-field scanner, the enhanced scan differs from the acquired one by more "
-            f"than 3 times the noise in {percent(fidelity.share_above_3)} of the brain's voxels (noise alone: "
-            f"{percent(GAUSSIAN_SHARE_ABOVE_3)}); a large share contradicts the scan, a small one does not prove that "
-            "added detail is true."
+            f"Seen through a model of the low-field scanner, the enhanced scan differs from the acquired one {seen} "
+            "does not prove that added detail is true."
         ),
     }
 

@@ -27,11 +27,10 @@ def verdict_of(report: Mapping[str, Any]) -> str:
 def _verdict_on_image(report: Mapping[str, Any]) -> str:
     summary, images = report["summary"], report["images"]
     if not report["has_reference"]:
-        share, alone = percent(report["fidelity"]["share_above_3"]), percent(GAUSSIAN_SHARE_ABOVE_3)
-        seen = f"{share} of the brain's voxels differ from the acquired scan by more than 3 times its noise"
+        seen = _seen(report["fidelity"])
         changes = "its structures were not measured" if summary is None else _largest_changes(report["structures"])
         opening = "Without a reference nobody can say whether the enhanced scan is right"
-        return f"{opening}: {changes}, and {seen} (noise alone: {alone})."
+        return f"{opening}: {changes}, and {seen}."
     if summary is not None and summary.get("mean_absolute_error_enhanced_percent") is not None:
         low, high = summary["mean_absolute_error_input_percent"], summary["mean_absolute_error_enhanced_percent"]
         order = "lower than" if high < low else "higher than" if high > low else "the same as"
@@ -47,6 +46,16 @@ def _verdict_on_image(report: Mapping[str, Any]) -> str:
             "structures were not compared."
         )
     return "The reference has nothing in common with the brain in this scan, so nothing can be said against it."
+
+
+def _seen(fidelity: Mapping[str, Any]) -> str:
+    if not fidelity["noise_plausible"]:
+        return "it cannot be compared with the scan's noise, because the scan was interpolated or filtered before"
+    share, alone = percent(fidelity["share_above_3"]), percent(GAUSSIAN_SHARE_ABOVE_3)
+    return (
+        f"{share} of the brain's voxels differ from the acquired scan by more than 3 times its noise "
+        f"(noise alone: {alone})"
+    )
 
 
 def _largest_changes(rows: list[dict[str, Any]]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,17 @@ def test_the_truth_explains_the_scan_down_to_its_noise_and_a_flat_head_does_not(
     assert fidelity["rms"] < 1.6  # the truth itself: only noise is left
     flat = truth.with_array(np.where(truth.array > 0, truth.array.mean(), 0) + np.arange(truth.shape[0])[:, None, None])
     assert pipeline.assess(scan, flat, device="cpu", brain=brain).report["fidelity"]["rms"] > 2 * fidelity["rms"]
+
+
+def test_only_a_noise_level_that_a_scanner_can_have_is_called_plausible(
+    scan: Image, brain: Image, result: pipeline.Result, tiny_models: Path
+) -> None:
+    smooth = scan.with_array(np.asarray(ndimage.gaussian_filter(scan.array, 2.0)))
+    options = pipeline.Options(method="cubic", device="cpu", spacing=4.0, segment=False)
+    assert result.report["fidelity"]["noise_plausible"]
+    assert not pipeline.enhance(smooth, options, brain=brain).report["fidelity"]["noise_plausible"]
+    told = pipeline.enhance(smooth, replace(options, sigma=1.0), brain=brain)
+    assert told.report["fidelity"]["noise_plausible"]
 
 
 def test_report_is_json_with_provenance_and_the_derived_mark(scan: Image, result: pipeline.Result) -> None:

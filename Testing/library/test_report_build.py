@@ -117,6 +117,15 @@ def test_without_a_reference_the_verdict_names_the_largest_changes_and_the_fidel
     assert verdict.count(". ") == 0 and verdict.endswith(".")
 
 
+def test_of_a_scan_whose_noise_cannot_be_measured_nothing_is_said_in_units_of_it() -> None:
+    report = report_of(noise_plausible=False)
+    assert "interpolated or filtered" in report["verdict"] and "noise alone" not in report["verdict"]
+    fidelity = report["fidelity"]
+    assert fidelity["relative_rms"] == pytest.approx(FIDELITY.rms / report["input"]["snr"])
+    assert f"{100 * fidelity['relative_rms']:.1f} % of the white matter's intensity" in fidelity["text"]
+    assert "3 times the noise" not in fidelity["text"]
+
+
 def test_a_structure_that_vanishes_or_appears_is_named_before_any_percentage() -> None:
     report = report_of(
         labels_before=label_map({WHITE: 100, THALAMUS: 60}), labels_after=label_map({WHITE: 150, PUTAMEN: 50})
