@@ -42,9 +42,11 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")
+    parser.add_argument("--displacement", metavar="FIELD",
+                        help="field or transform (ITK) with which the scan was unwarped, for 'latent'")  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, metavar="N",
                         help="1 to 64 results (other seeds, or mirrored); from 2 on with their spread")  # fmt: skip
-    parser.add_argument("--uncertainty", help="write the standard deviation among the samples")
+    parser.add_argument("--uncertainty", help="write the deviation among samples, or a method's orientations")
     parser.add_argument("--data-consistency", action="store_true",
                         help="project the result onto the acquired scan, down to its noise")  # fmt: skip
     add_dicom_options(parser)
@@ -56,13 +58,15 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from . import outputs, pipeline
     from .image_io import read_image, read_labels
     from .methods.registry import get_method
+    from .preprocess.unwarp import read_displacement
 
-    if options.uncertainty and options.samples < 2:
+    method = get_method(options.method)
+    if options.uncertainty and options.samples < 2 and not getattr(method, "spreads", False):
         raise BadInput("--uncertainty is the spread among several results, so it needs --samples 2 or more")
     check_reference(options)
-    preset = options.preset or get_method(options.method).presets[0]
+    preset = options.preset or method.presets[0]
     wanted = outputs.Wanted.of(options)
-    given = [options.reference, options.reference_labels, options.brain_mask, options.lesions]
+    given = [options.reference, options.reference_labels, options.brain_mask, options.lesions, options.displacement]
     inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]
     wanted.check(inputs)
     image = with_contrast(read_image(options.input, options.contrast), events)
@@ -86,6 +90,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
         events=events,
         lesions=read_labels(options.lesions) if options.lesions else None,
+        displacement=read_displacement(options.displacement) if options.displacement else None,
     )
     return wanted.write(result)
 

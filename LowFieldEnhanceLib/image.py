@@ -80,8 +80,11 @@ class Image:
         return digest.hexdigest()
 
 
-def check_image(image: Image) -> None:
+def check_image(image: Image, is_scan: bool = True) -> None:
     """Refuse what cannot be a scan; one sentence says what and why.
+
+    Args:
+        is_scan: a map or a mask, unlike a scan, may be the same everywhere.
 
     Raises:
         BadInput: NaN or infinite voxels, constant values, fewer than 4 voxels along an axis, a singular or sheared
@@ -89,6 +92,8 @@ def check_image(image: Image) -> None:
     """
     _check_affine(image)
     _check_voxels(image)
+    if is_scan and float(image.array.min()) == float(image.array.max()):
+        raise BadInput(f"all voxels have the same value ({float(image.array.min()):g}), so there is nothing to enhance")
 
 
 def _check_affine(image: Image) -> None:
@@ -119,5 +124,3 @@ def _check_voxels(image: Image) -> None:
     if not np.isfinite(array).all():
         count = int(array.size - np.isfinite(array).sum())
         raise BadInput(f"{count} voxels are NaN or infinite, so the scan is damaged")
-    if float(array.min()) == float(array.max()):
-        raise BadInput(f"all voxels have the same value ({float(array.min()):g}), so there is nothing to enhance")

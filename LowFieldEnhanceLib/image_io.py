@@ -82,12 +82,13 @@ def guess_contrast(name: str) -> str:
     return "other"
 
 
-def read_image(path: str | os.PathLike[str], contrast: str | None = None) -> Image:
+def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_scan: bool = True) -> Image:
     """Read and check one volume.
 
     Args:
         path: a file with one of :data:`EXTENSIONS`, or a folder with one DICOM series.
         contrast: T1w, T2w, FLAIR or other; None guesses it from the name and the DICOM description.
+        is_scan: see :func:`image.check_image`.
 
     Raises:
         BadInput: missing, unreadable, 4-D, or refused by :func:`image.check_image`.
@@ -103,7 +104,7 @@ def read_image(path: str | os.PathLike[str], contrast: str | None = None) -> Ima
         source, meta = _read_file(path)
     name = f"{meta.get('SeriesDescription', '')} {meta.get('ProtocolName', '')} {path.name}"
     image = from_sitk(source, contrast or guess_contrast(name), meta)
-    check_image(image)
+    check_image(image, is_scan)
     return image
 
 
@@ -259,7 +260,7 @@ def read_labels(path: str | os.PathLike[str]) -> LabelMap:
     Raises:
         BadInput: unreadable, or values that are not whole numbers from 0 to 255.
     """
-    image = read_image(path, "other")
+    image = read_image(path, "other", is_scan=False)
     ids = np.round(image.array)
     if np.abs(ids - image.array).max() > 1e-3 or ids.min() < 0 or ids.max() > 255:
         raise BadInput(

@@ -17,6 +17,7 @@ from .methods.base import check_preset
 from .methods.registry import get_method
 from .options import Options
 from .preprocess.grid import Grid, resample
+from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
@@ -59,6 +60,7 @@ def enhance(
     brain: Image | None = None,
     events: Events | None = None,
     lesions: LabelMap | None = None,
+    displacement: Displacement | None = None,
 ) -> Result:
     """Enhance one scan and report on it.
 
@@ -72,6 +74,7 @@ def enhance(
         brain: the user's brain mask (above 0.5 is brain), in the scan's frame of reference, instead of the segmenter's.
         events: progress and cancel.
         lesions: regions to follow (values above 0), in the scan's frame of reference.
+        displacement: with which the scan was unwarped (gradient nonlinearity, without correction of its intensities).
 
     Raises:
         BadInput, MissingModel, CorruptModel, OutOfMemory, Cancelled: see errors.
@@ -83,7 +86,9 @@ def enhance(
     choose_device(options.device)
     options.check()
     _models(method.models)  # a missing one ends the run here
-    subject = subject_of(image, options, contrasts, reference, reference_labels, brain, events, lesions)
+    if displacement is not None and not getattr(method, "unwarps", False):
+        events.warning(f"{method.title} does not use the displacement field; the method 'latent' does")
+    subject = subject_of(image, options, contrasts, reference, reference_labels, brain, events, lesions, displacement)
     return enhance_subject(subject, options, events)
 
 
@@ -96,6 +101,7 @@ def subject_of(
     brain: Image | None = None,
     events: Events | None = None,
     lesions: LabelMap | None = None,
+    displacement: Displacement | None = None,
 ) -> Subject:
     """The part of :func:`enhance` that is the same for every method; its arguments."""
     events = events or Events()
@@ -105,7 +111,7 @@ def subject_of(
     events.progress("read", 0, 1)
     segmenter = Segmenter(device)
     return open_subject(
-        image, segmenter, device, options, contrasts, reference, reference_labels, brain, lesions, events
+        image, segmenter, device, options, contrasts, reference, reference_labels, brain, lesions, events, displacement
     )
 
 

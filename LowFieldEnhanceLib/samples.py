@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .errors import BadInput
-from .evaluation.uncertainty import FLIPS, SAMPLES, RunningMoments, Uncertainty
+from .evaluation.uncertainty import FLIPS, ORIENTATIONS, SAMPLES, RunningMoments, Uncertainty
 from .evaluation.volumes import label_volumes_ml
 from .events import Events
 from .image import Image
@@ -29,7 +29,7 @@ class Samples:
     Attributes:
         first, mean: the first sample (the scan as it is) and the mean of all, working grid, scan's intensities.
         details: the method's settings (the same for all).
-        uncertainty: None for a single sample.
+        uncertainty: None for a single sample, unless the method has a spread of its own.
     """
 
     first: Image
@@ -45,7 +45,7 @@ class Samples:
 
     def drawn(self, seed: int) -> dict[str, Any]:
         """For the provenance: how many ``samples``, their ``seeds`` and ``flips``; ``seed`` is that of a single one."""
-        if self.uncertainty is None:
+        if self.uncertainty is None or self.uncertainty.kind == ORIENTATIONS:
             return {"samples": 1, "seeds": [seed], "flips": []}
         spread = self.uncertainty
         return {"samples": spread.samples, "seeds": list(spread.seeds), "flips": list(spread.flips)}
@@ -122,7 +122,11 @@ def run_samples(
     if samples == 1:
         outcome = run_method(method, case, preset, torch.Generator().manual_seed(seed), events)
         only = prepared.back(outcome.array, brain_only)
-        return Samples(only, only, outcome.details, None)
+        own = None
+        if outcome.spread is not None:
+            deviation = only.with_array(prepared.difference_back(outcome.spread))
+            own = Uncertainty(ORIENTATIONS, deviation, orientations=outcome.parts)
+        return Samples(only, only, outcome.details, own)
     draws = method.stochastic(preset)
     if not draws and samples > len(FLIP_AXES):
         events.warning(
@@ -175,6 +179,7 @@ def mirrored(case: Case, axes: tuple[int, ...]) -> Case:
         inputs={name: image.with_array(np.flip(image.array, axes)) for name, image in case.inputs.items()},
         mask=np.ascontiguousarray(np.flip(case.mask, axes)),
         measured=replace(case.measured, affine=world @ case.measured.affine),
+        log_jacobian=None if case.log_jacobian is None else np.flip(case.log_jacobian, axes).copy(),
     )
 
 

@@ -20,6 +20,7 @@ from .physics.acquisition import Acquisition
 from .preprocess.brain import brain_mask
 from .preprocess.grid import Grid, resample
 from .preprocess.prepare import Prepared, prepare, prepare_others, to_working_grid
+from .preprocess.unwarp import Displacement, log_jacobian
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
 
@@ -62,6 +63,7 @@ class Subject:
         reference: None without one.
         lesions: regions to follow, on any grid of the same frame of reference; None without them.
         seconds: that all this took.
+        log_jacobian: of the user's displacement field on the working grid; None without one.
     """
 
     image: Image
@@ -74,11 +76,12 @@ class Subject:
     reference: Reference | None
     lesions: LabelMap | None
     seconds: float
+    log_jacobian: np.ndarray | None = None
 
     @property
     def case(self) -> Case:
         """What a method gets."""
-        return Case.of(self.prepared, self.others, self.acquisitions, self.device)
+        return Case.of(self.prepared, self.others, self.acquisitions, self.device, self.log_jacobian)
 
 
 def check_images(*images: Image | None) -> None:
@@ -99,13 +102,14 @@ def open_subject(
     brain: Image | None = None,
     lesions: LabelMap | None = None,
     events: Events | None = None,
+    displacement: Displacement | None = None,
 ) -> Subject:
     """Segment and prepare the scan and whatever came with it.
 
     Args:
         segmenter, device: of all networks.
         options: its spacing, n4, sigma and register_reference are heeded.
-        image, contrasts, reference, reference_labels, brain, lesions, events: see pipeline.enhance.
+        image, contrasts, reference, reference_labels, brain, lesions, events, displacement: see pipeline.enhance.
 
     Raises:
         BadInput: no brain was found, a contrast cannot be used, the lesions lie outside the brain, or the reference
@@ -114,6 +118,7 @@ def open_subject(
     events = events or Events()
     started = time.monotonic()
     on_grid = to_working_grid(image, options.spacing)
+    jacobian = None if displacement is None else log_jacobian(displacement, Grid.of(on_grid))
     events.progress("segment the input", 0, 1)
     labels = segmenter.segment(on_grid, events)
     # the user's brain mask, if given, instead of the segmenter's
@@ -126,7 +131,7 @@ def open_subject(
     if reference is not None:
         found = _reference(reference, reference_labels, prepared, segmenter, options.register_reference, events)
     seconds = time.monotonic() - started
-    return Subject(image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds)
+    return Subject(image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian)
 
 
 def _reference(

@@ -15,7 +15,7 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``train``: one recipe."""
     parser = groups.add_parser("train", parents=[common], help="train one network (see README, Training)")
-    parser.add_argument("recipe", help="segmenter, regression_unet, bridged_bridge, bridged_prior or slice_prior")
+    parser.add_argument("recipe", help="its name; an unknown one is answered with the list")
     parser.add_argument("--data", help="data folder (default: LOWFIELDENHANCE_DATA)")
     parser.add_argument("--out", required=True, help="folder for checkpoint, log and weights")
     parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together")
@@ -24,7 +24,15 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true")
-    parser.add_argument("--start", type=Path, help="run folder of regression_unet that bridged_bridge starts from")
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="run folder of regression_unet that bridged_bridge starts from, or of css_generator for css_generator",
+    )
+    css = parser.add_argument_group("css_generator")
+    css.add_argument("--pairing", choices=("none", "weak", "full"), help="how slices are paired (default: full)")
+    css.add_argument("--without", help="parts left out, separated by commas: cycle, sgp, lsc, adversarial")
+    css.add_argument("--warm-up", type=float, help="share of the time before the samplers run")
     parser.set_defaults(run=run_train)
 
 
@@ -35,5 +43,11 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .training.recipes import run_recipe
 
     plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=options.device, resume=options.resume)
-    record = run_recipe(options.recipe, data_root(options.data), plan, options.seed, options.threads, options.start)
+    given = {"pairing": options.pairing, "warm_up": options.warm_up}
+    if options.without is not None:
+        given["without"] = [part.strip() for part in options.without.split(",") if part.strip()]
+    chosen = {name: value for name, value in given.items() if value is not None}
+    record = run_recipe(
+        options.recipe, data_root(options.data), plan, options.seed, options.threads, options.start, **chosen
+    )
     return json.loads(json.dumps(record, default=str))

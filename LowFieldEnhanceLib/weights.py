@@ -38,7 +38,8 @@ class ModelInfo:
         card: file name of the model card beside models.json.
         training: record of the training run (data, minutes, device, steps).
         valid_range: scans it was trained for: ``contrasts`` (list of names or ["any"]), ``spacing_mm`` and ``snr``
-            as [low, high]; a key it does not depend on is absent.
+            as [low, high], ``intensity`` as figure to [low, high] by contrast (see evaluation.input_intensity); a key
+            it does not depend on is absent.
     """
 
     name: str
@@ -93,18 +94,24 @@ def common_range(infos: Iterable[ModelInfo]) -> dict[str, Any]:
     """What all of several networks were trained for: the overlap of their ``valid_range``.
 
     ``contrasts`` as a list (absent if every network takes any), every other key as (low, high) of the networks that
-    name it.
+    name it, ``intensity`` with such a pair for each figure of each contrast.
     """
     common: dict[str, Any] = {}
     for info in infos:
-        for key, value in info.valid_range.items():
-            if key == "contrasts":
-                if "any" not in value:
-                    common[key] = [v for v in common.get(key, value) if v in value]
-            else:
-                low, high = common.get(key, value)
-                common[key] = (max(low, value[0]), min(high, value[1]))
+        _narrow(common, info.valid_range)
     return common
+
+
+def _narrow(common: dict[str, Any], valid_range: dict[str, Any]) -> None:
+    for key, value in valid_range.items():
+        if isinstance(value, dict):
+            _narrow(common.setdefault(key, {}), value)
+        elif key == "contrasts":
+            if "any" not in value:
+                common[key] = [v for v in common.get(key, value) if v in value]
+        else:
+            low, high = common.get(key, value)
+            common[key] = (max(low, value[0]), min(high, value[1]))
 
 
 def is_installed(name: str) -> bool:

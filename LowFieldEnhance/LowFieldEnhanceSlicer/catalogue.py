@@ -12,11 +12,25 @@ from pathlib import Path
 from LowFieldEnhanceLib.image import CONTRASTS
 from LowFieldEnhanceLib.methods.costs import BYTES_PER_VOXEL, RELATIVE_COST, SECONDS_PER_GIGAVOXEL
 
-__all__ = ["BYTES_PER_VOXEL", "CONTRASTS", "DEVICES", "METHODS", "SECONDS_PER_GIGAVOXEL", "MethodEntry", "cardPaths"]
+__all__ = [
+    "ALL_METHODS",
+    "BYTES_PER_VOXEL",
+    "CONTRASTS",
+    "DEVICES",
+    "METHODS",
+    "SECONDS_PER_GIGAVOXEL",
+    "MethodEntry",
+    "cardPaths",
+]
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+ALL_METHODS = "all"  # in a list of methods to compare
 PRIOR, FIT_EPOCH, EXACT_STEP = (RELATIVE_COST[part] for part in ("prior", "inr", "cg"))
 PRIOR_WITH_GRADIENT = 4 * PRIOR
+AUTOENCODER, STUDENT_STEP, TEACHER_STEP, N4 = (
+    RELATIVE_COST[part] for part in ("autoencoder", "student", "teacher", "n4")
+)
+GENERATOR = RELATIVE_COST["generator"]
 MIRRORED = 8  # ways to mirror a head along three axes
 
 
@@ -86,6 +100,28 @@ METHODS: dict[str, MethodEntry] = {
                 "fast": 8 * (PRIOR + EXACT_STEP),
                 "standard": 16 * (PRIOR + EXACT_STEP),
                 "paper": 300 * PRIOR + 436 * FIT_EPOCH,
+            },
+        ),
+        MethodEntry(
+            "cssdiff",
+            "CSS-Diff",
+            "A diffusion model of slices that starts from the noised scan, trained under cycle consistency.",
+            {"fast": 6, "standard": 15, "paper": 5},
+            ("css_generator", "css_sgp"),
+            draws=("fast", "standard", "paper"),
+            work={"fast": 6 * GENERATOR, "standard": 15 * GENERATOR, "paper": 5 * GENERATOR},
+        ),
+        MethodEntry(
+            "latent",
+            "Distilled latent super-resolution",
+            "Latent diffusion of slices along all three axes, distilled into a small network that needs one step.",
+            {"fast": 3, "standard": 12, "paper": 150},
+            ("latent_autoencoder", "latent_teacher", "latent_student"),
+            draws=("fast", "standard", "paper"),
+            work={
+                "fast": N4 + 3 * (AUTOENCODER + STUDENT_STEP),
+                "standard": N4 + 3 * (AUTOENCODER + 4 * STUDENT_STEP),
+                "paper": N4 + 3 * (AUTOENCODER + 50 * TEACHER_STEP),
             },
         ),
         MethodEntry(

@@ -25,10 +25,13 @@ MARGIN = 1.2  # the line of equal volumes goes that much beyond the smallest and
 
 def addVolumeChart(
     scene: slicer.vtkMRMLScene, tableNode: slicer.vtkMRMLTableNode, name: str, hasReference: bool
-) -> tuple[slicer.vtkMRMLPlotChartNode, list[slicer.vtkMRMLPlotSeriesNode]]:
+) -> list[slicer.vtkMRMLNode]:
     """Bars of the structures' volumes (ml): input, enhanced and, with a reference, reference.
 
     Series without a column in the table are left out.
+
+    Returns:
+        The chart, then its series.
     """
     chartNode = scene.AddNewNodeByClass("vtkMRMLPlotChartNode", scene.GetUniqueNameByString(name))
     chartNode.SetTitle(name)
@@ -49,7 +52,7 @@ def addVolumeChart(
         seriesNode.SetColor(*colour)
         chartNode.AddAndObservePlotSeriesNodeID(seriesNode.GetID())
         seriesNodes.append(seriesNode)
-    return chartNode, seriesNodes
+    return [chartNode, *seriesNodes]
 
 
 def addBeforeAfterChart(

@@ -23,10 +23,15 @@ TORCH = "torch" + TORCH_VERSION
 KEPT = ("numpy", "scipy", "SimpleITK", "vtk", "torch")
 # Megabytes on disk with dependencies, summed over the RECORD files of the wheels for Linux and Python 3.11 named here:
 # torch 2.13.0+cpu, matplotlib 3.11.2 (with Pillow, fontTools, kiwisolver), jinja2 3.1.6, markupsafe 3.0.4,
-# safetensors 0.8.0, tqdm 4.70.1. Other systems differ by a factor of two at most.
-MEGABYTES = {"torch": 735.0, "matplotlib": 77.0, "safetensors": 1.4, "jinja2": 0.5, "tqdm": 0.3, "markupsafe": 0.1}
+# safetensors 0.8.0, tqdm 4.70.1, highdicom 0.28.2 (with pyjpegls), pydicom 3.0.2. Other systems differ by a factor of
+# two at most.
+MEGABYTES = {"torch": 735.0, "matplotlib": 77.0, "safetensors": 1.4, "jinja2": 0.5, "tqdm": 0.3, "markupsafe": 0.1,
+             "highdicom": 33.0, "pydicom": 8.3}  # fmt: skip
 # Not measured: pip shows 888 MB for the wheel of torch 2.8.0 with CUDA, and NVIDIA's libraries come beside it.
 CUDA_NOTE = "with an NVIDIA graphics card several GB, about 3 GB of them to download"
+
+
+ENHANCING, WRITING_DICOM = "Enhancing", "Writing DICOM"
 
 
 class DependencyError(Exception):
@@ -48,8 +53,8 @@ def missingRequirements(requirementsPath: str | Path, withTorch: bool = True) ->
     return [text for text in ([TORCH] if withTorch else []) + wanted if not _isSatisfied(_requirement(text))]
 
 
-def describe(missing: Sequence[str]) -> str:
-    """What will be installed, how large it is and where from: the text of the question."""
+def describe(missing: Sequence[str], purpose: str = ENHANCING) -> str:
+    """What will be installed, what for, how large it is and where from: the text of the question."""
     lines, total = [], 0.0
     for text in missing:
         name = _requirement(text).name
@@ -64,7 +69,7 @@ def describe(missing: Sequence[str]) -> str:
         lines.append(f"- {'PyTorch (' + text + ')' if name == 'torch' else text}: {'; '.join(notes)}")
     return "\n".join(
         [
-            "Enhancing needs Python packages that are not installed in Slicer yet:",
+            f"{purpose} needs Python packages that are not installed in Slicer yet:",
             "",
             *lines,
             "",
@@ -81,6 +86,7 @@ def ensure(
     withTorch: bool = True,
     installTorch: Callable[[], bool] | None = None,
     installPackages: Callable[[str | Path, list[str]], None] | None = None,
+    purpose: str = ENHANCING,
 ) -> bool:
     """Install what is missing, after asking once. Call it on the main thread, right before the first run.
 
@@ -91,6 +97,7 @@ def ensure(
         withTorch: whether torch is needed too.
         installTorch: installs torch; returns False when the user declines (default: the PyTorch extension).
         installPackages: installs requirements of the file (default: :func:`installWithSlicer`).
+        purpose: what the packages are for, as the question begins.
 
     Returns:
         True: all is there. False: the user declined, and nothing more was installed.
@@ -104,7 +111,7 @@ def ensure(
     needsTorch = TORCH in missing
     if needsTorch and installTorch is None:
         installTorch = torchInstaller()  # without the extension there is nothing to ask
-    if not confirm(describe(missing)):
+    if not confirm(describe(missing, purpose)):
         return False
     if needsTorch and not _install("PyTorch", installTorch):
         return False

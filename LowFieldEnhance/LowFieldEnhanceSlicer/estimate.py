@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -79,6 +80,28 @@ def estimate(
     largest = max(voxels * entry.bytesPerVoxel, labelled / max(segmentations, 1) * BYTES_PER_VOXEL)
     moments = voxels * SAMPLE_BYTES_PER_VOXEL if samples > 1 else 0.0
     return Estimate(seconds, FIXED_BYTES + largest + moments)
+
+
+def estimateComparison(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    choices: Sequence[tuple[str, str]],
+    device: str = "auto",
+    spacing: float = 1.0,
+    segmentations: int = 1,
+) -> Estimate:
+    """Time by device and memory of several methods on one scan, which is prepared once.
+
+    Args:
+        choices: methods and presets, at least one.
+        segmentations: volumes that are labelled once: the scan, and an unlabelled reference.
+    """
+    parts = [
+        estimate(volumeNode, method, preset, device, spacing, 1 + (segmentations if number == 0 else 0))
+        for number, (method, preset) in enumerate(choices)
+    ]
+    started = FIXED_SECONDS * (len(parts) - 1)  # there is one process
+    seconds = {name: sum(part.seconds[name] for part in parts) - started for name in parts[0].seconds}
+    return Estimate(seconds, max(part.memory for part in parts))
 
 
 def duration(seconds: float) -> str:

@@ -57,6 +57,7 @@ class InputCopies:
     Attributes:
         files: by the names that :func:`request.arguments` knows.
         warnings: for the user.
+        lesionNames: of the lesions' segments, by the value that stands for each.
     """
 
     def __init__(self, request: Request, folder: Path) -> None:
@@ -64,21 +65,25 @@ class InputCopies:
         self.warnings: list[str] = []
         self._folder = folder
         self._writers: dict[str, Callable[[Path], None]] = {}
-        self._labels: SegmentationCopy | None = None
+        self.lesionNames: dict[int, str] = {}
+        self._labels: list[SegmentationCopy] = []
         self._add("input", VolumeCopy(request.inputVolume).write)
         for name, node in request.otherVolumes.items():
             self._add(name, VolumeCopy(node).write)
         if request.referenceVolume is not None:
             self._add("reference", VolumeCopy(request.referenceVolume).write)
             if request.referenceSegmentation is not None:
-                self._labels = SegmentationCopy(request.referenceSegmentation, request.referenceVolume)
-                self._add("labels", self._labels.write)
+                self._addSegmentation(
+                    "labels", SegmentationCopy(request.referenceSegmentation, request.referenceVolume)
+                )
+        if request.lesions is not None:
+            self._addLesions(request.lesions, request.inputVolume)
         if request.dicomFolder:
             self._addDicom(request.inputVolume)
 
     def copyOn(self) -> bool:
         """One more short step on the main thread; False when all is copied."""
-        return self._labels is not None and self._labels.copyNext()
+        return any(labels.copyNext() for labels in self._labels)
 
     def write(self) -> None:
         """Write all files; touches no node.
@@ -93,6 +98,18 @@ class InputCopies:
     def _add(self, name: str, writer: Callable[[Path], None], ending: str = ".nrrd") -> None:
         self._writers[name] = writer
         self.files[name] = self._folder / f"{name}{ending}"
+
+    def _addSegmentation(self, name: str, labels: SegmentationCopy) -> None:
+        self._labels.append(labels)
+        self._add(name, labels.write)
+
+    def _addLesions(self, node: slicer.vtkMRMLDisplayableNode, inputVolume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        if node.IsA("vtkMRMLSegmentationNode"):
+            labels = SegmentationCopy(node, inputVolume, numbered=True)
+            self.lesionNames = labels.names
+            self._addSegmentation("lesions", labels)
+        else:
+            self._add("lesions", VolumeCopy(node).write)
 
     def _addDicom(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         """The input's own DICOM files alone: in Slicer's database they may lie beside those of other series."""

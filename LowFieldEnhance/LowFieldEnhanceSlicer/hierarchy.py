@@ -68,6 +68,15 @@ def replaceInRun(folderItem: int, node: slicer.vtkMRMLNode, replacement: slicer.
     removeNode(scene, node)
 
 
+def runFolderOf(node: slicer.vtkMRMLNode) -> int:
+    """The folder of the run that a node lies in, however deep; 0 if it lies in none."""
+    hierarchy = subjectHierarchy(node.GetScene())
+    item = hierarchy.GetItemByDataNode(node)
+    while item and not hierarchy.GetItemAttribute(item, RUN_ATTRIBUTE):
+        item = hierarchy.GetItemParent(item)
+    return item
+
+
 def runNodes(folderItem: int, scene: slicer.vtkMRMLScene | None = None) -> list[slicer.vtkMRMLNode]:
     """The outputs of a run that are still in the scene (by default Slicer's).
 

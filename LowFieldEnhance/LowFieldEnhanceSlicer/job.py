@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from LowFieldEnhanceLib.errors import BadInput, LowFieldEnhanceError
 
 from .background import Background
 from .export import InputCopies
 from .loading import REPORT_ROLE, addInSteps, readResults
-from .overlays import FIDELITY, UNCERTAINTY
+from .overlays import ADDED_DETAIL, FIDELITY, UNCERTAINTY
 from .process import longPath
 from .request import Request, arguments
 from .run import CANCELLED, Run, RunError, RunState, newRunFolder
@@ -52,14 +53,17 @@ class Nodes:
     segmentation: slicer.vtkMRMLSegmentationNode | None
     fidelity: slicer.vtkMRMLScalarVolumeNode | None
     uncertainty: slicer.vtkMRMLScalarVolumeNode | None
+    addedDetail: slicer.vtkMRMLScalarVolumeNode | None
     table: slicer.vtkMRMLTableNode | None
+    lesionTable: slicer.vtkMRMLTableNode | None
+    registration: slicer.vtkMRMLLinearTransformNode | None
     chart: slicer.vtkMRMLPlotChartNode | None
     beforeAfterChart: slicer.vtkMRMLPlotChartNode | None
     report: slicer.vtkMRMLTextNode | None
 
 
 class Job:
-    """One run; :meth:`advance`, called again and again on the main thread, takes it to its end.
+    """One run of ``enhance``; :meth:`advance`, called again and again on the main thread, takes it to its end.
 
     Args:
         request: what is asked for.
@@ -130,6 +134,13 @@ class Job:
         return min(fraction, 0.99), left
 
     @property
+    def summary(self) -> str:
+        """What has been done, for people, once it is finished."""
+        return " ".join(
+            filter(None, [_("{name} is enhanced.").format(name=self.title), self.run.result.get("verdict")])
+        )
+
+    @property
     def nodes(self) -> Nodes:
         """The nodes of the results that are in the scene now; all None before the end."""
         ids = self.result or RunResult(0, "")
@@ -138,7 +149,10 @@ class Job:
             "segmentation": ids.segmentation,
             "fidelity": ids.extraVolumes.get(FIDELITY, ""),
             "uncertainty": ids.extraVolumes.get(UNCERTAINTY, ""),
+            "addedDetail": ids.extraVolumes.get(ADDED_DETAIL, ""),
             "table": ids.table,
+            "lesionTable": ids.lesionTable,
+            "registration": ids.registration,
             "chart": ids.chart,
             "beforeAfterChart": ids.beforeAfterChart,
         }
@@ -198,10 +212,22 @@ class Job:
         outputs.mkdir()
         self._copies = InputCopies(self.request, folder)
         self._ownWarnings = self._copies.warnings
+        self._lesionNames = self._copies.lesionNames
         self._temporaryPath = temporaryPath
-        line = arguments(self.request, self._copies.files, outputs, self.dicomFolder)
+        line = self._commandLine(self._copies.files, outputs)
         self.copyOn()
         return Run(line, folder, self.title, self._onRunChanged, self._onRunFinished)
+
+    def _commandLine(self, files: dict[str, Path], outputs: Path) -> list[str]:
+        return arguments(self.request, files, outputs, self.dicomFolder)
+
+    def _readFiles(self, outputs: Path) -> Any:
+        """On a thread: what the run has left, read; touches no node."""
+        return readResults(outputs)
+
+    def _addToScene(self, files: Any) -> Iterator[RunResult | None]:
+        """In steps: what was read into the scene."""
+        return addInSteps(self._scene, self.request, files, self._lesionNames)
 
     def _onRunChanged(self, run: Run) -> None:
         if self.state is JobState.WAITING and run.state is RunState.RUNNING:
@@ -216,7 +242,7 @@ class Job:
         self._folders.append(kept)
         outputs = kept / "results"
         os.replace(run.folder / "results", outputs)  # the run's own folder is deleted after this call
-        self._work = Background(lambda: readResults(outputs))
+        self._work = Background(lambda: self._readFiles(outputs))
         self._set(JobState.LOADING)
 
     def _load(self) -> None:
@@ -225,7 +251,7 @@ class Job:
         if self._steps is None:
             if self._work.error is not None:
                 raise BadInput(f"the results of the run cannot be loaded: {self._work.error}") from self._work.error
-            self._steps = addInSteps(self._scene, self.request, self._work.value)
+            self._steps = self._addToScene(self._work.value)
         self.result = next(self._steps)
         if self.result is not None:
             self._end(JobState.FINISHED, None)

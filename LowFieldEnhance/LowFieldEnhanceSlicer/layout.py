@@ -5,6 +5,7 @@ All functions do nothing and return False where Slicer has no layout manager (no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -117,10 +118,26 @@ def jumpToStructure(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId:
     position = structureCentre(segmentationNode, segmentId)
     if position is None:
         return False
-    slicer.vtkMRMLSliceNode.JumpAllSlices(
-        segmentationNode.GetScene(), *position, slicer.vtkMRMLSliceNode.OffsetJumpSlice
-    )
+    _jump(segmentationNode.GetScene(), position)
     return True
+
+
+def jumpToPoint(node: slicer.vtkMRMLTransformableNode, point: Sequence[float]) -> bool:
+    """Move all slice views to a point in the node's own RAS coordinates (mm); False if there are no views."""
+    if applicationLayoutManager() is None:
+        return False
+    _jump(node.GetScene(), _toWorld(node, point))
+    return True
+
+
+def _jump(scene: slicer.vtkMRMLScene, position: Sequence[float]) -> None:
+    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *position, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
+
+
+def _toWorld(node: slicer.vtkMRMLTransformableNode, point: Sequence[float]) -> tuple[float, ...]:
+    transform = vtk.vtkGeneralTransform()
+    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
+    return tuple(transform.TransformPoint(point))
 
 
 def structureCentre(
@@ -143,10 +160,7 @@ def structureCentre(
     labelmap.GetImageToWorldMatrix(toWorld)
     axes = np.array([[toWorld.GetElement(row, column) for column in range(3)] for row in range(3)])
     distances = np.linalg.norm((voxels - voxels.mean(axis=0)) @ axes.T, axis=1)
-    point = toWorld.MultiplyPoint((*voxels[int(np.argmin(distances))].tolist(), 1.0))[:3]
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(segmentationNode.GetParentTransformNode(), None, transform)
-    return tuple(transform.TransformPoint(point))
+    return _toWorld(segmentationNode, toWorld.MultiplyPoint((*voxels[int(np.argmin(distances))].tolist(), 1.0))[:3])
 
 
 def _setMode(mode: str, on: bool) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,15 @@ from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import hierarchy, outputs, overlays, scene, segmentations, volumes
-from .overlays import FIDELITY, UNCERTAINTY
+from .lesion_table import addLesionTable
+from .overlays import ADDED_DETAIL, FIDELITY, MAPS, UNCERTAINTY
 from .request import Request, record
 
 OUTPUT_ATTRIBUTE, ENHANCED = scene.ATTRIBUTE_PREFIX + "Output", "enhanced"
 VOLUME_CHART, BEFORE_AFTER_CHART = "volume chart", "before-after chart"
+STRUCTURE_TABLE, LESION_TABLE = "structure table", "lesion table"
 BRIGHTEST_PERCENTILE = 99.5  # of the uncertainty inside the head: a few voxels at the skull must not decide
+PAGE, REGISTRATION = "page", "registration"
 REPORT_ROLE = scene.ATTRIBUTE_PREFIX + "Report"
 
 
@@ -46,7 +49,7 @@ class ResultFiles:
     """What a run has written, read and ready for the scene.
 
     Attributes:
-        maps: fidelity and uncertainty, as far as they were made.
+        maps: fidelity, uncertainty and added detail, as far as they were made.
         uncertaintyLimit: what the brightest colour of the uncertainty stands for, in the scan's intensity unit.
         labelIds: the FreeSurfer ids that occur in ``labels``.
         report: the JSON report.
@@ -70,9 +73,10 @@ def readResults(folder: Path) -> ResultFiles:
     """
     enhanced = _readVolume(read_image(folder / "enhanced.nrrd", "other"))
     maps, limit = {}, 0.0
-    for name in (FIDELITY, UNCERTAINTY):
-        if (folder / f"{name}.nrrd").exists():
-            image = read_image(folder / f"{name}.nrrd", "other")
+    for name in MAPS:
+        path = folder / f"{name.replace(' ', '_')}.nrrd"
+        if path.exists():
+            image = read_image(path, "other", is_scan=False)  # a method that draws nothing may have no spread at all
             maps[name] = _readVolume(image)
             if name == UNCERTAINTY:
                 limit = _brightest(image.array)
@@ -83,10 +87,10 @@ def readResults(folder: Path) -> ResultFiles:
         volumes.fillImageData(layer, labels.array)
         layer.SetGeometryFromImageToWorldMatrix(volumes.matrixFromAffine(labels.affine))
         ids = [int(value) for value in np.unique(labels.array) if value]
-    report = json.loads(_read(folder / "report.json") or "{}")
+    report = json.loads(readText(folder / "report.json") or "{}")
     if not isinstance(report, dict):
         raise BadInput("the report of the run is damaged")
-    return ResultFiles(enhanced, maps, limit, layer, ids, report, _read(folder / "report.html"))
+    return ResultFiles(enhanced, maps, limit, layer, ids, report, readText(folder / "report.html"))
 
 
 def _brightest(array: np.ndarray) -> float:
@@ -100,14 +104,18 @@ def _readVolume(image: Image) -> VolumeFile:
     return VolumeFile(imageData, image.affine)
 
 
-def _read(path: Path) -> str:
+def readText(path: Path) -> str:
+    """The file's text; empty if there is none."""
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def addInSteps(
-    mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles
+    mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles, lesionNames: Mapping[int, str] | None = None
 ) -> Iterator[scene.RunResult | None]:
     """Put the results into the scene beside the input; let the window be drawn whenever it yields.
+
+    Args:
+        lesionNames: of the lesions' segments by their value.
 
     Yields None after each step and the result after the last. Closing it earlier, or a failure, removes what was
     added.
@@ -115,9 +123,7 @@ def addInSteps(
     Raises:
         BadInput: the input volume is no longer in the scene, or the labels have unknown ids.
     """
-    source = request.inputVolume
-    if source.GetScene() is not mrmlScene or not mrmlScene.IsNodePresent(source):
-        raise BadInput("the input volume was removed from the scene during the run, so its results were dropped")
+    source = presentInput(mrmlScene, request)
     result = yield from _addOutlines(mrmlScene, request, files)
     try:
         enhanced = mrmlScene.GetNodeByID(result.enhanced)
@@ -130,8 +136,21 @@ def addInSteps(
         if result.segmentation:
             _fillSegmentation(mrmlScene.GetNodeByID(result.segmentation), files.labels, enhanced)
             yield None
+        if files.report.get("lesions"):
+            title = f"{source.GetName()} lesions ({scene.DERIVED})"
+            table = addLesionTable(mrmlScene, files.report["lesions"], lesionNames or {}, title)
+            addDerived(result.folderItem, table, LESION_TABLE)
+            result.lesionTable = table.GetID()
+            yield None
+        moved = (files.report.get("registration") or {}).get("rigid")
+        if moved:
+            result.registration = _addRegistration(mrmlScene, result.folderItem, source, moved)
+            yield None
         if files.html:
-            _addPage(mrmlScene, result, source, files.html)
+            page = addPage(mrmlScene, result.folderItem, f"{source.GetName()} report ({scene.DERIVED})", files.html)
+            for node in hierarchy.runNodes(result.folderItem, mrmlScene):
+                if node is not page:
+                    node.SetNodeReferenceID(REPORT_ROLE, page.GetID())
             yield None
         for node in hierarchy.runNodes(result.folderItem, mrmlScene):
             record(request, node)
@@ -142,6 +161,25 @@ def addInSteps(
     # From here on nodes of the user are outputs of the run, so nothing is taken back.
     outputs.handOver(mrmlScene, request, result, files)
     yield result
+
+
+def presentInput(mrmlScene: slicer.vtkMRMLScene, request: Request) -> slicer.vtkMRMLScalarVolumeNode:
+    """The input volume.
+
+    Raises:
+        BadInput: it is no longer in the scene.
+    """
+    source = request.inputVolume
+    if source.GetScene() is not mrmlScene or not mrmlScene.IsNodePresent(source):
+        raise BadInput("the input volume was removed from the scene during the run, so its results were dropped")
+    return source
+
+
+def addDerived(folderItem: int, node: slicer.vtkMRMLNode, output: str) -> None:
+    """Make a node one of the run's outputs, and say which."""
+    node.SetAttribute(scene.DERIVED_ATTRIBUTE, scene.DERIVED)
+    node.SetAttribute(OUTPUT_ATTRIBUTE, output)
+    hierarchy.addToRun(folderItem, node)
 
 
 def _addOutlines(
@@ -169,7 +207,11 @@ def _addOutlines(
         for added in steps:
             result = added
             yield None
-    for identifier, output in ((result.chart, VOLUME_CHART), (result.beforeAfterChart, BEFORE_AFTER_CHART)):
+    for identifier, output in (
+        (result.chart, VOLUME_CHART),
+        (result.beforeAfterChart, BEFORE_AFTER_CHART),
+        (result.table, STRUCTURE_TABLE),
+    ):
         if identifier:
             mrmlScene.GetNodeByID(identifier).SetAttribute(OUTPUT_ATTRIBUTE, output)
     return result
@@ -196,22 +238,32 @@ def _fillMap(node: slicer.vtkMRMLScalarVolumeNode, name: str, files: ResultFiles
     node.SetAttribute(OUTPUT_ATTRIBUTE, name)
     if name == FIDELITY:
         overlays.showFidelity(node)
+    elif name == ADDED_DETAIL:
+        overlays.showAddedDetail(node)
     else:
         kind = (files.report.get("uncertainty") or {}).get("kind", "")
         overlays.showUncertainty(node, files.uncertaintyLimit, kind)
     _fill(node, files.maps[name])
 
 
-def _addPage(
-    mrmlScene: slicer.vtkMRMLScene, result: scene.RunResult, source: slicer.vtkMRMLScalarVolumeNode, html: str
-) -> None:
-    """The report page as a text node, so that it is saved with the scene; every volume of the run refers to it."""
-    page = mrmlScene.AddNewNodeByClass(
-        "vtkMRMLTextNode", mrmlScene.GetUniqueNameByString(f"{source.GetName()} report ({scene.DERIVED})")
-    )
+def _addRegistration(
+    mrmlScene: slicer.vtkMRMLScene,
+    folderItem: int,
+    source: slicer.vtkMRMLScalarVolumeNode,
+    moved: Mapping[str, Any],
+) -> str:
+    """The rigid movement as a transform node, which brings the reference onto the scan if it is put under it."""
+    name = mrmlScene.GetUniqueNameByString(f"{source.GetName()}: reference to scan ({scene.DERIVED})")
+    node = mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
+    toScan = np.linalg.inv(np.array(moved["matrix_fixed_to_moving_ras"]))
+    node.SetMatrixTransformToParent(volumes.matrixFromAffine(toScan))
+    addDerived(folderItem, node, REGISTRATION)
+    return node.GetID()
+
+
+def addPage(mrmlScene: slicer.vtkMRMLScene, folderItem: int, name: str, html: str) -> slicer.vtkMRMLTextNode:
+    """A page of the run as a text node, so that it is saved with the scene."""
+    page = mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", mrmlScene.GetUniqueNameByString(name))
     page.SetText(html)
-    page.SetAttribute(scene.DERIVED_ATTRIBUTE, scene.DERIVED)
-    hierarchy.addToRun(result.folderItem, page)
-    for node in hierarchy.runNodes(result.folderItem, mrmlScene):
-        if node is not page:
-            node.SetNodeReferenceID(REPORT_ROLE, page.GetID())
+    addDerived(folderItem, page, PAGE)
+    return page

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,17 @@ import slicer
 from slicer.util import VTKObservationMixin
 
 from . import dependencies
+from .catalogue import ALL_METHODS
 from .job import Job, JobState
+from .method_comparison import SETTINGS as COMPARISON_SETTINGS
+from .method_comparison import ComparisonJob, choicesOf, comparisonRequest
 from .request import Request, reasonAgainst, requestFromProvenance
-from .run import RunError
+from .run import RunFailed
 from .run_queue import RunQueue, StartTimer, qtTimer
+from .source import guessContrast
 
 REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements.txt"
-
-
-class RunFailed(Exception):
-    """A run ended without results; the message is one sentence.
-
-    Attributes:
-        kind: as in :class:`~LowFieldEnhanceSlicer.run.RunError`.
-        job: with the log.
-    """
-
-    def __init__(self, error: RunError, job: Job) -> None:
-        super().__init__(error.message)
-        self.kind = error.kind
-        self.job = job
+DICOM_REQUIREMENTS = REQUIREMENTS.with_name("requirements-dicom.txt")
 
 
 class EnhancementLogic(VTKObservationMixin):
@@ -62,21 +53,31 @@ class EnhancementLogic(VTKObservationMixin):
         self.jobs: list[Job] = []  # those that have not ended, in order
         self._requirementsPath = requirementsPath
         self._confirm = confirm
-        self._complete = False
+        self._complete: set[Path] = set()
         self._startTimer = startTimer
         self._stopTimer: Callable[[], None] | None = None
         self._polling = False
         self.addObserver(slicer.mrmlScene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneStartClose)
 
-    def ensureDependencies(self) -> bool:
+    def ensureDependencies(self, request: Request | None = None) -> bool:
         """Install what a run needs, after asking once; True if all is there, False if the user declined.
+
+        Args:
+            request: with DICOM output it needs more packages than another.
 
         Raises:
             DependencyError: it cannot be installed; the message is one sentence.
         """
-        # Looking takes a hundredth of a second, and what is there stays for the session.
-        self._complete = self._complete or dependencies.ensure(self._requirementsPath, self._confirm)
-        return self._complete
+        wanted = {self._requirementsPath: dependencies.ENHANCING}
+        if request is not None and request.dicomFolder:
+            wanted[DICOM_REQUIREMENTS] = dependencies.WRITING_DICOM
+        for path, purpose in wanted.items():
+            # Looking takes a hundredth of a second, and what is there stays for the session.
+            withTorch = path != DICOM_REQUIREMENTS
+            if path not in self._complete and not dependencies.ensure(path, self._confirm, withTorch, purpose=purpose):
+                return False
+            self._complete.add(path)
+        return True
 
     def process(
         self,
@@ -85,34 +86,18 @@ class EnhancementLogic(VTKObservationMixin):
         preset: str = "fast",
         waitForCompletion: bool = True,
         contrast: str | None = None,
-        otherVolumes: Mapping[str, slicer.vtkMRMLScalarVolumeNode] | None = None,
-        referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
-        referenceSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
-        device: str = "auto",
-        seed: int = 0,
-        spacing: float = 1.0,
-        n4: bool = False,
-        brainOnly: bool = False,
-        makeSegmentation: bool = True,
-        makeFidelity: bool = True,
-        makeUncertainty: bool = True,
-        samples: int = 1,
-        dataConsistency: bool = False,
-        outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None,
-        outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None,
-        outputFidelity: slicer.vtkMRMLScalarVolumeNode | None = None,
-        outputUncertainty: slicer.vtkMRMLScalarVolumeNode | None = None,
-        dicomFolder: str = "",
         onProgress: Callable[[Job], Any] | None = None,
         onFinished: Callable[[Job], Any] | None = None,
+        **settings: Any,
     ) -> Job:
-        """Enhance a volume of the scene; see :class:`Request` for the settings.
+        """Enhance a volume of the scene.
 
         Args:
             waitForCompletion: return when the results are in the scene (the window stays alive); else at once.
             contrast: None guesses it from the DICOM tags and the name.
             onProgress: called with the job when its state, progress, warnings or log have changed.
             onFinished: called with the job once, when it has ended in whatever way.
+            settings: any other attribute of :class:`Request`, such as ``samples=8`` or ``lesions=getNode("Lesions")``.
 
         Returns:
             The job; its ``nodes`` are the results once its state is FINISHED.
@@ -122,39 +107,49 @@ class EnhancementLogic(VTKObservationMixin):
             DependencyError: a package is missing and was not or could not be installed.
             RunFailed: only with ``waitForCompletion``: the run failed or was cancelled.
         """
-        if contrast is None and inputVolume is not None:
-            from .source import guessContrast
-
-            contrast = guessContrast(inputVolume)
-        request = Request(
-            inputVolume=inputVolume,
-            contrast=contrast or "other",
-            otherVolumes=dict(otherVolumes or {}),
-            method=method,
-            preset=preset,
-            device=device,
-            referenceVolume=referenceVolume,
-            referenceSegmentation=referenceSegmentation,
-            seed=seed,
-            spacing=spacing,
-            n4=n4,
-            brainOnly=brainOnly,
-            makeSegmentation=makeSegmentation,
-            makeFidelity=makeFidelity,
-            makeUncertainty=makeUncertainty,
-            samples=samples,
-            dataConsistency=dataConsistency,
-            outputVolume=outputVolume,
-            outputSegmentation=outputSegmentation,
-            outputFidelity=outputFidelity,
-            outputUncertainty=outputUncertainty,
-            dicomFolder=str(dicomFolder),
-        )
+        request = Request(inputVolume, contrast or guessed(inputVolume), method=method, preset=preset, **settings)
         self.check(request)
-        if not self.ensureDependencies():
-            raise dependencies.DependencyError("The packages that a run needs were not installed.")
+        self._requireDependencies(request)
         job = self.start(request, onProgress, onFinished)
         return self.wait(job) if waitForCompletion else job
+
+    def compare(
+        self,
+        inputVolume: slicer.vtkMRMLScalarVolumeNode,
+        methods: str | Sequence[str] = ALL_METHODS,
+        waitForCompletion: bool = True,
+        contrast: str | None = None,
+        onProgress: Callable[[Job], Any] | None = None,
+        onFinished: Callable[[Job], Any] | None = None,
+        **settings: Any,
+    ) -> ComparisonJob:
+        """Run several methods on one volume of the scene: one table, and one page with a picture sheet.
+
+        Args:
+            methods: "all", or names such as ``["cubic", "bridged:standard"]``; without a preset the method's first.
+            settings: otherVolumes, referenceVolume, referenceSegmentation, registerReference, device, seed and
+                spacing, see :class:`Request`.
+            waitForCompletion, contrast, onProgress, onFinished: see :meth:`process`.
+
+        Returns:
+            The job; its ``nodes`` are ``table`` and ``page`` once its state is FINISHED.
+
+        Raises:
+            ValueError, DependencyError, RunFailed: see :meth:`process`.
+        """
+        unknown = ", ".join(sorted(set(settings) - set(COMPARISON_SETTINGS)))
+        if unknown:
+            raise TypeError(f"a comparison has no setting {unknown}")
+        request = Request(inputVolume, contrast or guessed(inputVolume), **settings)
+        self.check(comparisonRequest(request))
+        choicesOf(methods)
+        self._requireDependencies()
+        job = self.startComparison(request, methods, onProgress, onFinished)
+        return self.wait(job) if waitForCompletion else job
+
+    def _requireDependencies(self, request: Request | None = None) -> None:
+        if not self.ensureDependencies(request):
+            raise dependencies.DependencyError("The packages that a run needs were not installed.")
 
     @staticmethod
     def check(request: Request) -> None:
@@ -175,7 +170,30 @@ class EnhancementLogic(VTKObservationMixin):
             ValueError: the settings do not fit.
         """
         self.check(request)
+        return self._launch(lambda *rest: Job(request, *rest), onProgress, onFinished)
 
+    def startComparison(
+        self,
+        request: Request,
+        methods: str | Sequence[str],
+        onProgress: Callable[[Job], Any] | None = None,
+        onFinished: Callable[[Job], Any] | None = None,
+    ) -> ComparisonJob:
+        """The same for a comparison of methods.
+
+        Raises:
+            ValueError: the settings or the methods do not fit.
+        """
+        common, choices = comparisonRequest(request), choicesOf(methods)
+        self.check(common)
+        return self._launch(lambda *rest: ComparisonJob(common, choices, *rest), onProgress, onFinished)
+
+    def _launch(
+        self,
+        makeJob: Callable[..., Job],
+        onProgress: Callable[[Job], Any] | None,
+        onFinished: Callable[[Job], Any] | None,
+    ) -> Job:
         def onChanged(job: Job) -> None:
             if onProgress is not None and not job.done:
                 _call(onProgress, job)
@@ -184,7 +202,7 @@ class EnhancementLogic(VTKObservationMixin):
                 if onFinished is not None:
                     _call(onFinished, job)
 
-        job = Job(request, slicer.app.temporaryPath, onChanged)
+        job = makeJob(slicer.app.temporaryPath, onChanged)
         self.jobs.append(job)
         if self._stopTimer is None:
             self._stopTimer = self._startTimer(self.poll)
@@ -263,6 +281,11 @@ class EnhancementLogic(VTKObservationMixin):
         if self._stopTimer is not None:
             self._stopTimer()
             self._stopTimer = None
+
+
+def guessed(inputVolume: slicer.vtkMRMLScalarVolumeNode | None) -> str:
+    """The contrast as :func:`guessContrast` has it; "other" without a volume."""
+    return guessContrast(inputVolume) if inputVolume is not None else "other"
 
 
 def _call(callback: Callable[[Job], Any], job: Job) -> None:

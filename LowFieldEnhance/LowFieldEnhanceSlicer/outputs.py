@@ -24,6 +24,7 @@ CHOICES = {
     "outputSegmentation": "segmentation",
     "outputFidelity": "fidelity map",
     "outputUncertainty": "uncertainty map",
+    "outputAddedDetail": "map of added detail",
 }
 
 
@@ -34,6 +35,7 @@ def chosenOutputs(request: Request) -> dict[str, slicer.vtkMRMLNode]:
         "outputSegmentation": request.makeSegmentation,
         "outputFidelity": request.makeFidelity,
         "outputUncertainty": request.makesUncertainty,
+        "outputAddedDetail": request.makeAddedDetail,
     }
     chosen = {name: getattr(request, name) for name in CHOICES if made[name]}
     return {name: node for name, node in chosen.items() if node is not None}
@@ -43,8 +45,9 @@ def reasonAgainstOutputs(request: Request) -> str:
     """Why the chosen nodes cannot be filled, in one sentence; empty if they can."""
     chosen = chosenOutputs(request)
     sources = {node.GetID(): f"the {name}" for name, node in request.volumes.items()}
-    if request.referenceSegmentation is not None:
-        sources[request.referenceSegmentation.GetID()] = "the reference segmentation"
+    for name, node in (("reference segmentation", request.referenceSegmentation), ("map of lesions", request.lesions)):
+        if node is not None:
+            sources[node.GetID()] = f"the {name}"
     for name, node in chosen.items():
         reason = reasonAgainstOutput(name, node, request.inputVolume.GetScene())
         if reason:
@@ -90,7 +93,11 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
     """
     chosen = chosenOutputs(request)
     usable = {name: node for name, node in chosen.items() if not reasonAgainstOutput(name, node, mrmlScene)}
-    maps = {"outputFidelity": overlays.FIDELITY, "outputUncertainty": overlays.UNCERTAINTY}
+    maps = {
+        "outputFidelity": overlays.FIDELITY,
+        "outputUncertainty": overlays.UNCERTAINTY,
+        "outputAddedDetail": overlays.ADDED_DETAIL,
+    }
     for name, node in usable.items():
         if name == "outputVolume":
             _handOverVolume(result, mrmlScene.GetNodeByID(result.enhanced), node)

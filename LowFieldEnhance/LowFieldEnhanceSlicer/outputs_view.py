@@ -36,6 +36,8 @@ class OutputsView:
         ui.outputFidelitySelector.enabled = request.makeFidelity
         ui.uncertaintyCheckBox.enabled = several
         ui.outputUncertaintySelector.enabled = request.makesUncertainty
+        ui.outputAddedDetailSelector.enabled = request.makeAddedDetail
+        ui.registerCheckBox.enabled = request.referenceVolume is not None
         ui.samplesSpinBox.toolTip = (
             _("Results with other seeds: the enhanced volume is their mean, and their spread is reported")
             if request.preset in entry.draws

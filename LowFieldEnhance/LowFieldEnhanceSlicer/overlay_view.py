@@ -28,7 +28,11 @@ class OverlayView:
 
     def show(self, nodes: dict[str, slicer.vtkMRMLScalarVolumeNode]) -> None:
         """Offer these maps by name; the current one is what the slice views show."""
-        texts = {overlays.FIDELITY: _("Fidelity (residual / noise)"), overlays.UNCERTAINTY: _("Uncertainty")}
+        texts = {
+            overlays.FIDELITY: _("Fidelity (residual / noise)"),
+            overlays.UNCERTAINTY: _("Uncertainty"),
+            overlays.ADDED_DETAIL: _("Added detail (not supported by the scan)"),
+        }
         offered: list[slicer.vtkMRMLScalarVolumeNode | None] = [None, *nodes.values()]
         self._filling = True
         try:

@@ -6,19 +6,25 @@ import slicer
 
 from .corner_text import applicationLayoutManager
 
-FIDELITY, UNCERTAINTY = "fidelity", "uncertainty"
+FIDELITY, UNCERTAINTY, ADDED_DETAIL = MAPS = ("fidelity", "uncertainty", "added detail")
 OPACITY = 0.5
 FIDELITY_LIMIT = 4.0  # in units of the noise: what lies beyond 3 must stand out
 # The first of these that Slicer has; the last is always there.
 RAINBOW = "vtkMRMLColorTableNodeRainbow"
-FIDELITY_COLOURS = ("vtkMRMLColorTableNodeFileDivergingBlueRed.txt", RAINBOW)
+ADDED_DETAIL_LIMIT = 100.0  # % of the local contrast; the report flags 50
+SIGNED_COLOURS = ("vtkMRMLColorTableNodeFileDivergingBlueRed.txt", RAINBOW)
 UNCERTAINTY_COLOURS = ("vtkMRMLColorTableNodeFileInferno.txt", RAINBOW)
 UNCERTAINTY_TITLES = {"flips": "SD among mirrored runs", "samples": "SD among samples"}
 
 
 def showFidelity(node: slicer.vtkMRMLScalarVolumeNode) -> None:
     """The residual (scan - seen through the scanner) / noise: symmetric about 0, in two colours."""
-    _show(node, -FIDELITY_LIMIT, FIDELITY_LIMIT, FIDELITY_COLOURS, "Residual / noise")
+    _show(node, -FIDELITY_LIMIT, FIDELITY_LIMIT, SIGNED_COLOURS, "Residual / noise")
+
+
+def showAddedDetail(node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """What the scan does not support, in percent of the local contrast: brighter in one colour, darker in the other."""
+    _show(node, -ADDED_DETAIL_LIMIT, ADDED_DETAIL_LIMIT, SIGNED_COLOURS, "Added detail (% of local contrast)")
 
 
 def showUncertainty(node: slicer.vtkMRMLScalarVolumeNode, limit: float, kind: str) -> None:

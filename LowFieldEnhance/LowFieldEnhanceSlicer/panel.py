@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import qt
@@ -11,10 +12,12 @@ from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
 from .catalogue import METHODS, cardPaths
+from .compare_view import CompareView
 from .dependencies import DependencyError
 from .estimate import estimate, torchIsInstalled
 from .job import Job, JobState
 from .logic import EnhancementLogic
+from .method_comparison import ComparisonJob, comparisonRequest
 from .outputs_view import OutputsView
 from .parameters import OTHER_VOLUMES, Contrast, Device, LowFieldEnhanceParameterNode, requestOf, setFromRequest
 from .request import Request, reasonAgainst
@@ -47,9 +50,11 @@ class Panel(VTKObservationMixin):
         self.runView = RunView(ui, self.refresh, self._onTryOnCpu)
         self.resultsView = ResultsView(ui, lambda: self.parameters, self._onRunAgain)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
+        self.compareView = CompareView(ui, lambda: self.parameters)
         ui.applyButton.clicked.connect(self._onApply)
         ui.queueButton.clicked.connect(self._onQueue)
         ui.cardButton.clicked.connect(self._onCard)
+        ui.compareButton.clicked.connect(self._onCompare)
 
     def setParameters(self, parameters: LowFieldEnhanceParameterNode | None) -> None:
         """Show these parameters from now on; None shows none."""
@@ -97,6 +102,7 @@ class Panel(VTKObservationMixin):
             self._refreshMethod(request)
             self._refreshOthers(request)
             self._outputsView.refresh(request)
+        self.compareView.refresh(request)
         self.resultsView.refresh()
 
     def _connectedWidgets(self) -> dict[str, Any]:
@@ -188,12 +194,22 @@ class Panel(VTKObservationMixin):
 
     def start(self, request: Request) -> Job | None:
         """Start a run after installing what it needs; None if that was declined or failed, and the panel says so."""
+        return self._launch(request, lambda: self.logic.start(request, self.runView.refresh, self._onFinished))
+
+    def _onCompare(self) -> None:
+        request = comparisonRequest(requestOf(self.parameters))
+        methods = self.parameters.comparedMethods
+        self._launch(
+            request, lambda: self.logic.startComparison(request, methods, self.runView.refresh, self._onFinished)
+        )
+
+    def _launch(self, request: Request, begin: Callable[[], Job]) -> Job | None:
         try:
-            if not self.logic.ensureDependencies():
+            if not self.logic.ensureDependencies(request):
                 self.runView.showMessage(_(NOTHING_INSTALLED))
                 return None
             self.refresh()
-            job = self.logic.start(request, self.runView.refresh, self._onFinished)
+            job = begin()
         except DependencyError as error:
             self.runView.showError(RunError("Internal", str(error)))
             return None
@@ -204,7 +220,9 @@ class Panel(VTKObservationMixin):
         return job
 
     def _onFinished(self, job: Job) -> None:
-        if job.state is JobState.FINISHED and self.parameters is not None:
+        if job.state is JobState.FINISHED and isinstance(job, ComparisonJob):
+            self.compareView.show(job.nodes)
+        elif job.state is JobState.FINISHED and self.parameters is not None:
             self.parameters.resultVolume = job.nodes.enhanced
             self.ui.resultsButton.collapsed = False
         self.runView.onFinished(job)
@@ -213,6 +231,10 @@ class Panel(VTKObservationMixin):
         request = job.request
         if request.inputVolume.GetScene() is None:
             self.runView.showError(RunError("BadInput", _("The input volume is no longer in the scene.")))
+            return
+        if isinstance(job, ComparisonJob):
+            self.parameters.device = Device.CPU
+            self._onCompare()
             return
         setFromRequest(self.parameters, request)
         self.parameters.device = Device.CPU

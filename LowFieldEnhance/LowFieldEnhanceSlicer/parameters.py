@@ -1,13 +1,13 @@
 """The panel's settings as a parameter node: they are saved with the scene and survive a reload of the module."""
 
 import enum
-from typing import Annotated
+from typing import Annotated, Optional, Union
 
 import slicer
 from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
 
-from .catalogue import METHODS
+from .catalogue import ALL_METHODS, METHODS
 from .outputs import CHOICES
 from .request import MOST_SAMPLES, Request
 
@@ -17,6 +17,8 @@ class Method(enum.Enum):
 
     BRIDGED = "bridged"
     DIFFDEUR = "diffdeur"
+    CSSDIFF = "cssdiff"
+    LATENT = "latent"
     REGRESSION = "regression"
     DPS = "dps"
     IREM = "irem"
@@ -87,6 +89,9 @@ class LowFieldEnhanceParameterNode:
     device: Device = Device.AUTO
     referenceVolume: slicer.vtkMRMLScalarVolumeNode
     referenceSegmentation: slicer.vtkMRMLSegmentationNode
+    registerReference: bool = False
+    # Slicer takes no "A | B" for a node of two classes.
+    lesions: Optional[Union[slicer.vtkMRMLLabelMapVolumeNode, slicer.vtkMRMLSegmentationNode]]  # noqa: UP007, UP045
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     spacing: Annotated[float, WithinRange(0.3, 5.0), Decimals(2), SingleStep(0.1)] = 1.0
     n4: bool = False
@@ -94,19 +99,24 @@ class LowFieldEnhanceParameterNode:
     makeSegmentation: bool = True
     makeFidelity: bool = True
     makeUncertainty: bool = True
+    makeAddedDetail: bool = True
     samples: Annotated[int, WithinRange(1, MOST_SAMPLES)] = 1
     dataConsistency: bool = False
     outputVolume: slicer.vtkMRMLScalarVolumeNode
     outputSegmentation: slicer.vtkMRMLSegmentationNode
     outputFidelity: slicer.vtkMRMLScalarVolumeNode
     outputUncertainty: slicer.vtkMRMLScalarVolumeNode
+    outputAddedDetail: slicer.vtkMRMLScalarVolumeNode
     dicomFolder: str
     resultVolume: slicer.vtkMRMLScalarVolumeNode
+    comparedMethods: str = ALL_METHODS  # as on the command line
+    comparisonTable: slicer.vtkMRMLTableNode
 
 
 # Settings that are called the same in a request and mean the same.
-SAME_NAME = ("referenceVolume", "referenceSegmentation", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
-             "makeFidelity", "makeUncertainty", "samples", "dataConsistency", *CHOICES, "dicomFolder")  # fmt: skip
+SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "seed", "spacing", "n4",
+             "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
+             "dataConsistency", *CHOICES, "dicomFolder")  # fmt: skip
 OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}
 
 

@@ -55,9 +55,19 @@ class SegmentationCopy:
     Args:
         node: not under a warping transform.
         referenceNode: the volume that the structures belong to.
+        numbered: the segments are no structures; their ids are 1, 2 and so on in their order, at most 255 of them.
+
+    Attributes:
+        names: of the segments by id.
     """
 
-    def __init__(self, node: slicer.vtkMRMLSegmentationNode, referenceNode: slicer.vtkMRMLVolumeNode) -> None:
+    def __init__(
+        self,
+        node: slicer.vtkMRMLSegmentationNode,
+        referenceNode: slicer.vtkMRMLVolumeNode,
+        numbered: bool = False,
+    ) -> None:
+        self.names: dict[int, str] = {}
         self._affine = volumes.affineFromVolumeNode(referenceNode)
         self._shape = referenceNode.GetImageData().GetDimensions()
         toSegmentation = volumes.matrixBetween(referenceNode, node)
@@ -68,7 +78,7 @@ class SegmentationCopy:
         layers: dict[slicer.vtkOrientedImageData, Layer] = {}
         segmentation = node.GetSegmentation()
         idByName = {label.name: label.id for label in label_by_id().values()}
-        for segmentId in segmentation.GetSegmentIDs():
+        for number, segmentId in enumerate(segmentation.GetSegmentIDs()[:255], start=1):
             segment = segmentation.GetSegment(segmentId)
             image = segment.GetRepresentation(segmentations.BINARY_LABELMAP)
             if image is None:
@@ -77,6 +87,8 @@ class SegmentationCopy:
             tag = vtk.reference("")
             known = segment.GetTag(segmentations.LABEL_ID_TAG, tag)
             identifier = int(tag.get()) if known else idByName.get(segment.GetName(), 0)
+            identifier = number if numbered else identifier
+            self.names[identifier] = segment.GetName()
             if not self._runs or self._runs[-1][0] is not layer:
                 self._runs.append((layer, {}))
             self._runs[-1][1][segment.GetLabelValue()] = identifier

@@ -55,32 +55,44 @@ def addReportTable(
     hasReference: bool,
     columns: Sequence[str] | None = None,
 ) -> slicer.vtkMRMLTableNode:
+    """The structures of a report as a table, see :func:`addTable`.
+
+    Args:
+        rows: one dict a structure.
+        columns: the keys to show, in order; by default those of :func:`reportColumns`.
+    """
+    headings: dict[str, str] = {}
+    for key in reportColumns(rows, hasReference) if columns is None else columns:
+        text = heading(key, hasReference)
+        if text in headings.values():
+            logging.warning("The report's column '%s' is not shown: another one is headed '%s' already.", key, text)
+            continue
+        headings[key] = text
+    return addTable(scene, rows, headings, name)
+
+
+def addTable(
+    scene: slicer.vtkMRMLScene, rows: Sequence[dict[str, Any]], headings: dict[str, str], name: str
+) -> slicer.vtkMRMLTableNode:
     """A read-only table node with a typed column for each key.
 
     Args:
-        rows: one dict a structure; values are str, int, float, bool or None.
-        columns: the keys to show, in order; by default those of :func:`reportColumns`.
+        rows: values are str, int, float, bool or None.
+        headings: of the columns by their keys, in order; no two alike.
 
     Numbers become doubles (integers if all are), in which a missing one is NaN, the null value of these columns; a
     missing text is "-", because Slicer's table reader drops empty cells and then shifts the row.
     """
-    columns = reportColumns(rows, hasReference) if columns is None else list(columns)
-    arrays: dict[str, vtk.vtkAbstractArray] = {}
-    for key in columns:
-        text = heading(key, hasReference)
-        if text in arrays:
-            logging.warning("The report's column '%s' is not shown: another one is headed '%s' already.", key, text)
-            continue
-        arrays[text] = _columnArray([row.get(key) for row in rows])
-        arrays[text].SetName(text)
     tableNode = scene.AddNewNodeByClass("vtkMRMLTableNode", scene.GetUniqueNameByString(name))
-    for text, array in arrays.items():
+    for key, text in headings.items():
+        array = _columnArray([row.get(key) for row in rows])
+        array.SetName(text)
         tableNode.AddColumn(array)
         tableNode.SetColumnTitle(text, text)
         if array.IsA("vtkDoubleArray"):
             tableNode.SetColumnNullValue(text, "nan")
     tableNode.SetUseColumnTitleAsColumnHeader(True)
-    tableNode.SetUseFirstColumnAsRowHeader(columns[:1] == [NAME_KEY])
+    tableNode.SetUseFirstColumnAsRowHeader(next(iter(headings), "") == NAME_KEY)
     tableNode.SetLocked(True)
     return tableNode
 

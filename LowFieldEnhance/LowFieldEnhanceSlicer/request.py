@@ -20,10 +20,11 @@ from .volumes import matrixBetween
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
 NODE_ROLE = ATTRIBUTE_PREFIX + "Source."
 PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
-         "makeFidelity", "makeUncertainty", "samples", "dataConsistency")  # fmt: skip
+         "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples", "dataConsistency",
+         "registerReference")  # fmt: skip
+NODES = ("inputVolume", "referenceVolume", "referenceSegmentation", "lesions")
 
 MOST_SAMPLES = 32
-DICOM_PACKAGES = ("pydicom", "highdicom")
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,19 @@ class Request:
         otherVolumes: further contrasts of the same head by name, in the same frame of reference.
         method, preset, device, seed: see the command line.
         referenceVolume, referenceSegmentation: a high-field scan in the same frame of reference, and its structures.
+        registerReference: the reference was taken in another position, so it is registered to the scan first.
+        lesions: regions to follow: a label map volume, or a segmentation of which every segment is one lesion or more.
         spacing: of the output, mm.
         n4: correct the bias field first.
         brainOnly: 0 outside the brain.
         makeSegmentation, makeFidelity: outputs beside the enhanced volume and the report.
         makeUncertainty: the spread among the samples as a volume; there is none with one sample.
+        makeAddedDetail: what the scan does not support, as a volume in percent of the local contrast.
         samples: 1 to 32 results, whose spread is reported: with other seeds, or of the mirrored scan if the method
             draws nothing.
         dataConsistency: project the result onto the scan at the end.
-        outputVolume, outputSegmentation, outputFidelity, outputUncertainty: nodes to fill: empty ones or earlier
-            results of this module; None makes a new one.
+        outputVolume, outputSegmentation, outputFidelity, outputUncertainty, outputAddedDetail: nodes to fill: empty
+            ones or earlier results of this module; None makes a new one.
         dicomFolder: a folder that exists, in which the run makes one of its own with DICOM files; "" makes none.
     """
 
@@ -57,6 +61,8 @@ class Request:
     device: str = "auto"
     referenceVolume: slicer.vtkMRMLScalarVolumeNode | None = None
     referenceSegmentation: slicer.vtkMRMLSegmentationNode | None = None
+    registerReference: bool = False
+    lesions: slicer.vtkMRMLLabelMapVolumeNode | slicer.vtkMRMLSegmentationNode | None = None
     seed: int = 0
     spacing: float = 1.0
     n4: bool = False
@@ -64,18 +70,25 @@ class Request:
     makeSegmentation: bool = True
     makeFidelity: bool = True
     makeUncertainty: bool = True
+    makeAddedDetail: bool = True
     samples: int = 1
     dataConsistency: bool = False
     outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
     outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
     outputFidelity: slicer.vtkMRMLScalarVolumeNode | None = None
     outputUncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
+    outputAddedDetail: slicer.vtkMRMLScalarVolumeNode | None = None
     dicomFolder: str = ""
 
     @property
     def makesUncertainty(self) -> bool:
         """Whether there is a spread to show and it is wanted."""
         return self.makeUncertainty and self.samples > 1
+
+    @property
+    def registersReference(self) -> bool:
+        """Whether there is a reference to register and that is wanted."""
+        return self.registerReference and self.referenceVolume is not None
 
     @property
     def volumes(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
@@ -106,7 +119,8 @@ def reasonAgainst(request: Request) -> str:
         if installedVersion(package) is None:
             return f"{entry.title} needs the optional Python package {package}, which is not installed."
     reasons = (_reasonAgainstVolume(f"The {name}", node, request) for name, node in request.volumes.items())
-    further = (_reasonAgainstOthers, _reasonAgainstSegmentation, reasonAgainstOutputs, _reasonAgainstDicom)
+    further = (_reasonAgainstOthers, _reasonAgainstReferenceSegmentation, _reasonAgainstLesions,
+               reasonAgainstOutputs, _reasonAgainstDicom)  # fmt: skip
     return next(filter(None, reasons), "") or next(filter(None, (check(request) for check in further)), "")
 
 
@@ -139,17 +153,39 @@ def _reasonAgainstOthers(request: Request) -> str:
     return ""
 
 
-def _reasonAgainstSegmentation(request: Request) -> str:
-    node = request.referenceSegmentation
+def _reasonAgainstReferenceSegmentation(request: Request) -> str:
+    return _reasonAgainstSegmentation("reference segmentation", request.referenceSegmentation, request.referenceVolume)
+
+
+def _reasonAgainstLesions(request: Request) -> str:
+    node = request.lesions
+    if node is None or node.IsA("vtkMRMLSegmentationNode"):
+        return _reasonAgainstSegmentation("segmentation of lesions", node, request.inputVolume)
+    if not node.IsA("vtkMRMLLabelMapVolumeNode"):
+        return f"The lesions '{node.GetName()}' are neither a label map volume nor a segmentation."
+    if node.GetScene() is None:
+        return "The label map of lesions is no longer in the scene."
+    if node.GetImageData() is None or node.GetImageData().GetPointData().GetScalars() is None:
+        return f"The label map of lesions '{node.GetName()}' has no voxels."
+    if node.GetTransformNodeID() != request.inputVolume.GetTransformNodeID():
+        return (
+            f"The lesions '{node.GetName()}' are under another transform than the input volume; harden the transforms."
+        )
+    return ""
+
+
+def _reasonAgainstSegmentation(
+    what: str, node: slicer.vtkMRMLSegmentationNode | None, volumeNode: slicer.vtkMRMLScalarVolumeNode
+) -> str:
     if node is None:
         return ""
     if node.GetScene() is None:
-        return "The reference segmentation is no longer in the scene."
+        return f"The {what} is no longer in the scene."
     segmentation = node.GetSegmentation()
     if not segmentation.GetNumberOfSegments() or not segmentation.ContainsRepresentation(BINARY_LABELMAP):
-        return f"The reference segmentation '{node.GetName()}' has no binary label map; create it first."
-    if matrixBetween(request.referenceVolume, node) is None:
-        return f"The reference segmentation '{node.GetName()}' is under a warping transform; harden it first."
+        return f"The {what} '{node.GetName()}' has no binary label map; create it first."
+    if matrixBetween(volumeNode, node) is None:
+        return f"The {what} '{node.GetName()}' is under a warping transform; harden it first."
     return ""
 
 
@@ -158,9 +194,6 @@ def _reasonAgainstDicom(request: Request) -> str:
         return ""
     if not Path(request.dicomFolder).is_dir():
         return f"The folder for DICOM files '{request.dicomFolder}' does not exist."
-    missing = [package for package in DICOM_PACKAGES if installedVersion(package) is None]
-    if missing:
-        return f"Writing DICOM needs the Python package {' and '.join(missing)}, which is not installed."
     return ""
 
 
@@ -168,33 +201,40 @@ def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Pa
     """The command line of the run.
 
     Args:
-        files: of the exported nodes: "input", "T1w" and so on, "reference", "labels", "dicom".
+        files: of the exported nodes: "input", "T1w" and so on, "reference", "labels", "lesions", "dicom".
         outputs: the folder for the results.
         dicom: the folder to make for DICOM files, or None.
     """
     line = ["enhance", str(files["input"]), "-o", str(outputs / "enhanced.nrrd")]
-    line += ["--method", request.method, "--preset", request.preset, "--contrast", request.contrast]
-    line += [part for name in request.otherVolumes for part in ("--with", f"{name}={files[name]}")]
-    line += ["--reference", str(files["reference"])] if "reference" in files else []
-    line += ["--reference-labels", str(files["labels"])] if "labels" in files else []
-    line += ["--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
+    line += ["--method", request.method, "--preset", request.preset, *scanArguments(request, files)]
+    line += ["--lesions", str(files["lesions"])] if "lesions" in files else []
     line += ["--n4"] if request.n4 else []
     line += ["--brain-only"] if request.brainOnly else []
     line += ["--segmentation", str(outputs / "segmentation.nrrd")] if request.makeSegmentation else []
     line += ["--fidelity", str(outputs / "fidelity.nrrd")] if request.makeFidelity else []
     line += ["--samples", str(request.samples)] if request.samples > 1 else []
     line += ["--uncertainty", str(outputs / "uncertainty.nrrd")] if request.makesUncertainty else []
+    line += ["--added-detail", str(outputs / "added_detail.nrrd")] if request.makeAddedDetail else []
     line += ["--data-consistency"] if request.dataConsistency else []
     line += ["--dicom", str(dicom)] if dicom is not None else []
     line += ["--dicom-source", str(files["dicom"])] if dicom is not None and "dicom" in files else []
     return [*line, "--report", str(outputs / "report.html"), "--report-json", str(outputs / "report.json")]
 
 
+def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
+    """What every command that works on a scan is told: what it is, what comes with it, and where it is worked on."""
+    line = ["--contrast", request.contrast]
+    line += [part for name in request.otherVolumes for part in ("--with", f"{name}={files[name]}")]
+    line += ["--reference", str(files["reference"])] if "reference" in files else []
+    line += ["--reference-labels", str(files["labels"])] if "labels" in files else []
+    line += ["--register"] if request.registersReference else []
+    return [*line, "--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
+
+
 def record(request: Request, node: slicer.vtkMRMLNode) -> None:
     """Write the request onto an output: plain settings as an attribute, nodes as references that follow a reload."""
     node.SetAttribute(REQUEST_ATTRIBUTE, json.dumps({name: getattr(request, name) for name in PLAIN}))
-    sources = {"inputVolume": request.inputVolume, "referenceVolume": request.referenceVolume,
-               "referenceSegmentation": request.referenceSegmentation, **request.otherVolumes}  # fmt: skip
+    sources = {**{name: getattr(request, name) for name in NODES}, **request.otherVolumes}
     for name, source in sources.items():
         if source is not None:
             node.SetNodeReferenceID(NODE_ROLE + name, source.GetID())
@@ -213,9 +253,7 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
         raise ValueError(f"'{node.GetName()}' does not say how it was made, so it cannot be made again.") from error
     sources = {name: node.GetNodeReference(NODE_ROLE + name) for name in CONTRASTS[:3]}
     return Request(
-        inputVolume=node.GetNodeReference(NODE_ROLE + "inputVolume"),
-        referenceVolume=node.GetNodeReference(NODE_ROLE + "referenceVolume"),
-        referenceSegmentation=node.GetNodeReference(NODE_ROLE + "referenceSegmentation"),
+        **{name: node.GetNodeReference(NODE_ROLE + name) for name in NODES},
         otherVolumes={name: source for name, source in sources.items() if source is not None},
         **settings,
     )

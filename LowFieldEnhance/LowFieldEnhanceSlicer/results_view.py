@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import qt
@@ -11,13 +10,23 @@ import slicer
 from slicer.i18n import tr as _
 
 from . import hierarchy
-from .loading import BEFORE_AFTER_CHART, ENHANCED, OUTPUT_ATTRIBUTE, REPORT_ROLE, VOLUME_CHART
+from .lesion_table import PLACE
+from .loading import (
+    BEFORE_AFTER_CHART,
+    ENHANCED,
+    LESION_TABLE,
+    OUTPUT_ATTRIBUTE,
+    REPORT_ROLE,
+    STRUCTURE_TABLE,
+    VOLUME_CHART,
+)
 from .overlay_view import OverlayView
-from .overlays import FIDELITY, UNCERTAINTY
+from .overlays import MAPS
+from .pages import openPage
 from .parameters import LowFieldEnhanceParameterNode
 from .request import NODE_ROLE
-from .structures_view import StructuresView
 from .surfaces import SurfaceMaker
+from .table_view import TableView
 
 BUTTONS = ("sideBySideButton", "axialButton", "blinkButton", "checkerboardButton", "reportButton", "surfaceButton",
            "chartButton", "beforeAfterButton", "againButton", "removeButton")  # fmt: skip
@@ -45,7 +54,8 @@ class ResultsView:
         self._parameters = parameters
         self._onRunAgain = onRunAgain
         self._openUrl = openUrl
-        self._structures = StructuresView(ui.structuresTable)
+        self._structures = TableView(ui.structuresTable, self._onStructure)
+        self._lesions = TableView(ui.lesionsTable, self._onLesion)
         self._overlays = OverlayView(ui.overlayComboBox, self._endComparison)
         self._surfaces = SurfaceMaker(self._showSurfaceProgress)
         ui.resultSelector.addAttribute("vtkMRMLScalarVolumeNode", OUTPUT_ATTRIBUTE, ENHANCED)
@@ -64,8 +74,10 @@ class ResultsView:
     def refresh(self) -> None:
         """Enable what can be done with the chosen result."""
         node = self._node()
-        self._structures.show(*self._tableOf(node))
-        self._overlays.show(self._mapsOf(node))
+        named = self._namedOutputs(node)
+        self._structures.show(named.get(STRUCTURE_TABLE))
+        self._lesions.show(named.get(LESION_TABLE))
+        self._overlays.show({name: named[name] for name in MAPS if name in named})
         for name in BUTTONS:
             getattr(self._ui, name).enabled = node is not None
         if node is not None:
@@ -73,9 +85,9 @@ class ResultsView:
             for name in BUTTONS[:4]:
                 getattr(self._ui, name).enabled = hasInput
             self._ui.reportButton.enabled = node.GetNodeReference(REPORT_ROLE) is not None
-            self._ui.chartButton.enabled = self._chartOf(node, VOLUME_CHART) is not None
-            self._ui.beforeAfterButton.enabled = self._chartOf(node, BEFORE_AFTER_CHART) is not None
-            self._ui.removeButton.enabled = self._folderOf(node) != 0
+            self._ui.chartButton.enabled = VOLUME_CHART in named
+            self._ui.beforeAfterButton.enabled = BEFORE_AFTER_CHART in named
+            self._ui.removeButton.enabled = hierarchy.runFolderOf(node) != 0
         self._showSurfaceProgress()
 
     def close(self) -> None:
@@ -90,40 +102,30 @@ class ResultsView:
     def _inputOf(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLScalarVolumeNode | None:
         return node.GetNodeReference(NODE_ROLE + "inputVolume")
 
-    @staticmethod
-    def _folderOf(node: slicer.vtkMRMLNode) -> int:
-        tree = hierarchy.subjectHierarchy(node.GetScene())
-        item = tree.GetItemByDataNode(node)
-        while item and not tree.GetItemAttribute(item, hierarchy.RUN_ATTRIBUTE):
-            item = tree.GetItemParent(item)
-        return item
-
     def _outputs(self, node: slicer.vtkMRMLNode | None) -> list[slicer.vtkMRMLNode]:
         """All outputs of the run that made the node."""
-        folder = self._folderOf(node) if node is not None else 0
+        folder = hierarchy.runFolderOf(node) if node is not None else 0
         return hierarchy.runNodes(folder, node.GetScene()) if folder else []
 
-    def _outputOf(self, node: slicer.vtkMRMLNode, className: str) -> slicer.vtkMRMLNode | None:
-        """The first output of this class of the run that made the node."""
-        return next((item for item in self._outputs(node) if item.IsA(className)), None)
-
-    def _mapsOf(self, node: slicer.vtkMRMLNode | None) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
-        """Fidelity and uncertainty of the run, as far as there are any."""
+    def _namedOutputs(self, node: slicer.vtkMRMLNode | None) -> dict[str, slicer.vtkMRMLNode]:
+        """Maps, tables and charts of the run by what they are."""
         named = {item.GetAttribute(OUTPUT_ATTRIBUTE): item for item in self._outputs(node)}
-        return {name: named[name] for name in (FIDELITY, UNCERTAINTY) if name in named}
-
-    def _chartOf(self, node: slicer.vtkMRMLNode, name: str) -> slicer.vtkMRMLPlotChartNode | None:
-        charts = (item for item in self._outputs(node) if item.IsA("vtkMRMLPlotChartNode"))
-        return next((item for item in charts if item.GetAttribute(OUTPUT_ATTRIBUTE) == name), None)
-
-    def _tableOf(self, node: slicer.vtkMRMLNode | None) -> tuple[Any, Any]:
-        """The report table of the run, and the segmentation that it is about."""
-        if node is None:
-            return None, None
-        return self._outputOf(node, "vtkMRMLTableNode"), self._segmentationOf(node)
+        return {name: item for name, item in named.items() if name}
 
     def _segmentationOf(self, node: slicer.vtkMRMLNode) -> slicer.vtkMRMLSegmentationNode | None:
-        return self._outputOf(node, "vtkMRMLSegmentationNode")
+        return next((item for item in self._outputs(node) if item.IsA("vtkMRMLSegmentationNode")), None)
+
+    def _onStructure(self, row: dict[str, str]) -> None:
+        from . import layout
+
+        segmentation = self._segmentationOf(self._node())
+        if segmentation is not None:
+            layout.jumpToStructure(segmentation, next(iter(row.values())))
+
+    def _onLesion(self, row: dict[str, str]) -> None:
+        from . import layout
+
+        layout.jumpToPoint(self._node(), [float(row[place]) for place in PLACE])
 
     def _onSideBySide(self) -> None:
         self._compare()
@@ -169,10 +171,7 @@ class ResultsView:
         self._showMode()
 
     def _onReport(self) -> None:
-        page = self._node().GetNodeReference(REPORT_ROLE)
-        path = Path(slicer.app.temporaryPath, f"LowFieldEnhance-report-{page.GetID()}.html")
-        path.write_text(page.GetText(), encoding="utf-8")
-        self._openUrl(qt.QUrl.fromLocalFile(str(path)))
+        openPage(self._node().GetNodeReference(REPORT_ROLE), self._openUrl)
 
     def _onSurface(self) -> None:
         self._surfaces.start(self._segmentationOf(self._node()))
@@ -196,7 +195,7 @@ class ResultsView:
 
     def _showChart(self, name: str) -> None:
         """In a plot view; Slicer changes to a layout that has one, if the current one has none."""
-        slicer.modules.plots.logic().ShowChartInLayout(self._chartOf(self._node(), name))
+        slicer.modules.plots.logic().ShowChartInLayout(self._namedOutputs(self._node())[name])
 
     def _endComparison(self) -> None:
         """Blinking and the checkerboard use the layer that an overlay takes."""
@@ -213,4 +212,4 @@ class ResultsView:
         self._surfaces.stop()
         self._onEarlier()
         node = self._node()
-        hierarchy.removeRun(self._folderOf(node), node.GetScene())
+        hierarchy.removeRun(hierarchy.runFolderOf(node), node.GetScene())

@@ -48,6 +48,20 @@ class RunError:
     message: str
 
 
+class RunFailed(Exception):
+    """A run ended without results; the message is one sentence.
+
+    Attributes:
+        kind: as in :class:`RunError`.
+        job: the :class:`~LowFieldEnhanceSlicer.job.Job`, with the log.
+    """
+
+    def __init__(self, error: RunError, job: Any) -> None:
+        super().__init__(error.message)
+        self.kind = error.kind
+        self.job = job
+
+
 def newRunFolder(parent: str | Path | None = None) -> Path:
     """A new empty folder for the files of one run, inside ``parent`` (default: the system's temporary folder)."""
     return Path(tempfile.mkdtemp(prefix="LowFieldEnhance-", dir=parent))

@@ -14,6 +14,7 @@ SEGMENT = 12.0
 WEIGHTS = {
     "read": 1.0,
     "segment the input": SEGMENT,
+    "register the reference": 10.0,
     "segment the reference": SEGMENT,
     "enhance": 60.0,
     "data consistency": 8.0,
@@ -21,6 +22,8 @@ WEIGHTS = {
     "segment the result": SEGMENT,
     "report": 4.0,
 }
+ONCE = ("read", "segment the input", "register the reference", "segment the reference")  # in a comparison
+EVALUATION = 30.0  # of a network, on the scale of the weights
 LEAST_FRACTION = 0.02  # below it, or in the first second, a time left would be a guess
 LEAST_SECONDS = 1.0
 
@@ -31,15 +34,19 @@ def stagesOf(arguments: Sequence[str]) -> Stages:
     """The stages that a command line goes through, with their weights."""
     command = arguments[0] if arguments else ""
     given = {argument.partition("=")[0] for argument in arguments[1:]}
-    if command not in ("enhance", "report", "demo"):
+    if command not in ("enhance", "report", "demo", "compare"):
         return (("segment", 1.0),)
     left_out = set()
     if command == "report":
         left_out |= {"read", "enhance"}
     if command != "demo" and ("--reference" not in given or "--reference-labels" in given):
         left_out.add("segment the reference")
+    if "--register" not in given:
+        left_out.add("register the reference")
     if "--data-consistency" not in given:
         left_out.add("data consistency")
+    if command == "compare":
+        return _comparison(_value(arguments, "--methods", ""), left_out)
     samples = _number(arguments, "--samples")
     factors = {"enhance": samples + (samples * SEGMENT / WEIGHTS["enhance"] if samples > 1 else 0.0)}
     return tuple(
@@ -47,9 +54,26 @@ def stagesOf(arguments: Sequence[str]) -> Stages:
     )
 
 
+def _comparison(methods: str, left_out: set[str]) -> Stages:
+    """What is done once, then the other stages of one method after the other, as ``2: enhance``."""
+    from .catalogue import METHODS  # it loads numpy, which no other run needs here
+
+    stages = [(stage, weight) for stage, weight in WEIGHTS.items() if stage in ONCE and stage not in left_out]
+    for number, choice in enumerate(methods.split(","), start=1):
+        name, _, preset = choice.partition(":")
+        work = METHODS[name].workOf(preset) if name in METHODS else 1.0
+        own = {**WEIGHTS, "enhance": max(EVALUATION * work, 1.0)}
+        stages += [(f"{number}: {stage}", own[stage]) for stage in own if stage not in ONCE and stage not in left_out]
+    return tuple(stages)
+
+
+def _value(arguments: Sequence[str], option: str, default: str) -> str:
+    return dict(zip(arguments, arguments[1:], strict=False)).get(option, default)
+
+
 def _number(arguments: Sequence[str], option: str) -> int:
     """The number after an option; 1 without it."""
-    following = dict(zip(arguments, arguments[1:], strict=False)).get(option, "1")
+    following = _value(arguments, option, "1")
     return max(int(following), 1) if following.isdigit() else 1
 
 
@@ -80,6 +104,9 @@ class OverallProgress:
     def update(self, event: dict[str, Any]) -> None:
         """Take in one progress event; a stage that is not known changes nothing."""
         scope, _, stage = event["stage"].rpartition(": ")
+        method = re.search(r"\((\d+) of \d+\)$", scope)
+        if method:  # "cubic:fast (2 of 4): enhance"
+            stage = f"{method[1]}: {stage}"
         if stage not in self._before:
             return
         before, weight = self._before[stage]

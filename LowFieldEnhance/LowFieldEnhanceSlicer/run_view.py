@@ -58,11 +58,9 @@ class RunView:
         """A run has ended: say how."""
         self._showLog(job)
         if job.state is JobState.FINISHED:
-            verdict = job.run.result.get("verdict", "")
-            text = _("{name} is enhanced.").format(name=job.title) + (f" {verdict}" if verdict else "")
             warnings = [_("Warning: {text}").format(text=_sentence(warning)) for warning in job.warnings]
             written = [_("DICOM files are in {folder}.").format(folder=job.dicomFolder)] if job.dicomFolder else []
-            self.showMessage("\n".join([text, *written, *warnings]), DONE_COLOUR)
+            self.showMessage("\n".join([job.summary, *written, *warnings]), DONE_COLOUR)
         elif job.state is JobState.CANCELLED:
             self.showMessage(job.error.message)
         else:
@@ -155,6 +153,7 @@ def _stageText(stage: str) -> str:
         "data consistency": _("agreeing with the scan"),
         "check fidelity": _("checking the fidelity"),
         "segment the result": _("segmenting the result"),
+        "register the reference": _("registering the reference"),
         "segment the reference": _("segmenting the reference"),
         "report": _("writing the report"),
         "load the results": _("loading the results"),

@@ -34,6 +34,8 @@ class RunResult:
     segmentation: str = ""
     colourTable: str = ""
     table: str = ""
+    lesionTable: str = ""
+    registration: str = ""
     chart: str = ""
     beforeAfterChart: str = ""
     series: list[str] = field(default_factory=list)
@@ -100,9 +102,16 @@ def addResultsInSteps(
             _addSegmentation(scene, result, source, labelMap, inputName)
             yield result
         if rows:
-            _addReport(scene, result, rows, inputName, hasReference)
+            title = f"{inputName} structures: {'error' if hasReference else 'change'} ({DERIVED})"
+            tableNode = report.addReportTable(scene, rows, title, hasReference)
+            hierarchy.addToRun(folderItem, tableNode)
+            result.table = tableNode.GetID()
             yield result
-            _addBeforeAfter(scene, result, rows, inputName, hasReference)
+            title = f"{inputName} structure volumes ({DERIVED})"
+            result.chart = _addChart(result, charts.addVolumeChart(scene, tableNode, title, hasReference))
+            yield result
+            title = f"{inputName} structures before and after ({DERIVED})"
+            result.beforeAfterChart = _addChart(result, charts.addBeforeAfterChart(scene, rows, title, hasReference))
             yield result
         _finish(scene, result, source, provenance or {})
         yield result
@@ -148,38 +157,12 @@ def _addSegmentation(
     result.colourTable, result.segmentation = colourNode.GetID(), segmentationNode.GetID()
 
 
-def _addReport(
-    scene: slicer.vtkMRMLScene,
-    result: RunResult,
-    rows: Sequence[dict[str, Any]],
-    inputName: str,
-    hasReference: bool,
-) -> None:
-    title = f"{inputName} structures: {'error' if hasReference else 'change'} ({DERIVED})"
-    tableNode = report.addReportTable(scene, rows, title, hasReference)
-    hierarchy.addToRun(result.folderItem, tableNode)
-    result.table = tableNode.GetID()
-    title = f"{inputName} structure volumes ({DERIVED})"
-    chartNode, seriesNodes = charts.addVolumeChart(scene, tableNode, title, hasReference)
-    for node in (chartNode, *seriesNodes):
-        hierarchy.addToRun(result.folderItem, node)
-    result.chart, result.series = chartNode.GetID(), [node.GetID() for node in seriesNodes]
-
-
-def _addBeforeAfter(
-    scene: slicer.vtkMRMLScene,
-    result: RunResult,
-    rows: Sequence[dict[str, Any]],
-    inputName: str,
-    hasReference: bool,
-) -> None:
-    title = f"{inputName} structures before and after ({DERIVED})"
-    comparison = charts.addBeforeAfterChart(scene, rows, title, hasReference)
-    for node in comparison:
+def _addChart(result: RunResult, nodes: Sequence[slicer.vtkMRMLNode]) -> str:
+    """A chart, the first of the nodes, with all that it needs becomes a part of the run; returns its id, "" if none."""
+    for node in nodes:
         hierarchy.addToRun(result.folderItem, node, inFolder=not node.GetHideFromEditors())
-    if comparison:
-        result.beforeAfterChart = comparison[0].GetID()
-        result.series += [node.GetID() for node in comparison if node.IsA("vtkMRMLPlotSeriesNode")]
+    result.series += [node.GetID() for node in nodes if node.IsA("vtkMRMLPlotSeriesNode")]
+    return nodes[0].GetID() if nodes else ""
 
 
 def _finish(

@@ -1,7 +1,4 @@
-"""Surfaces of a segmentation for the 3-D view, structure by structure, so that the window is drawn in between.
-
-A 1 mm head takes seconds in all; its cortex alone takes the larger part of one, which is the longest pause.
-"""
+"""Surfaces of a segmentation for the 3-D view, made one by one on another thread: the window is drawn meanwhile."""
 
 from __future__ import annotations
 
@@ -12,9 +9,12 @@ from typing import Any
 import qt
 import slicer
 
+from .background import Background
+from .closed_surface import CLOSED_SURFACE, SegmentLayer, SurfaceSettings
+from .segmentations import BINARY_LABELMAP
 from .timers import RepeatedCall
 
-CLOSED_SURFACE = "Closed surface"
+POLL_MILLISECONDS = 10
 
 
 class SurfaceMaker:
@@ -27,10 +27,12 @@ class SurfaceMaker:
     def __init__(self, onChanged: Callable[[], Any]) -> None:
         self._onChanged = onChanged
         self._node: slicer.vtkMRMLSegmentationNode | None = None
+        self._settings: SurfaceSettings | None = None
         self._waiting: deque[str] = deque()
+        self._current: tuple[str, Background] | None = None
         self._surfaces: dict[str, Any] = {}
         self._count = 0
-        self._timer = RepeatedCall(self._makeNext, 0)
+        self._timer = RepeatedCall(self._advance, POLL_MILLISECONDS)
 
     @property
     def progress(self) -> tuple[int, int] | None:
@@ -42,7 +44,8 @@ class SurfaceMaker:
         self.stop()
         segmentation = node.GetSegmentation()
         self._waiting = deque(segmentation.GetSegmentIDs())
-        if segmentation.ContainsRepresentation(CLOSED_SURFACE) or not self._waiting:
+        self._settings = SurfaceSettings.of(segmentation) if self._waiting else None
+        if segmentation.ContainsRepresentation(CLOSED_SURFACE) or self._settings is None:
             self._waiting.clear()
         self._node, self._count = node, len(self._waiting)
         qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.BusyCursor))
@@ -50,35 +53,45 @@ class SurfaceMaker:
         self._onChanged()
 
     def stop(self) -> None:
-        """Drop what is not shown yet."""
+        """Drop what is not shown yet; a surface that is being made is left to its thread."""
         self._timer.stop()
         self._surfaces.clear()
+        self._current = None
         if self._node is not None:
             self._node = None
             qt.QApplication.restoreOverrideCursor()
 
-    def _makeNext(self) -> None:
+    def _advance(self) -> None:
         node = self._node
         if node is None or node.GetScene() is None:
             self.stop()
-        elif not self._waiting:
+        elif self._current is not None:
+            segmentId, work = self._current
+            if not work.done:
+                return
+            self._surfaces[segmentId], self._current = work.value, None
+        elif self._waiting:
+            self._begin(node.GetSegmentation(), self._waiting.popleft())
+            return
+        else:
             self._show(node)
             self.stop()
-        else:
-            segmentation, segmentId = node.GetSegmentation(), self._waiting.popleft()
-            if segmentation.GetSegment(segmentId) is not None:
-                make = slicer.vtkSlicerSegmentationsModuleLogic.CreateRepresentationForOneSegment
-                self._surfaces[segmentId] = make(segmentation, segmentId, CLOSED_SURFACE)
         self._onChanged()
+
+    def _begin(self, segmentation: slicer.vtkSegmentation, segmentId: str) -> None:
+        segment = segmentation.GetSegment(segmentId)
+        if segment is not None and segment.GetRepresentation(BINARY_LABELMAP) is not None:
+            layer, settings = SegmentLayer(segment), self._settings
+            self._current = segmentId, Background(lambda: layer.surface(settings))
 
     def _show(self, node: slicer.vtkMRMLSegmentationNode) -> None:
         """All at once: a segmentation whose segments differ in their representations is not valid."""
         segmentation = node.GetSegmentation()
         made = [(segmentation.GetSegment(segmentId), surface) for segmentId, surface in self._surfaces.items()]
-        complete = len(made) == segmentation.GetNumberOfSegments() and all(surface for _, surface in made)
+        complete = len(made) == segmentation.GetNumberOfSegments() and all(None not in pair for pair in made)
         if complete and not segmentation.ContainsRepresentation(CLOSED_SURFACE):
-            # The last is left to Slicer, which finds the others done and tells everybody of the new representation.
-            for segment, surface in made[:-1]:
+            # The smallest is left to Slicer, which finds the others done and tells everybody of the new representation.
+            for segment, surface in sorted(made, key=lambda pair: pair[1].GetNumberOfPoints())[1:]:
                 segment.AddRepresentation(CLOSED_SURFACE, surface)
         node.CreateClosedSurfaceRepresentation()
         node.CreateDefaultDisplayNodes()

@@ -44,6 +44,42 @@ class CosineSchedule:
         return np.maximum((angle * 2 / math.pi * (1 + self.offset) - self.offset) * self.steps, 0.0)
 
 
+@dataclass(frozen=True)
+class LinearSchedule:
+    """Linear schedule of Ho et al. 2020, short: with CSS-Diff's 50 steps abar_50 is 0.60, so an image stays visible.
+
+    Attributes:
+        steps: T, number of diffusion steps.
+        first, last: beta of the first and the last step.
+    """
+
+    steps: int = 50
+    first: float = 1e-4
+    last: float = 0.02
+
+    def _log_alpha_bar(self) -> np.ndarray:
+        return np.concatenate([[0.0], np.cumsum(np.log1p(-np.linspace(self.first, self.last, self.steps)))])
+
+    def alpha_bar(self, t: float | np.ndarray) -> np.ndarray:
+        """abar_t in (0, 1] for t in 0..T, the product of 1 - beta; between two steps its logarithm is interpolated."""
+        return np.exp(np.interp(np.asarray(t, dtype=np.float64), np.arange(self.steps + 1), self._log_alpha_bar()))
+
+    def sigma(self, t: float | np.ndarray) -> np.ndarray:
+        """Noise standard deviation over signal amplitude: sqrt((1 - abar_t) / abar_t)."""
+        abar = self.alpha_bar(t)
+        return np.sqrt((1 - abar) / abar)
+
+    def sigmas(self, count: int) -> list[float]:
+        """Noise levels of ``count`` evenly spaced steps from T: those of T, T (n - 1) / n, ..., T / n.
+
+        Raises:
+            ValueError: count below 1.
+        """
+        if count < 1:
+            raise ValueError("the number of steps must be at least 1")
+        return [float(s) for s in self.sigma(self.steps * np.arange(count, 0, -1) / count)]
+
+
 def strided_timesteps(start: int, count: int) -> list[int]:
     """``count`` timesteps from ``start`` down to 1, evenly spaced; all of them if count >= start.
 

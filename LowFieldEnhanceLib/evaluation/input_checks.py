@@ -1,7 +1,7 @@
 """Is this scan one that the models were made for? Each check is a name, a yes or no, and a sentence with figures.
 
-Contrast, spacing and noise are compared with the range that the weights of the run were trained in (the ``valid_range``
-of models.json); the other checks ask whether the scan itself is complete and plausible.
+Contrast, spacing, noise and intensities are compared with the range that the weights of the run were trained in (the
+``valid_range`` of models.json); the other checks ask whether the scan itself is complete and plausible.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ MIN_SNR = 5.0  # likewise
 PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
 CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
 MIN_REFERENCE_COVER = 0.9
-TRAINED_RANGE = ("spacing", "noise", "contrast")
+TRAINED_RANGE = ("spacing", "noise", "contrast", "intensity")
+FIGURES = {
+    "clipped_percent": "{:.2g} % of the brain is brighter than the networks' range",
+    "white_level": "white matter lies at {:.2f} of the intensity scale",
+    "grey_to_white": "the cortex has {:.2f} times the signal of white matter",
+}
 EDGES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
@@ -32,15 +37,16 @@ def input_checks(
     valid_range: Mapping[str, Any] | None = None,
     registered: bool = False,
 ) -> list[dict[str, Any]]:
-    """The checks of spacing, noise, brain volume, field of view and contrast, and of the reference's cover if given.
+    """Spacing, noise, brain volume, field of view, contrast; intensities if their range is known; a reference's cover.
 
     Args:
-        source: the report's ``input``: spacing (mm), snr (or None), brain_ml, contrast.
+        source: the report's ``input``: spacing (mm), snr (or None), brain_ml, contrast and, if it is to be checked,
+            intensity (see evaluation.input_intensity).
         before: the scan on the RAS-like working grid, which spans the scan's field of view.
         brain: bool on that grid.
         reference: on that grid, 0 where it was not measured.
         valid_range: what the models of the run were trained for (weights.common_range): ``spacing_mm`` and ``snr``
-            as (low, high), ``contrasts``; each may be absent.
+            as (low, high), ``contrasts``, ``intensity`` by contrast; each may be absent.
         registered: whether the reference was moved onto the scan.
 
     Returns:
@@ -55,6 +61,10 @@ def input_checks(
         _field_of_view(before, brain),
         _contrast(source["contrast"], valid.get("contrasts")),
     ]
+    # a contrast that is not known is taken for T1w, so that is what it is compared with
+    known = valid.get("intensity", {}).get("T1w" if source["contrast"] == "other" else source["contrast"])
+    if known:
+        checks.append(_intensity(source.get("intensity") or {}, known))
     if reference is not None:
         checks.append(_reference(reference, brain, registered))
     return checks
@@ -118,6 +128,17 @@ def _contrast(contrast: str, known: Sequence[str] | None) -> dict[str, Any]:
     if known is not None and contrast not in known:
         return _check("contrast", False, f"the contrast is {contrast}, the models know {', '.join(known)}")
     return _check("contrast", True, f"the contrast is {contrast}")
+
+
+def _intensity(figures: Mapping[str, float | None], valid: Mapping[str, Sequence[float]]) -> dict[str, Any]:
+    outside = []
+    if any(figures.get(name) is None for name in valid):
+        outside.append("white matter or cortex was not found, so their intensities are unknown")
+    for name, (low, high) in valid.items():
+        value = figures.get(name)
+        if value is not None and not low <= value <= high:
+            outside.append(f"{FIGURES[name].format(value)}, outside the {low:g} to {high:g} seen in training")
+    return _check("intensity", not outside, "; ".join(outside) or "its intensities are like those seen in training")
 
 
 def _reference(reference: Image, brain: np.ndarray, registered: bool) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ..segmentation.labels import LabelMap
 from .checks import check_same_shape
 from .fidelity import GAUSSIAN_SHARE_ABOVE_3, FidelitySummary
 from .input_checks import input_checks
+from .input_intensity import WHITE_MATTER, intensity_figures
 from .intensity import score_images
 from .report_files import plain
 from .report_structures import structure_rows, summary_of
@@ -28,7 +29,6 @@ from .uncertainty import with_spread
 
 SCHEMA = "lowfieldenhance-report/2"
 NOTICE = DERIVED
-WHITE_MATTER = (2, 41)  # left and right cerebral white matter: the signal of the SNR
 
 
 def build_report(
@@ -116,7 +116,7 @@ def build_report(
 def _input(
     before: Image, brain: np.ndarray, acquired: Image, labels: LabelMap, fidelity: FidelitySummary, sigma_source: str
 ) -> dict[str, Any]:
-    white_matter = before.array[np.isin(labels.array, WHITE_MATTER)]
+    white_matter = before.array[np.isin(labels.array, WHITE_MATTER)]  # the signal of the SNR
     measurable = white_matter.size > 0 and fidelity.sigma > 0
     return {
         "file": str(acquired.meta.get("file", "")),
@@ -127,6 +127,7 @@ def _input(
         "sigma_source": sigma_source,
         "snr": float(white_matter.mean(dtype=np.float64)) / fidelity.sigma if measurable else None,
         "brain_ml": float(np.count_nonzero(brain)) * before.voxel_volume_ml,
+        "intensity": intensity_figures(before.array, brain, labels.array),
     }
 
 

@@ -19,12 +19,14 @@ from ..image import Image
 from ..segmentation.labels import label_table
 from .checks import as_finite, as_pair, check_same_shape
 
-SAMPLES, FLIPS = "samples", "flips"
+SAMPLES, FLIPS, ORIENTATIONS = "samples", "flips", "orientations"
 COLUMNS = ("volume_mean_ml", "volume_sd_ml", "volume_cv_percent")
 TEXTS = {
     SAMPLES: "{n} results with other seeds; the enhanced scan is their mean.",
     FLIPS: "{n} results of the scan as it is and mirrored ({flips}); the enhanced scan is the one that was not "
     "mirrored. They differ as far as the method depends on the head's orientation.",
+    ORIENTATIONS: "{n} volumes made of slices in other orientations; the enhanced scan is their mean. They differ "
+    "where the slices of one orientation do not support what those of another show.",
 }
 INTERVAL = 1.959963984540054  # standard deviations on either side that hold 95 % of a Gaussian
 LIMIT = "What all results have in common, right or wrong, does not show in their spread."
@@ -78,11 +80,12 @@ class Uncertainty:
     """The spread of several results.
 
     Attributes:
-        kind: ``samples`` or ``flips``.
+        kind: ``samples``, ``flips``, or ``orientations`` of a method that enhances slice by slice.
         deviation: voxel standard deviation on the working grid, in the scan's intensity unit.
         seeds: of the samples; empty for flips, which draw nothing.
         flips: names of the mirrored axes of every result (``none`` first); empty for samples.
         volumes: for each result, FreeSurfer id to mL; empty if nothing was segmented.
+        orientations: number of slice orientations; 0 for samples and flips.
     """
 
     kind: str
@@ -90,11 +93,12 @@ class Uncertainty:
     seeds: tuple[int, ...] = ()
     flips: tuple[str, ...] = ()
     volumes: tuple[Mapping[int, float], ...] = ()
+    orientations: int = 0
 
     @property
     def samples(self) -> int:
         """How many results were compared."""
-        return len(self.seeds) or len(self.flips)
+        return len(self.seeds) or len(self.flips) or self.orientations
 
     def _text(self) -> str:
         parts = [TEXTS[self.kind].format(n=self.samples, flips=", ".join(self.flips[1:])), LIMIT]

@@ -35,6 +35,7 @@ class Case:
         sigma: noise of ``measured``, in its units.
         acquisitions: contrast to how it was acquired; a network is told nothing about one that is absent.
         device: torch device of the run.
+        log_jacobian: on the working grid (see preprocess.unwarp); None if the scan came without a displacement field.
     """
 
     inputs: Mapping[str, Image]
@@ -44,6 +45,7 @@ class Case:
     sigma: float
     device: str = "cpu"
     acquisitions: Mapping[str, Acquisition] = field(default_factory=dict)
+    log_jacobian: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -52,12 +54,14 @@ class Case:
         others: Mapping[str, Image] | None = None,
         acquisitions: Mapping[str, Acquisition] | None = None,
         device: str = "cpu",
+        log_jacobian: np.ndarray | None = None,
     ) -> Case:
         """The case of a prepared scan, with further contrasts and how they were acquired (prepare_others) if given."""
         contrast = prepared.on_grid.contrast
         return cls(
             {contrast: prepared.model_input, **(others or {})}, contrast, prepared.mask, prepared.measured,
             prepared.sigma / prepared.scale, device, {contrast: prepared.acquisition, **(acquisitions or {})},
+            log_jacobian,
         )  # fmt: skip
 
     @property
@@ -112,7 +116,8 @@ class Case:
             contrast: Image(image.array[place], image.affine @ shift, image.contrast, image.meta)
             for contrast, image in self.inputs.items()
         }
-        return replace(self, inputs=inputs, mask=self.mask[place]), place
+        jacobian = None if self.log_jacobian is None else self.log_jacobian[place]
+        return replace(self, inputs=inputs, mask=self.mask[place], log_jacobian=jacobian), place
 
 
 @dataclass(frozen=True)
@@ -139,10 +144,15 @@ class Enhancement:
     Attributes:
         array: float32 on the working grid, model range.
         details: JSON-serialisable settings for the provenance (schedule, steps, evaluations).
+        spread: standard deviation among the parts that the result is the mean of (slice orientations), of its shape
+            and unit, 0 outside the mask; None if there are none.
+        parts: how many they are.
     """
 
     array: np.ndarray
     details: dict[str, Any] = field(default_factory=dict)
+    spread: np.ndarray | None = None
+    parts: int = 1
 
 
 class Method(Protocol):
@@ -157,6 +167,9 @@ class Method(Protocol):
         contrasts: accepted contrasts.
         presets: names, the first is the default.
         models: registry names of the networks it needs.
+
+    A method may also have ``spreads`` (true: its single result comes with a spread) and ``unwarps`` (true: it uses the
+    case's Jacobian determinant).
     """
 
     name: str
@@ -190,7 +203,11 @@ def run_method(method: Method, case: Case, preset: str, generator: torch.Generat
     outcome = method.enhance(inner, preset, generator, events)
     whole = case.inputs[case.target].array.copy()
     whole[place] = outcome.array
-    return Enhancement(whole, outcome.details)
+    spread = None
+    if outcome.spread is not None:
+        spread = np.zeros_like(whole)
+        spread[place] = outcome.spread
+    return Enhancement(whole, outcome.details, spread, outcome.parts)
 
 
 def check_preset(method: Method, preset: str) -> None:

@@ -6,9 +6,11 @@ from ..errors import BadInput
 from .base import Method
 from .bridged import BridgedDiffusion
 from .classical import Bm4d, Interpolation
+from .cssdiff import CssDiff
 from .diffdeur import DiffDeur
 from .dps import Dps
 from .irem import Irem
+from .latent import DistilledLatent
 from .regression import RegressionUNet
 
 METHODS: dict[str, Method] = {
@@ -16,6 +18,8 @@ METHODS: dict[str, Method] = {
     for method in (
         BridgedDiffusion(),
         DiffDeur(),
+        CssDiff(),
+        DistilledLatent(),
         RegressionUNet(),
         Dps(),
         Irem(),

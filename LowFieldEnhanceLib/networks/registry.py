@@ -8,6 +8,9 @@ from torch import nn
 
 from ..errors import BadInput
 from .coarse_to_fine_unet import CoarseToFineUNet
+from .gap_perception import GapPerception
+from .latent_autoencoder import LatentAutoencoder
+from .latent_unet import LatentUNet
 from .residual_unet import ResidualUNet
 from .slice_unet import SliceUNet
 
@@ -15,6 +18,9 @@ KINDS: dict[str, type[nn.Module]] = {
     "residual_unet": ResidualUNet,
     "coarse_to_fine_unet": CoarseToFineUNet,
     "slice_unet": SliceUNet,
+    "gap_perception": GapPerception,
+    "latent_autoencoder": LatentAutoencoder,
+    "latent_unet": LatentUNet,
 }
 
 

@@ -18,7 +18,7 @@ from .residual_unet import STRIDE, Levels, NoiseEmbedding, ResidualBlock, activa
 SUBPIXELS = STRIDE**2  # of the 2 x 2 patchify stem and of the pixel shuffle
 
 
-def _convolution(inputs: int, outputs: int) -> nn.Conv3d:
+def convolution(inputs: int, outputs: int) -> nn.Conv3d:
     """3 x 3 within the slice."""
     return nn.Conv3d(inputs, outputs, (1, 3, 3), padding=(0, 1, 1))
 
@@ -28,8 +28,8 @@ class SliceBlock(ResidualBlock):
 
     def __init__(self, channels: int, embedding: int) -> None:
         super().__init__(channels, embedding)
-        self.first = _convolution(channels, channels)
-        self.second = _convolution(channels, channels)
+        self.first = convolution(channels, channels)
+        self.second = convolution(channels, channels)
 
 
 class SliceUNet(Levels):
@@ -71,9 +71,9 @@ class SliceUNet(Levels):
         if self.context is not None:
             nn.init.zeros_(self.context.weight)
             nn.init.zeros_(self.context.bias)
-        self.stem = _convolution(in_channels * SUBPIXELS, widths[0])
+        self.stem = convolution(in_channels * SUBPIXELS, widths[0])
         self.build_levels(widths, blocks, lambda width: SliceBlock(width, embedding), (1, STRIDE, STRIDE))
-        self.head = _convolution(widths[0], out_channels * SUBPIXELS)
+        self.head = convolution(widths[0], out_channels * SUBPIXELS)
         initialise(self)
 
     def forward(

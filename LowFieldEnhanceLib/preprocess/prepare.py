@@ -64,6 +64,10 @@ class Prepared:
         outside = np.zeros_like(self.on_grid.array) if brain_only else self.on_grid.array
         return self.on_grid.with_array(weight * from_model(enhanced, self.scale) + (1 - weight) * outside)
 
+    def difference_back(self, difference: np.ndarray) -> np.ndarray:
+        """A difference of results in the model range -> the scanner's unit, 0 outside the brain."""
+        return feathered(self.mask) * difference.astype(np.float32) * np.float32(self.scale / 2)
+
 
 def to_working_grid(image: Image, spacing: float) -> Image:
     """The scan on its canonical grid, cubic, negative overshoot removed."""

@@ -87,9 +87,7 @@ class Segmenter:
             try:
                 features, scores = self.network.coarse_pass(x)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemory("memory ran out in the segmentation; free memory or use the CPU") from error
+                raise _known(error) from error
             brain = _brain_box(scores)
             for place, best, value in self._fine(x, features, scores, brain):
                 channels[place], posterior[place] = best, value
@@ -113,10 +111,8 @@ class Segmenter:
             try:
                 best, value = self._slab(x, features, scores, shown, slice(first - start, last - start))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if slab <= SMALLEST_SLAB:
-                    raise OutOfMemory("memory ran out in the segmentation; free memory or use the CPU") from error
+                if slab <= SMALLEST_SLAB or not is_out_of_memory(error):
+                    raise _known(error) from error
                 slab //= 2
                 continue
             yield (*box[:2], slice(first, last)), best, value
@@ -130,6 +126,13 @@ class Segmenter:
         logits = logits[0, ..., kept].float()
         highest, best = logits.max(dim=0)
         return best.to(torch.uint8).cpu().numpy(), torch.exp(highest - logits.logsumexp(0)).cpu().numpy()
+
+
+def _known(error: Exception) -> Exception:
+    """A lack of memory in words for the user; any other error as it is."""
+    if not is_out_of_memory(error):
+        return error
+    return OutOfMemory("memory ran out in the segmentation; free memory or use the CPU")
 
 
 def _brain_box(scores: Tensor) -> tuple[slice, ...]:

@@ -166,12 +166,12 @@ class BridgeLoss:
         return self.anatomy_weight * self.anatomy(estimate[pick, channel][:, None], high[pick, channel][:, None])
 
 
-def ssim3d(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
+def ssim3d(a: Tensor, b: Tensor, window: tuple[int, int, int] = (7, 7, 7)) -> Tensor:
     """Local SSIM of images in [-1, 1] (range 2) with a box window: (B, C, I, J, K) -> the same shape."""
     c1, c2 = (0.01 * 2) ** 2, (0.03 * 2) ** 2
 
     def mean(x: Tensor) -> Tensor:
-        return F.avg_pool3d(x, window, stride=1, padding=window // 2, count_include_pad=False)
+        return F.avg_pool3d(x, window, stride=1, padding=[n // 2 for n in window], count_include_pad=False)
 
     mean_a, mean_b = mean(a), mean(b)
     var_a, var_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2

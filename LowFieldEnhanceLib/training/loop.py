@@ -13,13 +13,41 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 LossFunction = Callable[[nn.Module], Tensor]
+
+
+@runtime_checkable
+class LearningLoss(Protocol):
+    """A loss that trains networks of its own beside the main one, such as the discriminators of an adversarial loss.
+
+    Its state is a part of the checkpoint, and what it loads must be readable without pickled code.
+    """
+
+    def prepare(self, network: nn.Module, start: Path | None) -> str:
+        """Give the networks their first weights, from the run ``start`` if given; a sentence for the record."""
+        ...
+
+    def begin(self, progress: float, rate: float) -> None:
+        """Before every step: the share of the time that is used up, and the learning rate."""
+        ...
+
+    def step(self) -> None:
+        """After the main network's step."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is to be resumed."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -50,8 +78,8 @@ class Plan:
 class _State:
     """Everything a checkpoint holds."""
 
-    def __init__(self, network: nn.Module, plan: Plan) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, plan: Plan, loss: LearningLoss | None = None) -> None:
+        self.network, self.loss = network, loss
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
         )
@@ -66,6 +94,8 @@ class _State:
             "step": self.step,
             "seconds": self.seconds,
         }
+        if self.loss is not None:
+            content["loss"] = self.loss.state_dict()
         temporary = path.with_suffix(".partial")
         torch.save(content, temporary)
         os.replace(temporary, path)
@@ -76,6 +106,8 @@ class _State:
         self.optimizer.load_state_dict(content["optimizer"])
         self.average = content["average"]
         self.step, self.seconds = content["step"], content["seconds"]
+        if self.loss is not None:
+            self.loss.load_state_dict(content["loss"])
 
     def update_average(self, decay: float) -> None:
         decay = min(decay, (1 + self.step) / (10 + self.step))
@@ -110,7 +142,8 @@ def train(network: nn.Module, loss_function: LossFunction, plan: Plan) -> dict[s
     """
     plan.out.mkdir(parents=True, exist_ok=True)
     network = network.to(plan.device).to(memory_format=torch.channels_last_3d)
-    state = _State(network, plan)
+    learning = loss_function if isinstance(loss_function, LearningLoss) else None
+    state = _State(network, plan, learning)
     checkpoint = plan.out / "checkpoint.pt"
     if plan.resume and checkpoint.exists():
         state.load(checkpoint, plan.device)
@@ -124,11 +157,15 @@ def train(network: nn.Module, loss_function: LossFunction, plan: Plan) -> dict[s
         for group in state.optimizer.param_groups:
             group["lr"] = rate
         state.optimizer.zero_grad(set_to_none=True)
+        if learning is not None:
+            learning.begin(state.seconds / budget, rate)
         loss = loss_function(network)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         if torch.isfinite(norm):
             state.optimizer.step()
+        if learning is not None:
+            learning.step()
         state.step += 1
         state.update_average(plan.ema)
         state.seconds = offset + time.monotonic() - started

@@ -19,10 +19,11 @@ from torch import nn
 from ..errors import BadInput
 from ..networks.registry import build_network
 from ..weights import is_installed, save_weights
-from .loop import LossFunction, Plan, resumed_step, train
+from . import css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
+from .loop import LearningLoss, LossFunction, Plan, resumed_step, train
 from .warm_start import warm_start
 
-Recipe = Callable[[Path, int, str], tuple[dict[str, Any], LossFunction, str]]
+Recipe = Callable[..., tuple[dict[str, Any], LossFunction, str]]  # of data, seed, device and the recipe's options
 
 
 def _regression(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
@@ -42,9 +43,7 @@ def _bridged(part: str) -> Recipe:
         from .pairs import PairSampler
 
         heads = load_heads(data, ("oasis", "openms", "brats"))
-        # heads with several contrasts twice as often: too rarely seen together, further contrasts did harm
-        several = [head for head in heads if int(head.present.sum()) > 1]
-        sampler = PairSampler([*heads, *several], seed=seed)
+        sampler = PairSampler(heads, seed=seed)
         text = f"{len(heads)} heads of oasis/train, openms/train, brats/train"
         if part == "prior":
             return PRIOR, PriorLoss(sampler, 2, device), f"{text}; high field only"
@@ -92,6 +91,12 @@ RECIPES: dict[str, Recipe] = {
     "bridged_bridge": _bridged("bridge"),
     "bridged_prior": _bridged("prior"),
     "slice_prior": _slice_prior,
+    "css_sgp": css_sgp.recipe,
+    "css_lsc": css_lsc.recipe,
+    "css_generator": css.recipe,
+    "latent_autoencoder": latent_autoencoder.recipe,
+    "latent_teacher": latent_teacher.recipe,
+    "latent_student": latent_student.recipe,
 }
 
 
@@ -103,30 +108,52 @@ LEARNING_RATES = {
     "bridged_bridge": 5e-4,
     "bridged_prior": 1e-3,
     "slice_prior": 1e-3,
+    "css_sgp": 5e-4,
+    "css_lsc": 1e-3,
+    "css_generator": 1e-3,
+    "latent_autoencoder": 1e-3,
+    "latent_teacher": 1e-3,
+    "latent_student": 1e-3,
 }
 
 
+OPTIONS = {"css_generator": ("pairing", "without", "warm_up")}
+
+
 def run_recipe(
-    name: str, data: Path, plan: Plan, seed: int = 0, threads: int | None = None, start: Path | None = None
+    name: str,
+    data: Path,
+    plan: Plan,
+    seed: int = 0,
+    threads: int | None = None,
+    start: Path | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train one network and write ``<out>/<name>.safetensors`` and ``<out>/training.json``.
 
     Args:
-        start: finished run of ``regression_unet`` that the bridge starts from; a resumed piece ignores it.
+        start: finished run of ``regression_unet`` that the bridge starts from, or of ``css_generator`` for another of
+            it; a resumed piece ignores it.
+        options: of this recipe, see OPTIONS.
 
     Raises:
-        BadInput: unknown recipe or data folder, or a start that is missing or does not fit.
+        BadInput: unknown recipe, option or data folder, or a start that is missing or does not fit.
     """
     if name not in RECIPES:
         raise BadInput(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
+    for option in options:
+        if option not in OPTIONS.get(name, ()):
+            raise BadInput(f"the recipe '{name}' has no option '{option.replace('_', '-')}'")
     if threads:
         torch.set_num_threads(threads)
     plan = replace(plan, learning_rate=LEARNING_RATES.get(name, plan.learning_rate))
     torch.manual_seed(seed)
     # a resumed piece must not draw the samples of the first one again
-    architecture, loss, text = RECIPES[name](data, seed + 7919 * resumed_step(plan), plan.device)
+    architecture, loss, text = RECIPES[name](data, seed + 7919 * resumed_step(plan), plan.device, **options)
     network: nn.Module = build_network(architecture)
-    if start is not None:
+    if isinstance(loss, LearningLoss):
+        text = f"{text}; {loss.prepare(network, start)}"
+    elif start is not None:
         text = f"{text}; {warm_start(network, start)}"
     result = train(network, loss, plan)
     weights = result.pop("weights")

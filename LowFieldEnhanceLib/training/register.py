@@ -1,7 +1,7 @@
 """Put trained weights into the model registry: ``python -m LowFieldEnhanceLib.training.register RUN [RUN ...]``.
 
 Copies ``<run>/<name>.safetensors`` to Resources/Models (or ``--models``), and writes the entry in models.json. The
-checksum in the registry is that of the copied file.
+checksum in the registry is that of the copied file. ``--ranges`` alone takes over what has changed in ``RANGES`` below.
 """
 
 from __future__ import annotations
@@ -22,13 +22,31 @@ TITLES = {
     "bridged_bridge": "Bridged diffusion: the bridge",
     "bridged_prior": "Bridged diffusion: the high-field prior (first version)",
     "slice_prior": "DiffDeuR: the high-field prior of slices",
+    "css_generator": "CSS-Diff: the generator from low to high field",
+    "css_sgp": "CSS-Diff: slice-wise gap perception",
+    "css_lsc": "CSS-Diff: local structure correction (for training)",
+    "latent_autoencoder": "Distilled latent super-resolution: the autoencoder",
+    "latent_teacher": "Distilled latent super-resolution: the teacher",
+    "latent_student": "Distilled latent super-resolution: the student",
 }
-DEGRADED = {"contrasts": ["T1w", "T2w", "FLAIR"], "spacing_mm": [1.0, 6.0], "snr": [8, 40]}
+# Least and greatest of Testing/benchmarks/intensity_range.json with a margin; see evaluation.input_intensity.
+INTENSITY = {
+    "T1w": {"clipped_percent": [0, 1], "white_level": [0.62, 0.8], "grey_to_white": [0.6, 0.97]},
+    "T2w": {"clipped_percent": [0, 3], "white_level": [0.35, 0.64], "grey_to_white": [1.02, 1.35]},
+    "FLAIR": {"clipped_percent": [0, 1], "white_level": [0.59, 0.76], "grey_to_white": [0.78, 1.07]},
+}
+DEGRADED = {"contrasts": ["T1w", "T2w", "FLAIR"], "spacing_mm": [1.0, 6.0], "snr": [8, 40], "intensity": INTENSITY}
 RANGES = {
     "regression_unet": DEGRADED,
     "bridged_bridge": DEGRADED,
     "bridged_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
     "slice_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
+    "css_generator": DEGRADED,
+    "css_sgp": DEGRADED,
+    "css_lsc": {"contrasts": ["T1w", "T2w", "FLAIR"]},
+    "latent_autoencoder": {"contrasts": ["T1w", "T2w", "FLAIR"]},
+    "latent_teacher": DEGRADED,
+    "latent_student": DEGRADED,
     "segmenter": {"contrasts": ["any"], "spacing_mm": [1.0, 6.0]},
 }
 
@@ -65,14 +83,27 @@ def register(run: Path, models: Path) -> dict[str, Any]:
     return entry
 
 
+def refresh_ranges(models: Path) -> None:
+    """Write the ranges of :data:`RANGES` into the entries of networks that are registered already."""
+    path = models / "models.json"
+    registry = json.loads(path.read_text(encoding="utf-8"))
+    for name, entry in registry["models"].items():
+        entry["valid_range"] = RANGES[name]
+    path.write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("runs", nargs="*", type=Path)
     parser.add_argument("--models", type=Path, default=None)
+    parser.add_argument("--ranges", action="store_true", help="write the ranges of the networks that are there anew")
     options = parser.parse_args()
+    models = options.models or resource("Models")
     for run in options.runs:
-        register(run, options.models or resource("Models"))
+        register(run, models)
+    if options.ranges:
+        refresh_ranges(models)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,10 @@ def _mean(values: list[float | None]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-ROWS = ("linear", "cubic", "bm4d", "regression", "bridged:fast", "bridged:standard", "diffdeur:fast")
+ROWS = (
+    "linear", "cubic", "bm4d", "regression", "bridged:fast", "bridged:standard", "diffdeur:fast",
+    "latent:fast", "latent:standard", "cssdiff:fast", "cssdiff:standard",
+)  # fmt: skip
 COLUMNS = (
     ("psnr", "PSNR dB ↑", "{:.2f}"),
     ("ssim", "SSIM ↑", "{:.3f}"),

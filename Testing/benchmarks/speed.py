@@ -22,7 +22,10 @@ import numpy as np
 import torch
 
 FOLDER = Path(__file__).resolve().parent
-STAGES = ("segment", "regression:fast", "bridged:fast", "bridged:standard", "whole:bridged:fast")
+STAGES = (
+    "segment", "regression:fast", "bridged:fast", "bridged:standard", "latent:fast", "latent:standard", "cssdiff:fast",
+    "whole:bridged:fast",
+)  # fmt: skip
 
 
 def stage_function(stage: str) -> tuple[Callable[[], object], int]:

@@ -112,12 +112,26 @@ def _tiny(architecture: dict[str, Any]) -> dict[str, Any]:
         small |= {"fine_blocks": 1, "spacing": 3.0}  # a grid on which a phantom is soon labelled
     if small.get("embedding"):
         small["embedding"] = 8
+    if "condition_widths" in small:
+        small |= {"condition_widths": [8] * len(small["condition_widths"]), "condition": 8, "latent": 4}
+    if "decoder_blocks" in small:
+        small |= {"decoder_blocks": 1, "latent": 4}
     return small
 
 
 def tiny_architectures() -> dict[str, dict[str, Any]]:
     """Every network that a registered method or the segmenter loads; a new method adds its networks here."""
-    from LowFieldEnhanceLib.training import bridged, regression, segmenter, slice_prior
+    from LowFieldEnhanceLib.training import (
+        bridged,
+        css_networks,
+        css_sgp,
+        latent_autoencoder,
+        latent_student,
+        latent_teacher,
+        regression,
+        segmenter,
+        slice_prior,
+    )
 
     return {
         "segmenter": _tiny(segmenter.ARCHITECTURE),
@@ -125,6 +139,11 @@ def tiny_architectures() -> dict[str, dict[str, Any]]:
         "bridged_bridge": _tiny(bridged.BRIDGE),
         "bridged_prior": _tiny(bridged.PRIOR),
         "slice_prior": _tiny(slice_prior.ARCHITECTURE),
+        "css_generator": {**_tiny(css_networks.ARCHITECTURE), "context": 8},
+        "css_sgp": {**css_sgp.ARCHITECTURE, "width": 8, "layers": 1, "heads": 1, "embedding": 8},
+        "latent_autoencoder": _tiny(latent_autoencoder.ARCHITECTURE),
+        "latent_teacher": _tiny(latent_teacher.ARCHITECTURE),
+        "latent_student": _tiny(latent_student.ARCHITECTURE),
     }
 
 

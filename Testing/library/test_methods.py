@@ -78,7 +78,9 @@ def test_a_cost_is_positive_and_grows_with_the_volume(name: str, preset: str, ca
 
 def test_presets_cost_no_less_as_they_promise_more(case: Case) -> None:
     for method in METHODS.values():
-        order = [p for p in ("fast", "standard", "paper") if p in method.presets]
+        # CSS-Diff was published as a run along one orientation, which is quicker than the average of three
+        published = () if method.name == "cssdiff" else ("paper",)
+        order = [p for p in ("fast", "standard", *published) if p in method.presets]
         seconds = [method.cost(case, preset).seconds for preset in order]
         assert seconds == sorted(seconds)
 

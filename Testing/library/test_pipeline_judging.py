@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import WHITE, phantom_head
 from test_cli import run_json
-from test_compare import KnownAnatomy
+from compare_support import KnownAnatomy
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.errors import BadInput

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from LowFieldEnhanceLib.evaluation.input_checks import cut_edges, input_checks
+from LowFieldEnhanceLib.evaluation.input_intensity import intensity_figures
 from LowFieldEnhanceLib.image import Image
 
 SHAPE = (40, 44, 36)
 GRID = Image(np.ones(SHAPE), np.diag([4.0, 4.0, 4.0, 1.0]), "T1w")
+SEEN = {"clipped_percent": [0.0, 1.0], "white_level": [0.7, 0.85], "grey_to_white": [0.6, 0.9]}
+USUAL = {"clipped_percent": 0.2, "white_level": 0.78, "grey_to_white": 0.75}
 SOURCE = {"spacing": [1.6, 1.6, 5.0], "snr": 20.0, "brain_ml": 1400.0, "contrast": "T1w"}
 
 
@@ -76,9 +79,51 @@ def test_a_scan_with_less_noise_than_any_seen_in_training_is_outside_too() -> No
     assert "is 130.0, above 40" in text and "interpolated" in text
 
 
-def test_only_spacing_noise_and_contrast_are_the_range_of_the_weights() -> None:
-    checks = input_checks(SOURCE, GRID, brain_mask(), GRID)
-    assert {c["name"] for c in checks if c["trained_range"]} == {"spacing", "noise", "contrast"}
+def test_only_spacing_noise_contrast_and_intensity_are_the_range_of_the_weights() -> None:
+    checks = input_checks({**SOURCE, "intensity": USUAL}, GRID, brain_mask(), GRID, {"intensity": {"T1w": SEEN}})
+    assert {c["name"] for c in checks if c["trained_range"]} == {"spacing", "noise", "contrast", "intensity"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"clipped_percent": 7.5}, "7.5 % of the brain is brighter than the networks' range, outside the 0 to 1"),
+        ({"white_level": 0.4}, "white matter lies at 0.40 of the intensity scale, outside the 0.7 to 0.85"),
+        ({"grey_to_white": 1.3}, "the cortex has 1.30 times the signal of white matter, outside the 0.6 to 0.9"),
+        ({"grey_to_white": None}, "white matter or cortex was not found"),
+    ],
+)
+def test_intensities_that_no_network_saw_are_named(changes: dict[str, Any], text: str) -> None:
+    valid = {"intensity": {"T1w": SEEN}}
+    inside = input_checks({**SOURCE, "intensity": USUAL}, GRID, brain_mask(), valid_range=valid)
+    assert failed(inside) == {}
+    found = failed(input_checks({**SOURCE, "intensity": {**USUAL, **changes}}, GRID, brain_mask(), valid_range=valid))
+    assert list(found) == ["intensity"] and text in found["intensity"]
+
+
+def test_an_unknown_contrast_is_held_against_t1w_and_another_contrast_against_its_own_range() -> None:
+    valid = {"intensity": {"T1w": SEEN, "T2w": {"grey_to_white": [1.1, 1.6]}}}
+    source = {**SOURCE, "intensity": {**USUAL, "grey_to_white": 1.3}}
+    names = [
+        "intensity" in failed(input_checks({**source, "contrast": contrast}, GRID, brain_mask(), valid_range=valid))
+        for contrast in ("other", "T2w")
+    ]
+    assert names == [True, False]
+
+
+def test_intensity_figures_are_those_of_a_head_of_known_tissues_in_any_unit() -> None:
+    """White matter 80, cortex 60, 5 % of the brain at 400: the scale is 1.25 x 80, and its range ends at 125."""
+    labels = np.zeros((20, 20, 20), np.uint8)
+    labels[:10], labels[10:19], labels[19] = 2, 42, 4
+    tissue = np.zeros(256)
+    tissue[[2, 42, 4]] = 80.0, 60.0, 400.0
+    for unit in (1.0, 37.0):
+        figures = intensity_figures(unit * tissue[labels], labels > 0, labels)
+        assert figures == pytest.approx({"clipped_percent": 5.0, "white_level": 0.8, "grey_to_white": 0.75})
+    nothing = intensity_figures(np.zeros((20, 20, 20)), labels > 0, labels)
+    assert set(nothing.values()) == {None}
+    without = intensity_figures(tissue[labels], labels > 0, np.zeros_like(labels))
+    assert without["clipped_percent"] == pytest.approx(5.0) and without["grey_to_white"] is None
 
 
 @pytest.mark.parametrize(("registered", "said"), [(True, "it was registered"), (False, "it was not registered")])

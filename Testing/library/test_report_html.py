@@ -150,6 +150,18 @@ def test_the_banner_tells_the_range_of_the_weights_from_what_is_wrong_with_the_s
     assert page.texts.index(NOTICE) < first < page.texts.index("Structures")
 
 
+def test_intensities_outside_the_training_open_the_report_with_the_banner() -> None:
+    small = parts()
+    valid = {"intensity": {"T1w": {"clipped_percent": [0, 100], "white_level": [2.0, 3.0]}}}
+    page = Page(render_html(build_report(**small, valid_range=valid), {}))
+    first = page.texts.index(
+        "This scan is outside the range that the models were trained in, so trust the result less:"
+    )
+    assert page.texts[first + 1].startswith("white matter lies at ")
+    assert page.texts[first + 1].endswith("of the intensity scale, outside the 2 to 3 seen in training.")
+    assert page.texts.index(NOTICE) < first < page.texts.index("Structures")
+
+
 def test_nothing_is_fetched_from_anywhere() -> None:
     text = render_html(report(reference=True), PICTURES)
     page = Page(text)

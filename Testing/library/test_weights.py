@@ -14,6 +14,8 @@ import torch
 from LowFieldEnhanceLib import weights
 from LowFieldEnhanceLib.errors import BadInput, CorruptModel, MissingModel
 from LowFieldEnhanceLib.networks.registry import build_network
+from LowFieldEnhanceLib.resources import resource
+from LowFieldEnhanceLib.training.register import RANGES, refresh_ranges
 
 NAME = "regression_unet"
 
@@ -153,15 +155,33 @@ def test_the_registry_of_the_checkout_has_no_broken_entry(monkeypatch: pytest.Mo
         )
 
 
+def test_the_ranges_of_the_registry_are_those_of_the_training_and_can_be_taken_over(tmp_path: Path) -> None:
+    registered = json.loads(resource("Models", "models.json").read_text(encoding="utf-8"))
+    assert {name: entry["valid_range"] for name, entry in registered["models"].items()} == {
+        name: RANGES[name] for name in registered["models"]
+    }
+    for entry in registered["models"].values():
+        entry["valid_range"] = {}
+    (tmp_path / "models.json").write_text(json.dumps(registered), encoding="utf-8")
+    refresh_ranges(tmp_path)
+    found = json.loads((tmp_path / "models.json").read_text(encoding="utf-8"))["models"]
+    assert all(entry["valid_range"] == RANGES[name] for name, entry in found.items())
+
+
 def test_the_common_range_is_what_every_network_was_trained_for(models: Path) -> None:
     ranges = (
         {"contrasts": ["T1w", "T2w"], "spacing_mm": [1.0, 6.0], "snr": [8, 40]},
         {"contrasts": ["any"], "spacing_mm": [2.0, 9.0]},
         {"contrasts": ["T2w", "FLAIR"]},
+        {"intensity": {"T2w": {"white_level": [0.3, 0.7], "clipped_percent": [0, 1]}}},
+        {"intensity": {"T2w": {"white_level": [0.4, 0.9]}, "T1w": {"white_level": [0.7, 0.9]}}},
     )
     infos = []
     for valid_range in ranges:
         change_entry(models, valid_range=valid_range)
         infos.append(weights.model_info(NAME)[0])
-    assert weights.common_range(infos) == {"contrasts": ["T2w"], "spacing_mm": (2.0, 6.0), "snr": (8, 40)}
+    assert weights.common_range(infos[:3]) == {"contrasts": ["T2w"], "spacing_mm": (2.0, 6.0), "snr": (8, 40)}
+    assert weights.common_range(infos[3:])["intensity"] == {
+        "T2w": {"white_level": (0.4, 0.7), "clipped_percent": (0, 1)}, "T1w": {"white_level": (0.7, 0.9)},
+    }  # fmt: skip
     assert weights.common_range(infos[1:2]) == {"spacing_mm": (2.0, 9.0)}

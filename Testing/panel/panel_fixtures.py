@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
-from panel_support import MODULE, STUB, Person, Stub, writeResults
+from panel_support import MODULE, SPACING, STUB, Person, Stub, head, writeResults
 
+from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceSlicer import process
+
+# A random segmenter finds no brain, so this command line is given one.
+COMMAND = "import sys; from LowFieldEnhanceLib.cli import main; sys.exit(main([*sys.argv[2:], '--brain-mask', {!r}]))"
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +40,25 @@ def person(application) -> Iterator[Person]:
     widget = application.showModule("LowFieldEnhance")
     widget.parent.resize(460, 900)
     yield Person(application, widget)
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Runs use a segmenter with random weights and the brain of :func:`panel_support.head`."""
+    import torch
+
+    from LowFieldEnhanceLib.networks.registry import build_network
+    from LowFieldEnhanceLib.training.segmenter import ARCHITECTURE
+    from LowFieldEnhanceLib.weights import save_weights
+
+    architecture = {**ARCHITECTURE, "widths": [8, 8], "blocks": 1, "fine_blocks": 1, "spacing": SPACING}
+    torch.manual_seed(7)
+    sha256 = save_weights(build_network(architecture).state_dict(), tmp_path / "segmenter.safetensors")
+    entry = {"file": "segmenter.safetensors", "sha256": sha256, "architecture": architecture, "licence": "Apache-2.0",
+             "title": "random", "card": "segmenter.md"}  # fmt: skip
+    (tmp_path / "models.json").write_text(json.dumps({"models": {"segmenter": entry}}), encoding="utf-8")
+    scan = head((SPACING,) * 3)
+    write_image(scan.with_array((scan.array > 300).astype(np.float32)), tmp_path / "brain.nrrd")
+    command = [sys.executable, "-c", COMMAND.format(str(tmp_path / "brain.nrrd")), "--"]
+    monkeypatch.setattr(process, "libraryCommand", lambda: command)
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path))

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "LowFieldEnhance" / "LowFieldEnhance.py"
 STUB = Path(__file__).parent / "stub_child.py"
 ARTEFACTS = Path(os.environ.get("LOWFIELDENHANCE_ARTEFACTS", ROOT / "build" / "panel"))
+SPACING = 4.0  # of the scans that the real library works on
 STRUCTURES = {2: "Left-Cerebral-White-Matter", 10: "Left-Thalamus", 49: "Right-Thalamus"}
 
 
@@ -54,6 +55,7 @@ def writeResults(folder: Path, spacing: float, spread: bool = False) -> Path:
     write_labels(LabelMap(labels, enhanced.affine, {}), folder / "segmentation.nrrd")
     write_image(head((4.0, 4.0, 4.0)), folder / "fidelity.nrrd")
     write_image(enhanced.with_array(enhanced.array / 100), folder / "uncertainty.nrrd")
+    write_image(enhanced.with_array(enhanced.array / 6 - 50), folder / "added_detail.nrrd")
     rows = [
         {"name": name, "label_id": value, "volume_input_ml": 10.0 + value, "volume_enhanced_ml": 10.5 + value}
         for value, name in STRUCTURES.items()

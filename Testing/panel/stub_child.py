@@ -1,7 +1,8 @@
 """Stands in for the library's command line: says what the real one says, and copies results that were prepared.
 
 STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), memory, bad or crash.
-STUB_RESULTS is the folder of the prepared results. STUB_RECORD, if set, is a file to which it appends its arguments.
+STUB_RESULTS is the folder of the prepared results, STUB_COMPARISON that of a prepared comparison. STUB_RECORD, if set,
+is a file to which it appends its arguments.
 """
 
 import json
@@ -54,8 +55,12 @@ def main():
                 say(event="warning", message=f"worker {worker.pid}")
                 worker.wait()
         time.sleep(float(os.environ.get("STUB_SECONDS", "0")) / len(STAGES))
+    if sys.argv[1] == "compare":
+        shutil.copytree(os.environ["STUB_COMPARISON"], option("-o"))
+        say(event="result", compared=1, not_run="bm4d:fast")
+        return 0
     names = {"-o": "enhanced.nrrd", "--segmentation": "segmentation.nrrd", "--fidelity": "fidelity.nrrd",
-             "--uncertainty": "uncertainty.nrrd", "--report": "report.html",
+             "--uncertainty": "uncertainty.nrrd", "--added-detail": "added_detail.nrrd", "--report": "report.html",
              "--report-json": "report.json"}  # fmt: skip
     for name, file in names.items():
         if option(name):

@@ -23,9 +23,11 @@ from LowFieldEnhanceSlicer import dependencies  # noqa: E402
 from LowFieldEnhanceSlicer.dependencies import DependencyError, describe, ensure, missingRequirements  # noqa: E402
 
 REQUIREMENTS = ROOT / "LowFieldEnhance" / "Resources" / "requirements.txt"
+DICOM_REQUIREMENTS = REQUIREMENTS.with_name("requirements-dicom.txt")
 SLICERS_OWN = {"numpy": "2.1.3", "scipy": "1.15.0", "SimpleITK": "2.5.0rc2.dev54+gabc", "packaging": "25.0"}
 NEWEST = {"torch": "2.9.0+cu128", "matplotlib": "3.10.1", "jinja2": "3.1.6", "markupsafe": "3.0.2",
           "safetensors": "0.6.0", "tqdm": "4.67.1"}  # fmt: skip
+NEWEST_FOR_DICOM = {"pydicom": "3.0.2", "highdicom": "0.28.2"}
 
 
 class FakeSlicer:
@@ -74,7 +76,7 @@ class FakeSlicer:
         return self
 
     def install(self, name: str) -> ModuleType:
-        self.installed[name] = NEWEST[name]
+        self.installed[name] = (NEWEST | NEWEST_FOR_DICOM)[name]
         return ModuleType(name)
 
     def _version(self, name: str) -> str:
@@ -166,13 +168,25 @@ def test_the_question_names_every_package_its_size_and_what_it_replaces(slicer: 
     assert "replaces version 2.5.1" in lines["PyTorch (torch>=2.8)"]
     assert "77 MB" in lines["matplotlib"]
     assert "size unknown" in lines["surprise"]
-    assert f"Together about {sum(dependencies.MEGABYTES.values()) / 1000:.1f} GB" in text
+    total = sum(dependencies.MEGABYTES[name] for name in NEWEST)
+    assert f"Together about {total / 1000:.1f} GB" in text
     assert "pytorch.org" in text
     assert "pytorch.org" not in describe(["tqdm"])
 
 
-def test_every_package_of_the_file_has_a_size(slicer: FakeSlicer) -> None:
-    assert "size unknown" not in describe(missingRequirements(REQUIREMENTS))
+def test_every_package_of_the_files_has_a_size(slicer: FakeSlicer) -> None:
+    for path in (REQUIREMENTS, DICOM_REQUIREMENTS):
+        assert "size unknown" not in describe(missingRequirements(path))
+
+
+def test_dicom_output_has_packages_of_its_own_and_a_question_that_says_what_for(slicer: FakeSlicer) -> None:
+    slicer.installed["pydicom"] = "2.4.4"
+    assert missingRequirements(DICOM_REQUIREMENTS, withTorch=False) == ["pydicom>=3.0.1", "highdicom"]
+    asked = []
+    assert ensure(DICOM_REQUIREMENTS, lambda text: asked.append(text) or True, withTorch=False,
+                  purpose=dependencies.WRITING_DICOM)  # fmt: skip
+    assert asked[0].startswith("Writing DICOM needs Python packages") and "replaces version 2.4.4" in asked[0]
+    assert slicer.calls == ["pip_install"] and slicer.installed["highdicom"] == NEWEST_FOR_DICOM["highdicom"]
 
 
 def test_nothing_is_asked_where_nothing_is_missing(slicer: FakeSlicer) -> None:

@@ -95,7 +95,7 @@ def test_a_callback_that_waits_for_a_run_is_refused(person, logic, stub):
 
 
 def test_a_declined_installation_raises(person, logic, monkeypatch):
-    monkeypatch.setattr(logic, "ensureDependencies", lambda: False)
+    monkeypatch.setattr(logic, "ensureDependencies", lambda request=None: False)
     with pytest.raises(DependencyError, match="not installed"):
         logic.process(person.loadScan())
 

@@ -139,6 +139,22 @@ def test_a_declined_installation_leaves_the_panel_usable(withoutTorch, applicati
     assert person.ui.applyButton.isEnabled() and "nothing is added" in person.ui.methodLabel.text()
 
 
+def test_packages_for_dicom_are_offered_when_a_run_needs_them(missing, application, person, stub, tmp_path):
+    """The package script of the host installs nothing, so the run itself is not reached."""
+    missing.add("highdicom")
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    press(ui.applyButton)
+    person.waitForEnd()
+    assert len(stub.calls) == 1 and not application.dialogs.messages
+    ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    application.dialogs.answer(QMessageBox.StandardButton.Cancel)
+    press(ui.applyButton)
+    shown = application.dialogs.messages[-1].text
+    assert shown.startswith("Writing DICOM needs Python packages") and "highdicom: about 33 MB" in shown
+    assert ui.messageLabel.text().startswith("Nothing was installed") and len(stub.calls) == 1
+
+
 def test_torch_that_cannot_be_installed_is_told(withoutTorch, application, person, stub):
     application.torch.fails = True
     apply(person)

@@ -24,6 +24,7 @@ SELECTORS = {
     "outputSegmentation": (SEGMENTATION, "My structures"),
     "outputFidelity": (VOLUME, "My fidelity"),
     "outputUncertainty": (VOLUME, "My uncertainty"),
+    "outputAddedDetail": (VOLUME, "My added detail"),
 }
 
 
@@ -66,12 +67,14 @@ def test_chosen_nodes_are_filled_under_their_own_names(person, results):
     assert count == {kind: slicer.mrmlScene.GetNumberOfNodesByClass(kind) for kind in count}
     nodes = job.nodes
     found = {"outputVolume": nodes.enhanced, "outputSegmentation": nodes.segmentation,
-             "outputFidelity": nodes.fidelity, "outputUncertainty": nodes.uncertainty}  # fmt: skip
+             "outputFidelity": nodes.fidelity, "outputUncertainty": nodes.uncertainty,
+             "outputAddedDetail": nodes.addedDetail}  # fmt: skip
     assert found == chosen and [node.GetName() for node in chosen.values()] == [name for _, name in SELECTORS.values()]
     for key, file in (
         ("outputVolume", "enhanced"),
         ("outputFidelity", "fidelity"),
         ("outputUncertainty", "uncertainty"),
+        ("outputAddedDetail", "added_detail"),
     ):
         expected = read_image(results / f"{file}.nrrd")
         assert np.array_equal(array(chosen[key]), expected.array)
@@ -90,13 +93,13 @@ def test_an_earlier_result_can_be_overwritten_and_belongs_to_the_later_run(perso
     person.ui.inputSelector.setCurrentNode(person.loadScan())
     run(person)
     earlier = person.parameters.resultVolume
-    folder = person.panel.resultsView._folderOf(earlier)
+    folder = hierarchy.runFolderOf(earlier)
     earlier.GetImageData().GetPointData().GetScalars().Fill(0)
     person.ui.outputVolumeSelector.setCurrentNode(earlier)
     run(person)
     assert person.parameters.resultVolume is earlier
     assert np.array_equal(array(earlier), read_image(results / "enhanced.nrrd").array)
-    assert person.panel.resultsView._folderOf(earlier) != folder
+    assert hierarchy.runFolderOf(earlier) != folder
     hierarchy.removeRun(folder)
     assert earlier.GetScene() is slicer.mrmlScene
     press(person.ui.removeButton)
@@ -186,7 +189,7 @@ def test_a_script_can_choose_the_outputs(person):
     chosen = emptyNodes()
     chosen.pop("outputUncertainty")
     nodes = person.logic.process(person.loadScan(), **chosen).nodes
-    assert (nodes.enhanced, nodes.segmentation, nodes.fidelity) == tuple(chosen.values())
+    assert (nodes.enhanced, nodes.segmentation, nodes.fidelity, nodes.addedDetail) == tuple(chosen.values())
     assert nodes.segmentation.GetSegmentation().GetNumberOfSegments() == len(STRUCTURES)
     scan = person.loadScan("Scan")
     with pytest.raises(ValueError, match="would be overwritten"):

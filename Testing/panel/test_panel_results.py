@@ -19,6 +19,7 @@ useSlicerProperties(__name__, False)
 
 LEGEND = "vtkMRMLColorLegendDisplayNode"
 FIDELITY = "Fidelity (residual / noise)"
+ADDED_DETAIL = "Added detail (not supported by the scan)"
 
 
 @pytest.fixture
@@ -43,9 +44,13 @@ def foregrounds() -> set[str | None]:
 def test_an_overlay_is_switched_on_and_off_with_its_legend(person, nodes):
     """Slicer draws a visible legend only in views that show its volume: so it comes and goes with the overlay."""
     box = person.ui.overlayComboBox
-    assert [box.itemText(n) for n in range(box.count())] == ["None", FIDELITY, "Uncertainty"]
+    assert [box.itemText(n) for n in range(box.count())] == ["None", FIDELITY, "Uncertainty", ADDED_DETAIL]
     assert box.currentText() == "None" and foregrounds() == set()
-    expected = {"Uncertainty": (nodes.uncertainty, "SD among samples"), FIDELITY: (nodes.fidelity, "Residual / noise")}
+    expected = {
+        "Uncertainty": (nodes.uncertainty, "SD among samples"),
+        FIDELITY: (nodes.fidelity, "Residual / noise"),
+        ADDED_DETAIL: (nodes.addedDetail, "Added detail (% of local contrast)"),
+    }
     for text, (node, title) in expected.items():
         choose(box, text)
         assert foregrounds() == {node.GetID()}
@@ -56,19 +61,20 @@ def test_an_overlay_is_switched_on_and_off_with_its_legend(person, nodes):
     assert foregrounds() == set()
 
 
-def test_a_fidelity_overlay_is_symmetric_and_the_uncertainty_starts_at_zero(nodes):
+def test_signed_overlays_are_symmetric_and_the_uncertainty_starts_at_zero(nodes):
     """Each range as the legend shows it: level plus and minus half the window."""
     ranges = []
-    for node in (nodes.fidelity, nodes.uncertainty):
+    for node in (nodes.fidelity, nodes.uncertainty, nodes.addedDetail):
         display = node.GetDisplayNode()
         assert not display.GetAutoWindowLevel()
         ranges.append([display.GetLevel() + sign * display.GetWindow() / 2 for sign in (-1, 1)])
     assert ranges[0] == [-4.0, 4.0] and ranges[1][0] == pytest.approx(0.0) and ranges[1][1] > 0
+    assert ranges[2] == [-100.0, 100.0]
 
 
 def test_legends_go_with_the_run(person, nodes):
     choose(person.ui.overlayComboBox, FIDELITY)
-    assert slicer.mrmlScene.GetNumberOfNodesByClass(LEGEND) == 2
+    assert slicer.mrmlScene.GetNumberOfNodesByClass(LEGEND) == 3
     press(person.ui.removeButton)
     assert slicer.mrmlScene.GetNumberOfNodesByClass(LEGEND) == 0 and foregrounds() == set()
     assert not person.ui.overlayComboBox.isEnabled() and person.ui.overlayComboBox.currentText() == "None"
@@ -92,6 +98,7 @@ def test_the_selection_of_the_overlay_follows_the_slice_views(person, nodes):
 def test_a_result_without_maps_offers_no_overlay(person):
     person.ui.inputSelector.setCurrentNode(person.loadScan())
     person.ui.fidelityCheckBox.click()
+    person.ui.addedDetailCheckBox.click()
     press(person.ui.applyButton)
     person.waitForEnd()
     assert not person.ui.overlayComboBox.isEnabled() and person.ui.overlayComboBox.count() == 1

@@ -78,7 +78,7 @@ def test_columns_without_a_value_and_nested_values_are_left_out(scene):
 )
 def test_the_chart_shows_the_volumes_as_bars_over_the_structures(scene, rows, hasReference, legends):
     tableNode = report.addReportTable(scene, rows, "report", hasReference)
-    chartNode, series = charts.addVolumeChart(scene, tableNode, "Structure volumes", hasReference)
+    chartNode, *series = charts.addVolumeChart(scene, tableNode, "Structure volumes", hasReference)
     assert (chartNode.GetTitle(), chartNode.GetXAxisTitle(), chartNode.GetYAxisTitle()) == (
         "Structure volumes",
         "Structure",

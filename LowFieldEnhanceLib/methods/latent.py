@@ -1,0 +1,280 @@
+"""Distilled latent super-resolution: latent diffusion of slices along all three axes, distilled into a small student.
+
+After Distillation-Driven Diffusion ("Make 1.5T MRI Great Again"): encoders E1 and E2, a latent U-Net that is given the
+bias field on the way down and the Jacobian determinant of the gradient unwarping on the way up, decoder D, the average
+of the volumes made of sagittal, coronal and axial slices. Departures from the paper are in the model cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..diffusion.denoiser import slice_class
+from ..diffusion.latent import SCHEDULE, LatentDenoiser, even_timesteps
+from ..diffusion.samplers import ddim
+from ..errors import BadInput
+from ..events import Events
+from ..image import CONTRASTS, Image
+from ..networks.latent_autoencoder import FACTOR, LatentAutoencoder
+from ..networks.latent_unet import LatentUNet
+from ..preprocess.bias_correction import n4_bias_field
+from ..preprocess.grid import Grid, resample
+from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
+from ..weights import load_network
+from .base import Case, Configured, Cost, Enhancement, check_preset, network_cost
+from .costs import RELATIVE_COST
+from .latent_macs import head_macs
+from .slices import neighbour_stack, told_along
+
+AUTOENCODER, TEACHER, STUDENT = "latent_autoencoder", "latent_teacher", "latent_student"
+AXES = (0, 1, 2)
+PIXELS = 2**18  # of a stack at most
+COARSE = 2  # voxels of the working grid for one of the bias field's fit
+
+
+@dataclass(frozen=True)
+class LatentSettings:
+    """One preset.
+
+    Attributes:
+        network: ``student`` or ``teacher``.
+        steps: of the DDIM sampler (eta 0), evenly spaced from T to 0.
+        axes: whose slices are enhanced and averaged: 0 sagittal, 1 coronal, 2 axial.
+        bias: give the network the bias field that N4 finds in the scan; without, it is told that there is none.
+    """
+
+    network: str = "student"
+    steps: int = 1
+    axes: tuple[int, ...] = AXES
+    bias: bool = True
+
+    def __post_init__(self) -> None:
+        if self.network not in ("student", "teacher"):
+            raise BadInput(f"the latent network is 'student' or 'teacher', not '{self.network}'")
+        if self.steps < 1 or not self.axes or not set(self.axes) <= set(AXES):
+            raise BadInput("latent super-resolution needs at least one step, and one axis out of 0, 1 and 2")
+
+    @property
+    def model(self) -> str:
+        """Registry name of the network."""
+        return TEACHER if self.network == "teacher" else STUDENT
+
+    @property
+    def evaluations(self) -> int:
+        """Evaluations of the latent network on the whole volume."""
+        return self.steps * len(self.axes)
+
+
+PRESETS = {
+    "fast": LatentSettings(),
+    "standard": LatentSettings(steps=4),
+    "paper": LatentSettings("teacher", 50),
+}
+
+
+class DistilledLatent(Configured[LatentSettings]):
+    """See the module's text.
+
+    Args:
+        settings: overrides the presets (ablations and benchmarks).
+    """
+
+    name = "latent"
+    title = "Distilled latent super-resolution"
+    summary = "Latent diffusion of slices along all three axes, distilled into a small network that needs one step."
+    citation = "Distillation-Driven Diffusion Model for Multi-Scale MRI Super-Resolution: Make 1.5T MRI Great Again."
+    kind = "method"
+    contrasts = CONTRASTS
+    presets = ("fast", "standard", "paper")
+    models = (AUTOENCODER, TEACHER, STUDENT)
+    settings_of = PRESETS
+    spreads = True  # a single result comes with the spread of its orientations
+    unwarps = True  # listens to Case.log_jacobian
+
+    def stochastic(self, preset: str) -> bool:
+        """The start of the diffusion is noise."""
+        check_preset(self, preset)
+        return True
+
+    def cost(self, case: Case, preset: str) -> Cost:
+        """N4 once, encoders and decoder once an axis, the latent network once a step and axis."""
+        settings = self._settings(preset)
+        once = network_cost(case, 1)
+        latent = len(settings.axes) * RELATIVE_COST["autoencoder"]
+        relative = latent + settings.evaluations * RELATIVE_COST[settings.network]
+        if settings.bias:
+            relative += RELATIVE_COST["n4"]
+        return replace(
+            once, evaluations=settings.evaluations, windows=settings.evaluations, seconds=relative * once.seconds
+        )
+
+    def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
+        """See base.Method; the generator draws the noise, one slice of it an axis."""
+        settings = self._settings(preset)
+        autoencoder, _ = load_network(AUTOENCODER, case.device)
+        network, _ = load_network(settings.model, case.device)
+        stacks = sum(_stacks(case.shape, axis, network.multiple) for axis in settings.axes)
+        done, total = 0, stacks * settings.steps
+        events.progress("enhance", done, total)
+
+        def advance(*_: int) -> None:
+            nonlocal done
+            done += 1
+            events.progress("enhance", done, total)
+
+        fields = Fields.of(case, settings)
+        along = [
+            enhance_along(autoencoder, network, case, axis, settings.steps, fields, generator, events.check, advance)
+            for axis in settings.axes
+        ]
+        volumes = np.stack(along)
+        outside = ~case.mask
+        mean = np.clip(volumes.mean(axis=0), MODEL_MIN, MODEL_MAX)
+        mean[outside] = MODEL_MIN
+        spread = None
+        if len(along) > 1:
+            spread = volumes.std(axis=0, ddof=1)
+            spread[outside] = 0.0
+        details = {
+            **asdict(settings),
+            "axes": list(settings.axes),
+            "timesteps": even_timesteps(settings.steps),
+            "evaluations": settings.evaluations,
+            "schedule": "cosine, T=1000, DDIM with eta 0",
+            "macs": head_macs(autoencoder, network, case.shape, settings.steps, settings.axes),
+            **fields.summary(),
+        }
+        return Enhancement(mean, details, spread, len(along))
+
+
+@dataclass(frozen=True)
+class Fields:
+    """What the network is given beside the slices.
+
+    Attributes:
+        bias: logarithm of the receive field (I, J, K), or None.
+        gain: logarithm of the Jacobian determinant (I, J, K), or None for the identity.
+    """
+
+    bias: Tensor | None
+    gain: Tensor | None
+
+    @classmethod
+    def of(cls, case: Case, settings: LatentSettings) -> Fields:
+        """From N4 and from the user's displacement field."""
+        bias = gain = None
+        if settings.bias:
+            bias = torch.from_numpy(log_bias_field(case)).to(case.device)
+        if case.log_jacobian is not None:
+            gain = torch.from_numpy(case.log_jacobian).to(case.device)
+        return cls(bias, gain)
+
+    def summary(self) -> dict[str, Any]:
+        """Which fields were used, for the provenance, and the range of the determinant."""
+        gain = {"source": "identity (no displacement field was given)"}
+        if self.gain is not None:
+            low, high = (float(edge.exp()) for edge in torch.aminmax(self.gain))
+            gain = {"source": "Jacobian determinant of the displacement field", "from": low, "to": high}
+        return {
+            "bias_field": "none" if self.bias is None else "N4 of the input",
+            "gradient_nonlinearity": gain,
+        }
+
+
+def log_bias_field(case: Case) -> np.ndarray:
+    """Logarithm of the field that N4 finds in the target, float32 (I, J, K).
+
+    On every second voxel and then interpolated: it is smooth, and N4 cannot be cancelled.
+    """
+    image = case.inputs[case.target]
+    place = (slice(None, None, COARSE),) * 3
+    array, mask = (image.array[place] + 1) / 2, case.mask[place]
+    coarse = Image(array * mask, image.affine @ np.diag([COARSE] * 3 + [1]), image.contrast)
+    field = coarse.with_array(np.log(np.maximum(n4_bias_field(coarse, mask, shrink=COARSE), 1e-3)))
+    return resample(field, Grid.of(image), "linear").array
+
+
+@torch.no_grad()
+def enhance_along(
+    autoencoder: LatentAutoencoder,
+    network: LatentUNet,
+    case: Case,
+    axis: int,
+    steps: int,
+    fields: Fields,
+    generator: torch.Generator,
+    check: Callable[[], None],
+    advance: Callable[..., None],
+) -> np.ndarray:
+    """The case's target, slice by slice across one axis.
+
+    All slices start from the same noise, so that neighbours do not differ by it.
+
+    Args:
+        autoencoder, network: of the registry.
+        steps: of the sampler.
+        fields: b and g.
+        generator: draws the noise on the CPU.
+        check: called before every stack (raises to cancel).
+        advance: called after every evaluation of a stack.
+
+    Returns:
+        float32 (I, J, K), model range.
+    """
+    device = torch.device(case.device)
+    volume = torch.from_numpy(case.inputs[case.target].array).to(device)
+    told = told_along(case.told()[:, case.channel_of(case.target)], axis)
+    kind = torch.tensor([slice_class(case.target, axis)], device=device)
+    low = neighbour_stack(volume, axis, network.neighbours)
+    height, width = low.shape[2:]
+    low = _padded(low, network.multiple, MODEL_MIN)
+    maps = [
+        None if field is None else _padded(field.movedim(axis, 0)[None], network.multiple, 0.0)
+        for field in (fields.bias, fields.gain)
+    ]
+    latent_size = [edge // FACTOR for edge in low.shape[2:]]
+    noise = torch.randn(1, network.latent, 1, *latent_size, generator=generator).to(device)
+    sigmas = [float(SCHEDULE.sigma(t)) for t in even_timesteps(steps)]
+    depth = _depth(low.shape[2:])
+    parts = []
+    for first in range(0, low.shape[1], depth):
+        check()
+        place = slice(first, first + depth)
+        shown = low[None, :, place]
+        middle = shown[:, network.neighbours : network.neighbours + 1]
+        bias, gain = (None if field is None else field[None, :, place] for field in maps)
+        with torch.autocast(device.type, torch.bfloat16):
+            start = autoencoder.encode(middle)
+            condition = network.condition(shown, autoencoder.normalised(start), kind, told, bias, gain)
+        inside = F.max_pool3d((middle > MODEL_MIN).float(), (1, FACTOR, FACTOR)) > 0
+        denoiser = LatentDenoiser(network, condition, inside)
+        begin = sigmas[0] * noise.expand(-1, -1, shown.shape[2], -1, -1)
+        residual = ddim(denoiser, begin, sigmas, advance)
+        with torch.autocast(device.type, torch.bfloat16):
+            decoded = autoencoder.decode(start + network.residual_scale * residual)
+        parts.append(decoded[0, 0].float())
+    slices = torch.cat(parts)[:, :height, :width]
+    return slices.movedim(0, axis).contiguous().cpu().numpy()
+
+
+def _padded(slices: Tensor, multiple: int, value: float) -> Tensor:
+    """(C, S, H, W) with H and W filled up to multiples."""
+    return F.pad(slices, (0, -slices.shape[3] % multiple, 0, -slices.shape[2] % multiple), value=value)
+
+
+def _depth(size: tuple[int, ...] | torch.Size) -> int:
+    """Slices of a size (pixels) in a stack."""
+    return max(PIXELS // (size[0] * size[1]), 1)
+
+
+def _stacks(shape: tuple[int, int, int], axis: int, multiple: int) -> int:
+    """Stacks that the slices across an axis come in."""
+    size = [edge + -edge % multiple for number, edge in enumerate(shape) if number != axis]
+    return -(-shape[axis] // _depth(tuple(size)))

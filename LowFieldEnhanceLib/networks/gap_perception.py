@@ -1,0 +1,100 @@
+"""Slice-wise gap perception (SGP) of CSS-Diff: twin vision transformers that know a slice at low and at high field.
+
+Contrastive, as CLIP (Radford et al. 2021): the embeddings of the same slice point the same way, those of other slices
+do not. So the cosine similarity says which high-field slice shows what a low-field slice shows, and the embedding says
+where in the head a slice lies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TEMPERATURE = 0.07  # the first one, as in the public code
+BACKGROUND = -1.0  # of the model range
+MOST_SIMILARITY_SCALE = 100.0
+
+
+def framed(slices: Tensor, edge: int) -> Tensor:
+    """The middle of slices, cut or filled up with background to a square.
+
+    Args:
+        slices: (..., H, W) in the model range.
+        edge: pixels.
+
+    Returns:
+        (..., edge, edge); pixel n // 2 of an edge of n lies on pixel edge // 2.
+    """
+    for axis in (-2, -1):
+        size = slices.shape[axis]
+        first = size // 2 - edge // 2
+        low, high = max(first, 0), min(first + edge, size)
+        slices = slices.narrow(axis, low, high - low)
+        fill = (low - first, first + edge - high)
+        slices = F.pad(slices, fill if axis == -1 else (0, 0, *fill), value=BACKGROUND)
+    return slices
+
+
+class SliceViT(nn.Module):
+    """A vision transformer (Dosovitskiy et al. 2021) that embeds a slice.
+
+    Args:
+        edge: of the square slices in pixels.
+        patch: edge of a patch.
+        width: of the tokens.
+        layers, heads: of the transformer (pre-norm, mean of the tokens at the end).
+        embedding: length of the embedding.
+    """
+
+    def __init__(self, edge: int, patch: int, width: int, layers: int, heads: int, embedding: int) -> None:
+        super().__init__()
+        self.edge, self.patch = edge, patch
+        self.stem = nn.Linear(patch**2, width)
+        self.places = nn.Parameter(0.02 * torch.randn((edge // patch) ** 2, width))
+        layer = nn.TransformerEncoderLayer(
+            width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.head = nn.Linear(width, embedding)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """(B, H, W) in the model range, framed to the network's edge here -> (B, embedding) of length one."""
+        frames = framed(slices, self.edge)[:, None]
+        tokens = F.pixel_unshuffle(frames, self.patch).flatten(2).transpose(1, 2)
+        hidden = self.layers(self.stem(tokens) + self.places)
+        return F.normalize(self.head(hidden.mean(1)).float(), dim=1)
+
+
+class GapPerception(nn.Module):
+    """The twins and their temperature.
+
+    Args:
+        edge, patch, width, layers, heads, embedding: of both, see :class:`SliceViT`.
+    """
+
+    def __init__(
+        self,
+        edge: int = 192,
+        patch: int = 16,
+        width: int = 128,
+        layers: int = 4,
+        heads: int = 4,
+        embedding: int = 128,
+    ) -> None:
+        super().__init__()
+        self.low = SliceViT(edge, patch, width, layers, heads, embedding)
+        self.high = SliceViT(edge, patch, width, layers, heads, embedding)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
+
+    @property
+    def edge(self) -> int:
+        """Pixels of the square that the twins look at."""
+        return self.low.edge
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        """Similarity of every low-field slice (B, H, W) to every high-field slice (C, H, W), (B, C), as logits."""
+        scale = self.log_scale.exp().clamp_max(MOST_SIMILARITY_SCALE)
+        return scale * self.low(low) @ self.high(high).T

@@ -1,0 +1,75 @@
+"""The Jacobian determinant of a gradient-nonlinearity correction, from the displacement field that the user has.
+
+A scan that was unwarped through T(x) = x + u(x), x in the corrected and T(x) in the distorted scan, has the right
+geometry, but where T spreads space its signal is too low: corrected intensity = det(dT/dx) x unwarped intensity
+(Janke et al., Magnetic Resonance in Medicine 2004;52:115). The logarithm of the determinant is what networks are given.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK
+
+from ..errors import BadInput
+from ..image import LPS_FROM_RAS, Image
+from ..image_io import EXTENSIONS, to_sitk
+from .grid import Grid
+
+COMPONENTS = 3
+
+
+@dataclass(frozen=True)
+class Displacement:
+    """A spatial transform of ITK (points in LPS, mm), from the corrected to the distorted scan, and its file's name."""
+
+    transform: SimpleITK.Transform
+    name: str
+
+
+def read_displacement(path: str | os.PathLike[str]) -> Displacement:
+    """Read a displacement field (three components a voxel, mm, LPS, as ITK and ANTs write it) or a transform of ITK.
+
+    Raises:
+        BadInput: missing, unreadable, or not three components a voxel.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(f"the displacement field {path} does not exist")
+    try:
+        if not path.name.lower().endswith(EXTENSIONS):
+            return Displacement(SimpleITK.ReadTransform(str(path)), path.name)
+        field = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        raise BadInput(f"{path.name} can be read neither as a displacement field nor as a transform") from error
+    if field.GetDimension() != COMPONENTS or field.GetNumberOfComponentsPerPixel() != COMPONENTS:
+        raise BadInput(f"{path.name} is no displacement field: it must be a volume with three components a voxel")
+    vectors = SimpleITK.Cast(field, SimpleITK.sitkVectorFloat64)
+    return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name)
+
+
+def log_jacobian(displacement: Displacement, grid: Grid) -> np.ndarray:
+    """Logarithm of det(dT/dx) on a grid, float32 [i, j, k]; 0 where the field does not reach.
+
+    Raises:
+        BadInput: the field is not finite, or folds space (a determinant of 0 or less).
+    """
+    reference = to_sitk(Image(np.zeros(grid.shape, dtype=np.float32), grid.affine))
+    field = SimpleITK.TransformToDisplacementField(
+        displacement.transform, SimpleITK.sitkVectorFloat64, reference.GetSize(), reference.GetOrigin(),
+        reference.GetSpacing(), reference.GetDirection(),
+    )  # fmt: skip
+    vectors = SimpleITK.GetArrayFromImage(field).transpose(2, 1, 0, 3)
+    # d(component)/d(index), then d(index)/dx
+    slopes = [
+        np.gradient(vectors, axis=axis) if size > 1 else np.zeros_like(vectors) for axis, size in enumerate(grid.shape)
+    ]
+    by_index = np.stack(slopes, axis=-1)
+    matrix = by_index @ np.linalg.inv((LPS_FROM_RAS @ grid.affine)[:3, :3])
+    determinant = np.linalg.det(np.eye(COMPONENTS) + matrix)
+    if not np.isfinite(determinant).all() or determinant.min() <= 0:
+        raise BadInput(f"the displacement field {displacement.name} folds space, so it cannot be that of a scanner")
+    return np.log(determinant).astype(np.float32)

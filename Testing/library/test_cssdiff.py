@@ -1,0 +1,285 @@
+"""CSS-Diff at work: where sampling starts, what the slices share, what is averaged, and how a run is stopped."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_measurement import case_of
+from torch import nn
+
+from LowFieldEnhanceLib.diffusion.conditional import EMBEDDED, SCHEDULE, ConditionalDenoiser, translate
+from LowFieldEnhanceLib.diffusion.denoiser import slice_class
+from LowFieldEnhanceLib.diffusion.schedules import LinearSchedule
+from LowFieldEnhanceLib.errors import BadInput, Cancelled, MissingModel
+from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.methods import cssdiff
+from LowFieldEnhanceLib.methods.base import Case, Enhancement
+from LowFieldEnhanceLib.methods.cssdiff import CssDiff, CssDiffSettings, draw_noise, enhance_slices
+from LowFieldEnhanceLib.methods.slices import neighbour_stack
+from LowFieldEnhanceLib.networks.registry import build_network
+from LowFieldEnhanceLib.physics.acquisition import Acquisition
+from LowFieldEnhanceLib.training.css_networks import ARCHITECTURE
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def run(case: Case, settings: CssDiffSettings | None = None, seed: int = 0, **options) -> Enhancement:
+    method = CssDiff(settings, options.get("network"))
+    return method.enhance(case, "fast", generator(seed), options.get("events") or Events())
+
+
+class Answers(nn.Module):
+    """A generator whose clean estimate is ``answer(condition, kind)``, whatever the noise."""
+
+    multiple = 4
+
+    def __init__(self, answer) -> None:
+        super().__init__()
+        self.answer, self.calls = answer, []
+
+    def forward(self, x, noise, kind, told=None, context=None):  # noqa: ANN201
+        self.calls.append((x.shape, noise, kind, told, context))
+        abar = torch.from_numpy(EMBEDDED.alpha_bar(noise.double().numpy() * EMBEDDED.steps)).float()
+        return abar.sqrt()[:, None, None, None, None] * x[:, :1] - self.answer(x[:, 1:], kind)
+
+
+def middle(condition: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+    return condition[:, 1:2]
+
+
+def tiny(seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    network = build_network({**ARCHITECTURE, "widths": [8, 8], "blocks": 1, "embedding": 8, "context": 6})
+    for parameter in network.parameters():
+        parameter.data = 0.1 * torch.randn(parameter.shape)
+    return network.eval()
+
+
+def test_the_schedule_leaves_the_scan_visible_at_its_end() -> None:
+    schedule = LinearSchedule()
+    product = np.cumprod(1 - np.linspace(1e-4, 0.02, 50))
+    np.testing.assert_allclose(schedule.alpha_bar(np.arange(1, 51)), product)
+    assert float(schedule.alpha_bar(0)) == 1.0
+    assert product[-1] == pytest.approx(0.60, abs=0.01)
+    assert product[25] < float(schedule.alpha_bar(25.5)) < product[24]
+
+
+def test_the_steps_are_even_and_begin_at_the_end_of_the_schedule() -> None:
+    assert SCHEDULE.sigmas(5) == pytest.approx([float(SCHEDULE.sigma(t)) for t in (50, 40, 30, 20, 10)])
+    assert SCHEDULE.sigmas(1) == [float(SCHEDULE.sigma(50))]
+    with pytest.raises(ValueError, match="at least 1"):
+        SCHEDULE.sigmas(0)
+
+
+@pytest.mark.parametrize("sigma", [0.4, torch.tensor([0.1, 0.8])])
+def test_the_denoiser_turns_the_networks_answer_into_the_clean_estimate(sigma) -> None:  # noqa: ANN001
+    clean = torch.rand(2, 1, 3, 8, 8, generator=generator())
+    network = Answers(lambda condition, kind: clean)
+    denoiser = ConditionalDenoiser(network, clean.expand(-1, 3, -1, -1, -1), torch.tensor([0, 1]))
+    noise = torch.randn(clean.shape, generator=generator(1))
+    levels = torch.as_tensor(sigma).expand(2)[:, None, None, None, None]
+    torch.testing.assert_close(denoiser(clean + levels * noise, sigma), clean, rtol=0, atol=1e-4)
+
+
+def test_a_noise_level_has_the_number_that_the_slice_prior_was_trained_with() -> None:
+    network = Answers(middle)
+    condition = torch.zeros(1, 3, 1, 8, 8)
+    ConditionalDenoiser(network, condition, torch.tensor([0]))(condition[:, :1], 0.5)
+    told = network.calls[0][1]
+    assert float(EMBEDDED.sigma(float(told[0]) * EMBEDDED.steps)) == pytest.approx(0.5, rel=1e-3)
+
+
+def test_sampling_starts_from_the_noised_scan() -> None:
+    seen = []
+
+    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        seen.append((x.clone(), sigma))
+        return torch.zeros_like(x)
+
+    start, noise = torch.rand(4, 8, 8, generator=generator()), torch.randn(4, 8, 8, generator=generator(1))
+    result = translate(denoise, start, noise, 3)
+    levels = SCHEDULE.sigmas(3)
+    torch.testing.assert_close(seen[0][0], start + levels[0] * noise)
+    assert [level for _, level in seen] == levels
+    # the deterministic step towards an estimate of zero shrinks the image as the noise level
+    torch.testing.assert_close(seen[1][0], seen[0][0] * levels[1] / levels[0])
+    assert float(result.abs().max()) == 0.0
+
+
+def test_gradients_flow_through_every_step_of_the_sampler() -> None:
+    network = tiny()
+    condition = torch.rand(1, 3, 1, 8, 8, generator=generator()).requires_grad_()
+    start = torch.rand(1, 1, 1, 8, 8, generator=generator(1)).requires_grad_()
+    noise = torch.randn(start.shape, generator=generator(2))
+    weight = torch.randn(start.shape, generator=generator(3))
+
+    def result(shown: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+        denoiser = ConditionalDenoiser(network, shown, torch.tensor([2]), bfloat16=False)
+        return (translate(denoiser, first, noise, 3) * weight).sum()
+
+    result(condition, start).backward()
+    for leaf, other in ((condition, lambda step: (condition + step, start)), (start, lambda s: (condition, start + s))):
+        step = 1e-2 * torch.randn(leaf.shape, generator=generator(4))
+        with torch.no_grad():
+            change = (result(*other(step)) - result(*other(-step))) / 2
+        assert float((leaf.grad * step).sum()) == pytest.approx(float(change), rel=0.03)
+        assert float(leaf.grad.abs().max()) > 0
+
+
+def test_recomputing_the_evaluations_gives_the_same_gradients() -> None:
+    gradients = []
+    for checkpointing in (False, True):
+        network = tiny()
+        condition = torch.rand(2, 3, 1, 8, 8, generator=generator())
+        denoiser = ConditionalDenoiser(
+            network, condition, torch.tensor([0, 4]), torch.rand(2, 4, generator=generator(1)),
+            torch.rand(2, 6, generator=generator(2)), checkpointing,
+        )  # fmt: skip
+        noise = torch.randn(2, 1, 1, 8, 8, generator=generator(3))
+        translate(denoiser, condition[:, 1:2], noise, 2).square().sum().backward()
+        gradients.append([p.grad for p in network.parameters()])
+    assert any(float(g.abs().max()) > 0 for g in gradients[0])
+    for plain, recomputed in zip(*gradients, strict=True):
+        assert torch.equal(plain, recomputed)
+
+
+def test_equal_slices_with_shared_noise_give_equal_results_and_without_it_do_not() -> None:
+    one = torch.rand(8, 12, generator=generator())
+    slices = one.expand(5, -1, -1)
+    condition = slices.expand(3, -1, -1, -1)
+    results = []
+    for shared in (True, False):
+        noise = draw_noise(slices, shared, generator(1))
+        results.append(enhance_slices(tiny(), slices, condition, 2, None, None, noise, 2))
+    for n in range(1, 5):
+        torch.testing.assert_close(results[0][n], results[0][0], rtol=0, atol=1e-5)
+    assert float((results[1][1] - results[1][0]).abs().max()) > 1e-3
+
+
+def test_the_result_does_not_depend_on_the_stacks_that_memory_allows() -> None:
+    volume = torch.rand(7, 9, 10, generator=generator())
+    noise = draw_noise(volume, True, generator(1))
+    context = torch.rand(7, 6, generator=generator(2))
+    told = torch.tensor([0.5, 0.2, float("nan"), 0.1])
+    results = [
+        enhance_slices(
+            tiny(), volume, neighbour_stack(volume, 0, 1), 3, told, context, noise, 2, pixels=pixels
+        )
+        for pixels in (1, 3 * 12 * 12, 10**6)
+    ]  # fmt: skip
+    for result in results[:2]:
+        assert result.shape == volume.shape
+        torch.testing.assert_close(result, results[2], rtol=0, atol=0.02)  # bfloat16
+
+
+def test_the_generator_sees_the_slice_its_neighbours_and_where_it_is(tiny_models) -> None:
+    case, _ = case_of()
+    case = replace(case, acquisitions={"T1w": Acquisition((1.6, 2.0, 5.0), 0.05)})
+    network = Answers(middle)
+    run(case, CssDiffSettings(steps=1), network=network)
+    coordinates = case.acquisitions["T1w"].coordinates()
+    assert len(network.calls) == 3
+    for axis, (shape, _, kind, told, context) in enumerate(network.calls):
+        assert shape[:3] == (1, 4, case.shape[axis])
+        assert int(kind[0]) == slice_class("T1w", axis)
+        within = [other for other in range(3) if other != axis]
+        expected = [coordinates[axis], *(coordinates[w] for w in within), coordinates[3]]
+        assert told[0].tolist() == pytest.approx(expected)
+        assert context.shape[:2] == (1, case.shape[axis])
+        torch.testing.assert_close(context.norm(dim=2), torch.ones(1, case.shape[axis]))
+    run(case, CssDiffSettings(steps=1, perception=False), network=network)
+    assert network.calls[-1][4] is None
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_the_three_orientations_are_averaged() -> None:
+    case, _ = case_of()
+    shift = {0: 0.1, 1: -0.4, 2: 0.6}
+    network = Answers(lambda condition, kind: condition[:, 1:2] + shift[int(kind[0]) % 3])
+    scan = torch.from_numpy(case.inputs["T1w"].array)
+    for axes in ((0, 1, 2), (2,), (0, 1)):
+        result = run(case, CssDiffSettings(steps=2, axes=axes), network=network).array
+        expected = (scan + sum(shift[axis] for axis in axes) / len(axes)).clamp(-1, 1.5).numpy()
+        np.testing.assert_allclose(result[case.mask], expected[case.mask], atol=1e-4)
+        assert (result[~case.mask] == -1).all()
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_the_seed_alone_decides() -> None:
+    case, _ = case_of()
+    first = run(case, seed=4).array
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(run(case, seed=4).array, first)
+    assert np.abs(run(case, seed=5).array - first).max() > 1e-4
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_the_record_says_how_it_was_sampled() -> None:
+    details = json.loads(json.dumps(run(case_of()[0]).details, allow_nan=False))
+    assert details["evaluations"] == 6 and details["axes"] == [0, 1, 2]
+    assert details["sigmas"] == pytest.approx(SCHEDULE.sigmas(2))
+    assert details["told"] == [None] * 4
+
+
+def test_single_slices_stand_in_for_their_neighbours(tiny_models) -> None:
+    slices = torch.full((3, 16, 14), -1.0)
+    slices[:, 3:12, 4:10] = torch.rand(3, 9, 6, generator=generator())
+    network = Answers(lambda condition, kind: condition[:, :1] / 2 + condition[:, 2:] / 2 + 0.25)
+    method = CssDiff(network=network)
+    result = method.enhance_alone(slices, "FLAIR", "fast", generator(), Events())
+    inside = slices > -1
+    torch.testing.assert_close(result[inside], (slices[inside] + 0.25).clamp(-1, 1.5), rtol=0, atol=1e-4)
+    assert (result[~inside] == -1).all()
+    assert {int(kind[0]) for _, _, kind, _, _ in network.calls} == {slice_class("FLAIR", 2)}
+    assert all(told is None for _, _, _, told, _ in network.calls)
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_progress_counts_the_steps_of_all_orientations() -> None:
+    sent: list[dict] = []
+    run(case_of()[0], events=Events(sent.append))
+    assert [event["done"] for event in sent] == list(range(7))
+    assert {event["total"] for event in sent} == {6}
+
+
+def test_a_cancel_is_noticed_before_every_stack() -> None:
+    volume = torch.zeros(6, 8, 8)
+    network = Answers(middle)
+    checks = []
+
+    def check() -> None:
+        checks.append(1)
+        if len(checks) == 4:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        enhance_slices(network, volume, volume.expand(3, -1, -1, -1), 0, None, None, volume, 5, check, pixels=2 * 8 * 8)
+    assert len(network.calls) == 3
+
+
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"axes": ()}, {"axes": (3,)}, {"axes": (1, 1)}])
+def test_settings_that_make_no_sense_are_refused(wrong: dict) -> None:
+    with pytest.raises(BadInput):
+        CssDiffSettings(**wrong)
+
+
+def test_the_presets_count_their_evaluations_and_a_fast_run_of_a_head_takes_a_minute_at_most() -> None:
+    presets = cssdiff.PRESETS
+    assert [presets[name].evaluations for name in ("fast", "standard", "paper")] == [6, 15, 5]
+    size = (160, 190, 160)
+    head = Image(np.zeros(size, dtype=np.float32), np.eye(4), "T1w")
+    case = Case({"T1w": head}, "T1w", np.ones(size, dtype=bool), head, 0.1)
+    assert 10 < CssDiff().cost(case, "fast").seconds <= 60
+
+
+def test_without_its_weights_it_says_so(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.weights._folders", lambda: [tmp_path])
+    with pytest.raises(MissingModel, match="css_generator"):
+        run(case_of()[0])

@@ -1,0 +1,270 @@
+"""Distilled latent super-resolution on a phantom: what it computes, is told, costs and reports, and how it stops."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_measurement import case_of
+from torch import Tensor, nn
+
+from LowFieldEnhanceLib.diffusion.denoiser import slice_class
+from LowFieldEnhanceLib.diffusion.latent import SCHEDULE, alpha_bar
+from LowFieldEnhanceLib.errors import BadInput, Cancelled, MissingModel
+from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import CONTRASTS, Image
+from LowFieldEnhanceLib.methods import latent
+from LowFieldEnhanceLib.methods.base import Case, Enhancement, run_method
+from LowFieldEnhanceLib.methods.latent import DistilledLatent, LatentSettings
+from LowFieldEnhanceLib.methods.latent_macs import head_macs, slice_macs
+from LowFieldEnhanceLib.methods.slices import told_along
+from LowFieldEnhanceLib.networks.latent_autoencoder import LatentAutoencoder
+from LowFieldEnhanceLib.networks.registry import build_network
+from LowFieldEnhanceLib.physics.acquisition import Acquisition
+from LowFieldEnhanceLib.samples import mirrored, run_samples
+from LowFieldEnhanceLib.training import latent_autoencoder, latent_student, latent_teacher
+
+SETTINGS = {
+    "one step": LatentSettings(),
+    "four steps": LatentSettings(steps=4),
+    "teacher": LatentSettings("teacher", 3),
+    "one axis": LatentSettings(axes=(2,), bias=False),
+}
+pytestmark = pytest.mark.usefixtures("tiny_models")
+
+
+def run(settings: LatentSettings, case: Case, seed: int = 0, events: Events | None = None) -> Enhancement:
+    return DistilledLatent(settings).enhance(case, "fast", torch.Generator().manual_seed(seed), events or Events())
+
+
+class Linear(nn.Module):
+    """A network that knows that the high-field image is ``factor`` x the low-field image + ``shift``.
+
+    The autoencoder beside it is the cosine transform, so the residual follows from the latent of the scan.
+    """
+
+    multiple, latent, neighbours, residual_scale = 16, 16, 1, 0.5
+
+    def __init__(self, factor: float = 1.0, shift: float = 0.0) -> None:
+        super().__init__()
+        self.factor, self.shift, self.calls = factor, shift, []
+
+    def condition(
+        self, low: Tensor, start: Tensor, kind: Tensor, told: Tensor, bias: Tensor | None, gain: Tensor | None
+    ) -> Tensor:
+        self.calls.append((low, kind, told, bias, gain))
+        residual = (self.factor - 1) * start
+        residual[:, 0] += 4 * self.shift
+        return residual / self.residual_scale
+
+    def forward(self, noisy: Tensor, level: Tensor, clean: Tensor) -> Tensor:
+        abar = alpha_bar(level * SCHEDULE.steps)
+        return (abar.sqrt() * noisy - clean) / (1 - abar).sqrt()
+
+
+def knowing(monkeypatch: pytest.MonkeyPatch, network: nn.Module) -> None:
+    torch.manual_seed(0)
+    exact = LatentAutoencoder((8, 8), 1, 1, 16).eval()
+    monkeypatch.setattr(latent, "load_network", lambda name, _: (exact if "auto" in name else network, None))
+    monkeypatch.setattr(latent, "head_macs", lambda *_: 0)
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("axes", [(0,), (1,), (2,), (0, 1, 2)])
+def test_a_network_that_knows_the_head_returns_it_whatever_the_axis(
+    axes: tuple[int, ...], steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knowing(monkeypatch, Linear(0.8, 0.1))
+    case, _ = case_of((19, 18, 21))
+    result = run(LatentSettings(steps=steps, axes=axes, bias=False), case)
+    wanted = np.where(case.mask, 0.8 * case.inputs["T1w"].array + 0.1, -1)
+    np.testing.assert_allclose(result.array, wanted, atol=0.03)  # bfloat16
+    assert (result.spread is None) == (len(axes) == 1)
+    assert result.spread is None or result.spread.max() < 0.03
+
+
+def test_what_the_network_is_shown_and_told_follows_the_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = Linear()
+    knowing(monkeypatch, network)
+    case, _ = case_of((16, 32, 16))
+    jacobian = np.random.default_rng(0).normal(0, 0.1, case.shape).astype(np.float32)
+    told = Acquisition((2.0, 2.5, 4.0), 0.03)
+    case = replace(case, acquisitions={"T1w": told}, log_jacobian=jacobian)
+    run(LatentSettings(bias=True), case)
+    coordinates = torch.tensor(told.coordinates())
+    volume = torch.from_numpy(case.inputs["T1w"].array)
+    assert len(network.calls) == 3
+    for axis, (low, kind, said, bias, gain) in enumerate(network.calls):
+        slices = volume.movedim(axis, 0)
+        torch.testing.assert_close(low[0, 1], slices)
+        torch.testing.assert_close(low[0, 0, 1:], slices[:-1])
+        torch.testing.assert_close(low[0, 2, :-1], slices[1:])
+        torch.testing.assert_close(gain[0, 0], torch.from_numpy(jacobian).movedim(axis, 0))
+        assert bias.shape == gain.shape
+        assert int(kind[0]) == slice_class("T1w", axis)
+        torch.testing.assert_close(said[0], told_along(coordinates, axis))
+
+
+def test_the_bias_field_told_is_that_of_the_scan(monkeypatch: pytest.MonkeyPatch) -> None:
+    shape = (40, 40, 40)
+    case, _ = case_of(shape)
+    slope = np.linspace(-0.3, 0.3, shape[0])[:, None, None]
+    even = np.where(case.mask, 0.6 * np.exp(slope), 0).astype(np.float32)
+    image = case.inputs["T1w"]
+    case = replace(case, inputs={"T1w": image.with_array(2 * even - 1)})
+    network = Linear()
+    knowing(monkeypatch, network)
+    run(LatentSettings(axes=(0,)), case)
+    bias = torch.cat([call[3][0, 0] for call in network.calls]).numpy()[: shape[0], : shape[1], : shape[2]]
+    found, wanted = bias[case.mask], np.broadcast_to(slope, shape)[case.mask]
+    assert np.corrcoef(found, wanted)[0, 1] > 0.95
+
+
+def test_stacks_of_few_slices_are_one_volume_and_checked_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    knowing(monkeypatch, Linear(0.8, 0.1))
+    case, _ = case_of((16, 16, 16))
+    settings = LatentSettings(steps=2, axes=(1,), bias=False)
+    whole = run(settings, case).array
+    monkeypatch.setattr(latent, "PIXELS", 5 * 16 * 16)
+    sent: list[dict] = []
+    np.testing.assert_allclose(run(settings, case, events=Events(sent.append)).array, whole, atol=1e-3)
+    assert [event["done"] for event in sent] == list(range(9)) and sent[-1]["total"] == 8
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_result_is_finite_on_the_grid_and_minus_one_outside_the_mask(name: str) -> None:
+    case, _ = case_of()
+    before = case.inputs["T1w"].array.copy()
+    result = run(SETTINGS[name], case)
+    assert result.array.shape == case.shape and result.array.dtype == np.float32
+    assert np.isfinite(result.array).all() and result.array.min() >= -1 and result.array.max() <= 1.5
+    assert (result.array[~case.mask] == -1).all()
+    details = json.loads(json.dumps(result.details, allow_nan=False))
+    assert details["evaluations"] == DistilledLatent(SETTINGS[name]).cost(case, "fast").evaluations
+    assert details["bias_field"] == ("none" if name == "one axis" else "N4 of the input")
+    assert details["gradient_nonlinearity"]["source"].startswith("identity")
+    assert details["macs"] > 0
+    np.testing.assert_array_equal(case.inputs["T1w"].array, before)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_seed_alone_decides(name: str) -> None:
+    case, _ = case_of()
+    torch.manual_seed(1)
+    first = run(SETTINGS[name], case, seed=4).array
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(run(SETTINGS[name], case, seed=4).array, first)
+    assert np.abs(run(SETTINGS[name], case, seed=5).array - first).max() > 1e-5
+
+
+@pytest.mark.parametrize("contrast", CONTRASTS)
+@pytest.mark.parametrize("shape", [(9, 30, 17), (16, 16, 16)])
+def test_every_contrast_and_any_shape_can_be_enhanced(contrast: str, shape: tuple[int, int, int]) -> None:
+    case, _ = case_of(shape)
+    image = Image(case.inputs["T1w"].array, case.inputs["T1w"].affine, contrast)
+    other = replace(case, inputs={contrast: image}, target=contrast)
+    assert run(LatentSettings(bias=False), other).array.shape == shape
+
+
+def test_a_displacement_field_changes_the_result_and_its_determinant_stands_in_the_provenance() -> None:
+    case, _ = case_of()
+    spread = replace(case, log_jacobian=np.full(case.shape, np.log(1.2), dtype=np.float32))
+    plain, told = run(SETTINGS["teacher"], case), run(SETTINGS["teacher"], spread)
+    assert np.abs(plain.array - told.array).max() > 1e-5
+    gain = told.details["gradient_nonlinearity"]
+    assert gain["source"].startswith("Jacobian") and gain["from"] == pytest.approx(1.2) == gain["to"]
+
+
+def test_the_jacobian_is_cropped_and_mirrored_with_the_scan() -> None:
+    case, _ = case_of((30, 18, 16))
+    jacobian = np.random.default_rng(0).normal(size=case.shape).astype(np.float32)
+    case = replace(case, log_jacobian=jacobian, mask=case.mask & (np.arange(30) > 20)[:, None, None])
+    inner, place = case.cropped(2)
+    np.testing.assert_array_equal(inner.log_jacobian, jacobian[place])
+    np.testing.assert_array_equal(mirrored(case, (0, 2)).log_jacobian, jacobian[::-1, :, ::-1])
+
+
+def test_a_single_result_comes_with_the_spread_of_its_orientations(phantom) -> None:
+    from LowFieldEnhanceLib.preprocess.prepare import prepare
+
+    image, labels = phantom((22, 26, 22), (8.0, 8.0, 8.0), stripped=True)
+    prepared = prepare(image, image, labels, sigma=20)
+    case = Case.of(prepared)
+    found = run_samples(DistilledLatent(), case, prepared, "fast", seed=0)
+    single = run_method(DistilledLatent(), case, "fast", torch.Generator().manual_seed(0), Events())
+    assert found.uncertainty is not None and found.drawn(0) == {"samples": 1, "seeds": [0], "flips": []}
+    deviation = found.uncertainty.deviation.array
+    inside = prepared.brain
+    np.testing.assert_allclose(deviation[inside], (single.spread * prepared.scale / 2)[inside], rtol=1e-5)
+    assert (deviation[~prepared.mask] == 0).all() and deviation[inside].mean() > 0
+    block = found.uncertainty.as_report(prepared.brain, prepared.sigma)
+    assert block["kind"] == "orientations" and block["samples"] == 3 and "3 volumes" in block["text"]
+    assert run_samples(DistilledLatent(), case, prepared, "fast", seed=0, samples=2).uncertainty.kind == "samples"
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_cancel_ends_the_run_at_the_next_stack(after: int) -> None:
+    events = Events()
+
+    def stop(event: dict) -> None:
+        if event["done"] == after:
+            events.cancel()
+
+    events._sink = stop
+    with pytest.raises(Cancelled):
+        run(SETTINGS["four steps"], case_of()[0], events=events)
+
+
+def test_a_cancel_from_another_thread_ends_the_paper_preset() -> None:
+    events = Events()
+    timer = threading.Timer(0.2, events.cancel)
+    timer.start()
+    with pytest.raises(Cancelled):
+        DistilledLatent().enhance(case_of()[0], "paper", torch.Generator().manual_seed(0), events)
+    timer.join()
+
+
+def test_the_presets_are_one_four_and_fifty_steps() -> None:
+    case, _ = case_of()
+    costs = [DistilledLatent().cost(case, preset) for preset in ("fast", "standard", "paper")]
+    assert [cost.evaluations for cost in costs] == [3, 12, 150]
+    assert costs[0].seconds < costs[1].seconds < costs[2].seconds
+    assert latent.PRESETS["paper"].network == "teacher" and latent.PRESETS["standard"].network == "student"
+
+
+@pytest.mark.parametrize("wrong", [{"network": "pupil"}, {"steps": 0}, {"axes": ()}, {"axes": (3,)}])
+def test_settings_that_cannot_be_are_refused(wrong: dict) -> None:
+    with pytest.raises(BadInput):
+        LatentSettings(**wrong)
+
+
+def test_without_its_weights_the_method_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    monkeypatch.setattr(latent, "STUDENT", "no_such_network")
+    with pytest.raises(MissingModel):
+        run(LatentSettings(), case_of()[0])
+
+
+def test_the_student_does_less_work_than_the_teacher_in_every_step_and_in_the_whole_head() -> None:
+    with torch.device("meta"):
+        autoencoder = build_network(latent_autoencoder.ARCHITECTURE)
+        teacher = build_network(latent_teacher.ARCHITECTURE)
+        student = build_network(latent_student.ARCHITECTURE)
+    of_teacher, of_student = (slice_macs(autoencoder, n, 192, 160) for n in (teacher, student))
+    assert of_student["step"] * 5 < of_teacher["step"]
+    assert of_student["condition"] < of_teacher["condition"]
+    assert of_student["encode"] == of_teacher["encode"] and of_student["decode"] == of_teacher["decode"]
+    shape = (40, 48, 32)
+    once = head_macs(autoencoder, student, shape, 1)
+    slices = [(40, 48, 32), (48, 40, 32), (32, 40, 48)]
+    total = 0
+    for count, height, width in slices:
+        parts = slice_macs(autoencoder, student, height, width)
+        total += count * sum(parts.values())
+    assert once == total
+    assert head_macs(autoencoder, student, shape, 4) - once == 3 * sum(
+        count * slice_macs(autoencoder, student, height, width)["step"] for count, height, width in slices
+    )
