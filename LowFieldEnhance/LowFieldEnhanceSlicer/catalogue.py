@@ -49,6 +49,7 @@ class MethodEntry:
         bytesPerVoxel: of the working grid.
         packages: optional ones that it needs.
         draws: presets for which another seed gives another result.
+        spreads: a single result comes with the spread among its parts.
     """
 
     name: str
@@ -61,6 +62,7 @@ class MethodEntry:
     packages: tuple[str, ...] = field(default=())
     draws: tuple[str, ...] = ()
     work: dict[str, float] = field(default_factory=dict)
+    spreads: bool = False
 
     def workOf(self, preset: str) -> float:
         """What the time is proportional to; that of the default preset for one it does not have."""
@@ -123,6 +125,7 @@ METHODS: dict[str, MethodEntry] = {
                 "standard": N4 + 3 * (AUTOENCODER + 4 * STUDENT_STEP),
                 "paper": N4 + 3 * (AUTOENCODER + 50 * TEACHER_STEP),
             },
+            spreads=True,
         ),
         MethodEntry(
             "regression",

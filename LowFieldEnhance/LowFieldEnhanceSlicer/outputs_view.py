@@ -31,10 +31,9 @@ class OutputsView:
     def refresh(self, request: Request) -> None:
         """Follow the settings."""
         ui, entry = self._ui, METHODS[request.method]
-        several = request.samples > 1
         ui.outputSegmentationSelector.enabled = request.makeSegmentation
         ui.outputFidelitySelector.enabled = request.makeFidelity
-        ui.uncertaintyCheckBox.enabled = several
+        ui.uncertaintyCheckBox.enabled = request.hasUncertainty
         ui.outputUncertaintySelector.enabled = request.makesUncertainty
         ui.outputAddedDetailSelector.enabled = request.makeAddedDetail
         ui.registerCheckBox.enabled = request.referenceVolume is not None

@@ -43,7 +43,7 @@ class Request:
         n4: correct the bias field first.
         brainOnly: 0 outside the brain.
         makeSegmentation, makeFidelity: outputs beside the enhanced volume and the report.
-        makeUncertainty: the spread among the samples as a volume; there is none with one sample.
+        makeUncertainty: the spread among the samples as a volume; with one sample, only of some methods.
         makeAddedDetail: what the scan does not support, as a volume in percent of the local contrast.
         samples: 1 to 32 results, whose spread is reported: with other seeds, or of the mirrored scan if the method
             draws nothing.
@@ -83,7 +83,13 @@ class Request:
     @property
     def makesUncertainty(self) -> bool:
         """Whether there is a spread to show and it is wanted."""
-        return self.makeUncertainty and self.samples > 1
+        return self.makeUncertainty and self.hasUncertainty
+
+    @property
+    def hasUncertainty(self) -> bool:
+        """Whether there is a spread: among several samples, or of a method that has one by itself."""
+        entry = METHODS.get(self.method)
+        return self.samples > 1 or (entry is not None and entry.spreads)
 
     @property
     def registersReference(self) -> bool:

@@ -64,6 +64,15 @@ def test_samples_have_a_range(person):
             person.logic.process(person.loadScan(), samples=count)
 
 
+def test_a_method_with_a_spread_of_its_own_gives_the_map_with_one_sample(person, stub):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    choose(person.ui.methodComboBox, "Distilled latent super-resolution")
+    assert person.ui.uncertaintyCheckBox.isEnabled()
+    run(person)
+    options = optionsOf(stub)
+    assert (options.samples, bool(options.uncertainty)) == (1, True)
+
+
 def test_the_panel_says_what_samples_are_with_this_method(person):
     ui = person.ui
     assert "mirrored scan" in ui.samplesSpinBox.toolTip()
@@ -76,7 +85,9 @@ def test_the_catalogue_knows_which_presets_draw_and_in_how_many_ways_a_head_is_m
     from LowFieldEnhanceLib.samples import FLIP_AXES
 
     for name, entry in METHODS.items():
-        assert entry.draws == tuple(preset for preset in entry.presets if get_method(name).stochastic(preset))
+        method = get_method(name)
+        assert entry.draws == tuple(preset for preset in entry.presets if method.stochastic(preset))
+        assert entry.spreads == getattr(method, "spreads", False)
     assert len(FLIP_AXES) == MIRRORED
 
 
