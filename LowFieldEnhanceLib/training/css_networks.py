@@ -6,15 +6,10 @@ from torch import Tensor, nn
 
 from ..errors import BadInput
 from ..physics.acquisition import COORDINATES
-from . import css_sgp
+from . import css_sgp, slice_prior
 
 ARCHITECTURE = {
-    "kind": "slice_unet",
-    "widths": [64, 128, 192, 256],
-    "blocks": 2,
-    "embedding": 128,
-    "classes": 12,
-    "output_scale": 0.3,
+    **slice_prior.ARCHITECTURE,
     "in_channels": 4,
     "coordinates": COORDINATES,
     "context": css_sgp.ARCHITECTURE["embedding"],
