@@ -12,7 +12,7 @@ ablation: every row is a run of css_generator with one part left out, all from t
 anatomy: volume of every structure in the low-field scan and in the result against the reference, by one segmenter.
 real: slices of patients at 0.055 T and 3 T, without a voxel size, so enhanced as single slices (2-D mode). Nothing is
 scored: the pairs are not registered. What is to be seen is that the lesions are still there.
-Results go to cssdiff.json and cssdiff.md beside this file after every head, so that a run can be stopped.
+Results go to cssdiff.json and cssdiff_<part>.md beside this file after every head, so that a run can be stopped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cssdiff_tables import markdown
+from cssdiff_tables import tables
 from quality import HEADS, PROTOCOL, Subject, load_subject, score_method
 from safetensors.torch import load_file
 from torch import nn
@@ -177,7 +177,8 @@ def main() -> None:
 
     def record() -> None:
         options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-        options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
+        for part, text in tables(results).items():
+            options.out.with_name(f"{options.out.stem}_{part}.md").write_text(text, encoding="utf-8")
 
     if "sgp" in options.parts:
         results["sgp"] = {}
@@ -214,7 +215,7 @@ def main() -> None:
                 results["ablation"]["rows"].setdefault(row, {})[name] = scores
                 record()
                 print(name, row, f"{scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}", flush=True)
-    print(markdown(results))
+    print("\n".join(tables(results).values()))
 
 
 if __name__ == "__main__":

@@ -12,17 +12,17 @@ SHOWN = ("psnr", "ssim", "lpips", "volume_error", "white_matter_error", "cortex_
 FIRST = (*WHITE, *CORTEX)
 
 
-def markdown(results: dict[str, Any]) -> str:
-    """All parts that were run."""
-    parts = []
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Part to its table, for all parts that were run and scored."""
+    found = {}
     if "sgp" in results:
-        parts.append(perception_table(results["sgp"]))
+        found["sgp"] = perception_table(results["sgp"])
     if "ablation" in results:
-        title = f"ablation, pairing {results['ablation']['pairing']}, {results['ablation']['preset']}"
-        parts.append(table(title, results["ablation"]["rows"], [c for c in COLUMNS if c[0] in SHOWN]))
+        title = f"pairing {results['ablation']['pairing']}, {results['ablation']['preset']}"
+        found["ablation"] = table(title, results["ablation"]["rows"], [c for c in COLUMNS if c[0] in SHOWN])
     if "anatomy" in results:
-        parts.append(anatomy_table(results["anatomy"]))
-    return "\n".join(parts)
+        found["anatomy"] = anatomy_table(results["anatomy"])
+    return found
 
 
 def perception_table(rows: dict[str, Any]) -> str:
@@ -65,7 +65,8 @@ def anatomy_table(part: dict[str, Any]) -> str:
         lines.append(f"| {name} | " + " | ".join([*texts, *(f"{d:.3f}" for d in dice)]) + " |")
     means = " | ".join(f"{_mean(v for v in values if not np.isnan(v)):.1f}" for values in counted.values())
     lines.append(f"| mean without free CSF and inferior horns | | {means} | | | | |")
-    return f"{len(heads)} heads, preset {part['preset']}\n\n" + "\n".join(lines) + "\n"
+    lines[0] = lines[0].replace("structure", f"structure ({len(heads)} heads, preset {part['preset']})", 1)
+    return "\n".join(lines) + "\n"
 
 
 def _mean(values: Iterable[float]) -> float:

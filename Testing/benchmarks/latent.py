@@ -63,6 +63,7 @@ BIASED = {
     for name, network, steps in (("student, 1 step", "student", 1), ("teacher, 10 steps", "teacher", 10))
     for bias in (True, False)
 }
+TICKS = (10, 20, 50, 100, 200, 500)  # s, of the picture
 PARTS = ("macs", "curve", "scales", "bias")
 SHOWN = ("psnr", "ssim", "lpips", "evaluations", "seconds")
 SLICE, HEAD = (192, 160), (147, 181, 149)  # pixels, voxels
@@ -171,12 +172,15 @@ def picture(curve: dict[str, dict[str, Any]], path: Path) -> None:
                 steps = row.split(", ")[1].split(" ")[0]
                 axes.annotate(steps, (seconds, value), textcoords="offset points", xytext=(5, 5))
         if "cubic" in mean:
-            axes.axhline(mean["cubic"][key], color="grey", linestyle="--", label="cubic interpolation")
+            axes.axhline(mean["cubic"][key], color="grey", linestyle="--", label="cubic interpolation", zorder=0)
         axes.set_xscale("log")
+        axes.set_xticks(TICKS, [str(tick) for tick in TICKS])
+        axes.minorticks_off()
+        axes.margins(x=0.12, y=0.1)
         axes.set_xlabel("seconds a head (numbers: steps)")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    figure.axes[0].legend()
+    figure.axes[0].legend(loc="lower right")
     figure.savefig(path, dpi=120)
 
 
