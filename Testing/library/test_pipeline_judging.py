@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compare_support import KnownAnatomy
 from conftest import WHITE, phantom_head
 from test_cli import run_json
-from compare_support import KnownAnatomy
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.errors import BadInput
