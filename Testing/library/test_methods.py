@@ -144,18 +144,20 @@ def test_a_run_that_was_cancelled_before_does_no_work(name: str, preset: str, ca
 
 @pytest.mark.parametrize(("name", "preset"), [r for r in RUNS if r not in quick_runs() and r[0] != "bm4d"])
 def test_a_cancel_from_another_thread_stops_a_long_run_within_two_seconds(name: str, preset: str, case: Case) -> None:
-    events = Events()
+    begun = threading.Event()
+    events = Events(lambda event: begun.set() if event.get("done") else None)
     asked: list[float] = []
 
     def cancel() -> None:
+        begun.wait(0.4)  # the first evaluation, or somewhere within it
         asked.append(time.monotonic())
         events.cancel()
 
-    timer = threading.Timer(0.4, cancel)
-    timer.start()
+    thread = threading.Thread(target=cancel)
+    thread.start()
     with pytest.raises(Cancelled):
         run(name, preset, case, events=events)
-    timer.join()
+    thread.join()
     assert time.monotonic() - asked[0] < 2.0
 
 
