@@ -25,6 +25,12 @@ def noise_coordinate(t: Tensor, schedule: CosineSchedule) -> Tensor:
     return t.float() / schedule.steps
 
 
+def alpha_bar(t: Tensor, schedule: CosineSchedule) -> Tensor:
+    """abar of timesteps (B,) as (B, 1, 1, 1, 1) float32, on their device."""
+    values = torch.from_numpy(schedule.alpha_bar(t.detach().cpu().numpy()))
+    return values.float().to(t.device)[:, None, None, None, None]
+
+
 def epsilon_from_output(output: Tensor, noisy: Tensor, abar: Tensor | float) -> Tensor:
     """Network output u -> eps, where the clean estimate is sqrt(abar) x_t - u.
 

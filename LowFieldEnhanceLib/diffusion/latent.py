@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import denoiser
 from .denoiser import noise_coordinate
 from .schedules import CosineSchedule
 
@@ -24,9 +25,8 @@ def even_timesteps(count: int) -> list[float]:
 
 
 def alpha_bar(t: Tensor) -> Tensor:
-    """abar of timesteps (B,) as (B, 1, 1, 1, 1) float32, on their device."""
-    values = torch.from_numpy(SCHEDULE.alpha_bar(t.detach().cpu().numpy()))
-    return values.float().to(t.device)[:, None, None, None, None]
+    """denoiser.alpha_bar on this schedule."""
+    return denoiser.alpha_bar(t, SCHEDULE)
 
 
 def clean_from_velocity(velocity: Tensor, noisy: Tensor, abar: Tensor | float) -> Tensor:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from .residual_unet import NEGATIVE_SLOPE, activation
+from .residual_unet import activation, initialise
 
 
 class PatchDiscriminator(nn.Module):
@@ -26,10 +26,8 @@ class PatchDiscriminator(nn.Module):
         )
         self.classes = nn.Embedding(classes, widths[0])
         self.head = nn.Conv3d(widths[-1], 1, (1, 3, 3), padding=(0, 1, 1))
-        for layer in (*self.levels, self.head):
-            nn.init.kaiming_normal_(layer.weight, a=NEGATIVE_SLOPE, nonlinearity="leaky_relu")
-            nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.classes.weight)
+        initialise(self)
 
     def forward(self, slices: Tensor, kind: Tensor) -> Tensor:
         """(B, 1, S, H, W) and classes (B,) -> (B, 1, S, h, w), about 1 for real and 0 for false patches."""

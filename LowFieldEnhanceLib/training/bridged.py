@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..diffusion.denoiser import epsilon_from_output, noise_coordinate
+from ..diffusion.denoiser import alpha_bar, epsilon_from_output, noise_coordinate
 from ..diffusion.schedules import CosineSchedule
 from ..methods.base import PRESENCE_VALUE
 from ..physics.acquisition import COORDINATES, Acquisition
@@ -74,7 +74,7 @@ class PriorLoss:
         clean, keep = torch.stack(images).to(self.device), torch.stack(kept).to(self.device)
         presence = presence_channels(keep, clean.shape[2:])
         t = torch.rand(self.batch, generator=self.sampler.generator) ** 2 * (SCHEDULE.steps - 1) + 1
-        abar = torch.from_numpy(SCHEDULE.alpha_bar(t.numpy())).float().to(self.device)[:, None, None, None, None]
+        abar = alpha_bar(t.to(self.device), SCHEDULE)
         noise = torch.randn(clean.shape, generator=self.sampler.generator).to(self.device)
         noisy = (abar.sqrt() * clean + (1 - abar).sqrt() * noise) * presence
         coordinate = noise_coordinate(t.to(self.device), SCHEDULE)

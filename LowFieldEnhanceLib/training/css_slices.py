@@ -14,8 +14,8 @@ from ..image import CHANNELS, CONTRASTS
 from ..methods.slices import told_along
 from .data import Head
 from .pairs import DegradationRange, PairSampler, Place
-from .slice_pairs import _with_brain as slices_with_brain
-from .slice_prior import CLASSLESS_SHARE
+from .slice_pairs import slices_with_brain
+from .slice_prior import CLASSLESS_SHARE, sharp_axes
 
 EDGE = 192  # of the cube that holds a whole brain, mm
 SLICES_PER_HEAD = 96  # slices drawn before another head is simulated
@@ -63,7 +63,7 @@ class HeadPool:
     """Draws slices from a few simulated heads; another head takes the place of the oldest one from time to time.
 
     Args:
-        heads: training heads. Of the data set ``brats`` only axial slices are used (see slice_prior.SliceSampler).
+        heads: training heads, of which only slices across slice_prior.sharp_axes are used.
         pool: simulated heads kept.
         edge: of their cube in voxels.
         ranges: of the degradation.
@@ -124,8 +124,7 @@ class HeadPool:
             channel = int(self.rng.choice(torch.nonzero(head.present)[:, 0].numpy()))
             place = Place(index, centred(head.mask, self.volumes.patch), bool(self.rng.random() < 0.5))
             low, high, _, told, _ = self.volumes.biased_pair(place, channel)
-            axes = (2,) if head.name.startswith("brats") else (0, 1, 2)
-            slices = {axis: found for axis in axes if (found := slices_with_brain(high[channel], axis))}
+            slices = {axis: found for axis in sharp_axes(head) if (found := slices_with_brain(high[channel], axis))}
             if slices:
                 return SimulatedHead(low[channel], high[channel], told[channel], channel, slices)
 

@@ -16,22 +16,18 @@ from torch import Tensor, nn
 
 from ..diffusion.latent import SCHEDULE, alpha_bar, clean_from_velocity, even_timesteps, predict
 from ..networks.latent_unet import Condition, LatentUNet
+from . import latent_teacher
 from .latent_teacher import LatentSampler, decoded_loss, latent_sampler, require
 from .loop import LossFunction
 
 TEACHER = "latent_teacher"
 ARCHITECTURE = {
-    "kind": "latent_unet",
+    **latent_teacher.ARCHITECTURE,
     "widths": [64, 96, 128],
     "blocks": 1,
-    "embedding": 128,
     "condition_widths": [64],
     "condition_blocks": [1],
     "condition": 24,
-    "latent": 12,
-    "neighbours": 1,
-    "classes": 12,
-    "residual_scale": 1.0,
 }
 BATCH = 8
 STAGES = (300, 900)  # steps at which the second and the third stage begin

@@ -14,6 +14,7 @@ from ..image import CHANNELS
 from ..methods.slices import neighbour_stack, told_along
 from .data import Head
 from .pairs import DegradationRange, PairSampler, Place
+from .slice_prior import sharp_axes
 
 LEAST_BRAIN = 0.05  # share of a slice's pixels
 
@@ -61,7 +62,7 @@ class SlicePairSampler:
     """Draws slices from a small pool of degraded cubes; now and then a fresh cube replaces the oldest one.
 
     Args:
-        heads: training heads. Of the data set ``brats`` only axial slices are used (see slice_prior.SliceSampler).
+        heads: training heads, of which only slices across slice_prior.sharp_axes are used.
         edge: of the square slices in pixels.
         neighbours: slices shown on each side.
         pool: cubes.
@@ -110,8 +111,7 @@ class SlicePairSampler:
             head = self.volumes.heads[place.head]
             channel = int(self.rng.choice(torch.nonzero(head.present)[:, 0].numpy()))
             low, high, _, told, bias = self.volumes.biased_pair(place, channel)
-            axes = (2,) if head.name.startswith("brats") else (0, 1, 2)
-            slices = tuple((axis, n) for axis in axes for n in _with_brain(high[channel], axis))
+            slices = tuple((axis, n) for axis in sharp_axes(head) for n in slices_with_brain(high[channel], axis))
             if slices:
                 return _Volume(low[channel], high[channel], bias, told[channel], place, channel, slices)
 
@@ -130,7 +130,7 @@ class SlicePairSampler:
         )  # fmt: skip
 
 
-def _with_brain(image: Tensor, axis: int) -> list[int]:
+def slices_with_brain(image: Tensor, axis: int) -> list[int]:
     """Numbers of the slices across ``axis`` that show a fair part of the brain."""
     share = (image > -1).float().mean(dim=[other for other in range(3) if other != axis])
     return torch.nonzero(share > LEAST_BRAIN)[:, 0].tolist()

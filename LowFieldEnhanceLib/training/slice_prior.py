@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..diffusion.denoiser import epsilon_from_output, noise_coordinate, slice_class
+from ..diffusion.denoiser import alpha_bar, epsilon_from_output, noise_coordinate, slice_class
 from ..diffusion.schedules import CosineSchedule
 from ..image import CHANNELS
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
@@ -62,12 +62,20 @@ def tissue_levels(head: Head) -> tuple[float, float, float] | None:
     return levels if levels[0] < levels[1] < levels[2] else None
 
 
+def sharp_axes(head: Head) -> tuple[int, ...]:
+    """The axes across which a head's slices are as sharp as its voxels.
+
+    Of the data set ``brats`` the axial ones alone: most of its scans were interpolated between thick axial slices, and
+    a network that saw them across would take blur for anatomy.
+    """
+    return (AXIAL,) if head.name.startswith("brats") else (0, 1, 2)
+
+
 class SliceSampler:
     """Draws crops of high-field slices with their class.
 
     Args:
-        heads: training heads. Of the data set ``brats`` only axial slices are used: most of its scans were interpolated
-            between thick axial slices, and a prior that saw them across would take blur for anatomy.
+        heads: training heads, of which only slices across :func:`sharp_axes` are used.
         edge: of the square crop in pixels.
         seed: of all randomness.
     """
@@ -80,8 +88,7 @@ class SliceSampler:
         for head in heads:
             for channel, contrast in enumerate(CHANNELS):
                 if head.present[channel]:
-                    axes = (AXIAL,) if head.name.startswith("brats") else (0, 1, 2)
-                    self.sources[contrast].append(_Source(head, channel, axes))
+                    self.sources[contrast].append(_Source(head, channel, sharp_axes(head)))
         self.levels = {h.name: levels for h in heads if (levels := tissue_levels(h)) is not None}
         self.extents = {h.name: [_extent(h.mask, axis) for axis in range(3)] for h in heads}
         present = [contrast for contrast in CHANNELS if self.sources[contrast]]
@@ -166,18 +173,14 @@ class SlicePriorLoss:
         t = torch.rand(self.batch, generator=self.sampler.generator) ** 2 * (SCHEDULE.steps - 1) + 1
         noise = torch.randn(clean.shape, generator=self.sampler.generator).to(self.device)
         predicted = _predict(network, clean, noise, t, kind)
-        abar = _alpha_bar(t, self.device)
+        abar = alpha_bar(t.to(self.device), SCHEDULE)
         trust = (MAX_SNR * (1 - abar) / abar).clamp_max(1.0)
         return (trust * (predicted - noise) ** 2).mean()
 
 
-def _alpha_bar(t: Tensor, device: str | torch.device) -> Tensor:
-    return torch.from_numpy(SCHEDULE.alpha_bar(t.numpy())).float().to(device)[:, None, None, None, None]
-
-
 def _predict(network: nn.Module, clean: Tensor, noise: Tensor, t: Tensor, kind: Tensor) -> Tensor:
     """The noise that the network finds in sqrt(abar) clean + sqrt(1 - abar) noise, at timesteps t (B,)."""
-    abar = _alpha_bar(t, clean.device)
+    abar = alpha_bar(t.to(clean.device), SCHEDULE)
     noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
     with torch.autocast(clean.device.type, torch.bfloat16):
         output = network(noisy, noise_coordinate(t.to(clean.device), SCHEDULE), kind)
