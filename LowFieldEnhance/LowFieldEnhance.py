@@ -1,5 +1,6 @@
 """3D Slicer module: enhances low-field MRI of the head and reports how far to trust the result."""
 
+import functools
 import importlib.util
 import sys
 from pathlib import Path
@@ -20,9 +21,30 @@ if importlib.util.find_spec("LowFieldEnhanceLib") is None:
     sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from LowFieldEnhanceSlicer import layout
+from LowFieldEnhanceSlicer.folder_watch import installFolderWatch, removeFolderWatch
 from LowFieldEnhanceSlicer.logic import EnhancementLogic
 from LowFieldEnhanceSlicer.panel import Panel
 from LowFieldEnhanceSlicer.parameters import LowFieldEnhanceParameterNode, setFromRequest
+
+
+def offerOnModuleLogic(moduleLogic):
+    """Let ``slicer.modules.lowfieldenhance.logic().process(...)`` and the like reach the Python logic.
+
+    ``logic()`` of a scripted module is an object of Slicer's own that knows nothing of the Python logic. What it is
+    given here stays with it as long as the module lives, and finds the logic of after a reload too.
+    """
+    if moduleLogic is None or isinstance(moduleLogic, EnhancementLogic):
+        return
+    for name in set(dir(EnhancementLogic)) - set(dir(VTKObservationMixin)):
+        if not name.startswith("_") and not hasattr(moduleLogic, name):
+            setattr(moduleLogic, name, functools.partial(_callLogic, name))
+
+
+def _callLogic(name, *arguments, **settings):
+    logic = slicer.util.getModuleLogic("LowFieldEnhance")
+    if isinstance(logic, slicer.vtkMRMLAbstractLogic):  # it would lead back here
+        raise RuntimeError("The module has no panel here; use LowFieldEnhanceLogic of the module LowFieldEnhance.")
+    return getattr(logic, name)(*arguments, **settings)
 
 
 class LowFieldEnhance(ScriptedLoadableModule):
@@ -49,9 +71,12 @@ class LowFieldEnhance(ScriptedLoadableModule):
 
         sample_data.registerSampleData(str(Path(__file__).parent))
         layout.install()
+        installFolderWatch()
+        offerOnModuleLogic(self.parent.logic())
 
     def onAboutToQuit(self):
         layout.close()
+        removeFolderWatch()
 
 
 class LowFieldEnhanceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -78,6 +103,8 @@ class LowFieldEnhanceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.addObserver(scene, event, self.onSceneChanged)
         self.initializeParameterNode()
         layout.install()
+        installFolderWatch()
+        offerOnModuleLogic(slicer.modules.lowfieldenhance.logic())
 
     def enter(self):
         self.initializeParameterNode()
@@ -89,6 +116,7 @@ class LowFieldEnhanceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.panel.close()
             self.logic.close()
             layout.close()
+            removeFolderWatch()
 
     def onSceneAboutToChange(self, caller, event):
         # Selectors that lose or have not yet got their nodes must not write that into the parameters.

@@ -32,6 +32,7 @@ AUTOENCODER, STUDENT_STEP, TEACHER_STEP, N4 = (
 )
 GENERATOR = RELATIVE_COST["generator"]
 MIRRORED = 8  # ways to mirror a head along three axes
+ORIENTATIONS = 3  # of slices, in the methods that compare them
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class MethodEntry:
         bytesPerVoxel: of the working grid.
         packages: optional ones that it needs.
         draws: presets for which another seed gives another result.
-        spreads: a single result comes with the spread among its parts.
+        spreads: presets whose single result comes with the spread among its slice orientations.
     """
 
     name: str
@@ -62,12 +63,17 @@ class MethodEntry:
     packages: tuple[str, ...] = field(default=())
     draws: tuple[str, ...] = ()
     work: dict[str, float] = field(default_factory=dict)
-    spreads: bool = False
+    spreads: tuple[str, ...] = ()
 
     def workOf(self, preset: str) -> float:
         """What the time is proportional to; that of the default preset for one it does not have."""
         known = preset if preset in self.evaluations else self.presets[0]
         return self.work.get(known, self.evaluations[known])
+
+    def labelledOf(self, preset: str, samples: int) -> int:
+        """How many volumes are labelled for their spread alone: every result, or every orientation of a single one."""
+        samples = self.samplesOf(preset, samples)
+        return samples if samples > 1 else ORIENTATIONS if preset in self.spreads else 0
 
     def samplesOf(self, preset: str, samples: int) -> int:
         """How many results are made: a preset that draws nothing has one for each way to mirror the head."""
@@ -112,6 +118,7 @@ METHODS: dict[str, MethodEntry] = {
             ("css_generator", "css_sgp"),
             draws=("fast", "standard", "paper"),
             work={"fast": 6 * GENERATOR, "standard": 15 * GENERATOR, "paper": 5 * GENERATOR},
+            spreads=("fast", "standard"),
         ),
         MethodEntry(
             "latent",
@@ -125,7 +132,7 @@ METHODS: dict[str, MethodEntry] = {
                 "standard": N4 + 3 * (AUTOENCODER + 4 * STUDENT_STEP),
                 "paper": N4 + 3 * (AUTOENCODER + 50 * TEACHER_STEP),
             },
-            spreads=True,
+            spreads=("fast", "standard", "paper"),
         ),
         MethodEntry(
             "regression",

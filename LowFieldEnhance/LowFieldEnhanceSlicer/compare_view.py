@@ -13,7 +13,14 @@ from . import hierarchy
 from .catalogue import ALL_METHODS, METHODS
 from .estimate import estimateComparison
 from .loading import OUTPUT_ATTRIBUTE
-from .method_comparison import COMPARISON_TABLE, ComparisonNodes, choicesOf, comparisonRequest, pageOf
+from .method_comparison import (
+    COMPARISON_TABLE,
+    ComparisonNodes,
+    choicesOf,
+    comparisonRequest,
+    disagreementText,
+    pageOf,
+)
 from .pages import openPage
 from .parameters import LowFieldEnhanceParameterNode
 from .request import Request, reasonAgainst
@@ -61,6 +68,8 @@ class CompareView:
         ui.compareButton.toolTip = reason or _("Run all chosen methods on the scan, each with its first preset")
         table = parameters.comparisonTable if parameters is not None else None
         self._table.show(table)
+        ui.disagreementLabel.text = disagreementText(table) if table is not None else ""
+        ui.disagreementLabel.visible = bool(ui.disagreementLabel.text)
         ui.comparisonPageButton.enabled = table is not None and pageOf(table) is not None
         ui.removeComparisonButton.enabled = table is not None and hierarchy.runFolderOf(table) != 0
 

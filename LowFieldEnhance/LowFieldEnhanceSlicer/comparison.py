@@ -16,6 +16,7 @@ from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, volumes
 from .scene import DERIVED_ATTRIBUTE
+from .slice_layers import changingLayers
 from .timers import RepeatedCall
 
 BLINK_MILLISECONDS = 600
@@ -144,12 +145,11 @@ def _setLayers(
     opacity: float,
     compositing: int = slicer.vtkMRMLSliceCompositeNode.Alpha,
 ) -> None:
-    wasModifying = node.StartModify()
-    node.SetBackgroundVolumeID(background)
-    node.SetForegroundVolumeID(foreground)
-    node.SetForegroundOpacity(opacity)
-    node.SetCompositing(compositing)
-    node.EndModify(wasModifying)
+    with changingLayers(node):
+        node.SetBackgroundVolumeID(background)
+        node.SetForegroundVolumeID(foreground)
+        node.SetForegroundOpacity(opacity)
+        node.SetCompositing(compositing)
 
 
 def addCheckerboard(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import slicer
@@ -11,6 +12,9 @@ import slicer
 from .catalogue import BYTES_PER_VOXEL, METHODS, SECONDS_PER_GIGAVOXEL
 from .dependencies import installedVersion
 from .volumes import affineFromVolumeNode
+
+if TYPE_CHECKING:
+    from .request import Request
 
 SEGMENTER_SPACING = 1.0  # mm, of the segmenter's grid; about one evaluation a segmented volume
 FIXED_BYTES = 600e6  # Python, torch and the images: rough
@@ -62,12 +66,13 @@ def estimate(
     Args:
         device: "auto" gives the time on an NVIDIA card and on the CPU: which of them there is only torch can tell.
         segmentations: volumes that are labelled: scan, result and an unlabelled reference.
-        samples: results of the method, each of which is labelled too if there are several.
+        samples: results of the method, each of which is labelled too if there are several; of a single one that is
+            the mean of slice orientations, each of them.
     """
     entry = METHODS[method]
     voxels = voxelsOf(volumeNode, spacing)
     samples = entry.samplesOf(preset, samples)
-    segmentations += samples if samples > 1 else 0
+    segmentations += entry.labelledOf(preset, samples)
     labelled = segmentations * voxelsOf(volumeNode, SEGMENTER_SPACING)
     evaluations = samples * entry.workOf(preset)
     devices = ("cuda", "cpu") if device == "auto" else (device,)
@@ -80,6 +85,20 @@ def estimate(
     largest = max(voxels * entry.bytesPerVoxel, labelled / max(segmentations, 1) * BYTES_PER_VOXEL)
     moments = voxels * SAMPLE_BYTES_PER_VOXEL if samples > 1 else 0.0
     return Estimate(seconds, FIXED_BYTES + largest + moments)
+
+
+def estimateRequest(request: Request) -> Estimate:
+    """The same for a run with an input volume: scan and result are labelled, and a reference without structures."""
+    unlabelled = request.referenceVolume is not None and request.referenceSegmentation is None
+    return estimate(
+        request.inputVolume,
+        request.method,
+        request.preset,
+        request.device,
+        request.spacing,
+        2 + unlabelled,
+        request.samples,
+    )
 
 
 def estimateComparison(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 
 import slicer
+import vtk
 
 FOLDER_PREFIX = "LowFieldEnhance: "
 RUN_ATTRIBUTE = "LowFieldEnhance.Run"
@@ -83,9 +84,7 @@ def runNodes(folderItem: int, scene: slicer.vtkMRMLScene | None = None) -> list[
     Raises:
         ValueError: the item is not the folder of a run.
     """
-    record = _recordOf(slicer.mrmlScene if scene is None else scene, folderItem)
-    nodes = [record.GetNthNodeReference(OUTPUT_ROLE, n) for n in range(record.GetNumberOfNodeReferences(OUTPUT_ROLE))]
-    return [node for node in nodes if node is not None]
+    return _outputsOf(_recordOf(slicer.mrmlScene if scene is None else scene, folderItem))
 
 
 def removeRun(folderItem: int, scene: slicer.vtkMRMLScene | None = None) -> None:
@@ -107,13 +106,30 @@ def removeRun(folderItem: int, scene: slicer.vtkMRMLScene | None = None) -> None
     hierarchy.RemoveItem(folderItem)
 
 
+def removeLeftovers(scene: slicer.vtkMRMLScene) -> None:
+    """Remove what is left of runs whose folder has gone: their records, and what never was in a folder.
+
+    An output that the user moved to another place in the tree before stays.
+    """
+    records = _records(scene)
+    if not records:
+        return
+    hierarchy = subjectHierarchy(scene)
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    present = {hierarchy.GetItemAttribute(items.GetId(n), RUN_ATTRIBUTE) for n in range(items.GetNumberOfIds())}
+    for record in records:
+        if record.GetAttribute(RUN_ATTRIBUTE) in present:
+            continue
+        for node in _outputsOf(record):
+            if not hierarchy.GetItemByDataNode(node):
+                removeNode(scene, node)
+        scene.RemoveNode(record)
+
+
 def removeNode(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
     """Remove a node with its item, display nodes and storage nodes; items of other data below it move up."""
-    helpers = []
-    if node.IsA("vtkMRMLStorableNode"):
-        helpers += [node.GetNthStorageNode(n) for n in range(node.GetNumberOfStorageNodes())]
-    if node.IsA("vtkMRMLDisplayableNode"):
-        helpers += [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]
+    helpers = [scene.GetNodeByID(identifier) for identifier in helperIds(node)]
     hierarchy = subjectHierarchy(scene)
     item = hierarchy.GetItemByDataNode(node)
     parentItem = hierarchy.GetItemParent(item) if item else 0
@@ -127,12 +143,28 @@ def removeNode(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> None:
         hierarchy.RemoveItem(item, False)
 
 
+def helperIds(node: slicer.vtkMRMLNode) -> list[str]:
+    """The ids of a node's storage and display nodes; it need not be in a scene any more."""
+    found = []
+    if node.IsA("vtkMRMLStorableNode"):
+        found += [node.GetNthStorageNodeID(n) for n in range(node.GetNumberOfStorageNodes())]
+    if node.IsA("vtkMRMLDisplayableNode"):
+        found += [node.GetNthDisplayNodeID(n) for n in range(node.GetNumberOfDisplayNodes())]
+    return [identifier for identifier in found if identifier]
+
+
 def _recordOf(scene: slicer.vtkMRMLScene, folderItem: int) -> slicer.vtkMRMLScriptedModuleNode:
     run = subjectHierarchy(scene).GetItemAttribute(folderItem, RUN_ATTRIBUTE)
     for record in _records(scene):
         if run and record.GetAttribute(RUN_ATTRIBUTE) == run:
             return record
     raise ValueError(f"item {folderItem} of the subject hierarchy is not a folder of LowFieldEnhance")
+
+
+def _outputsOf(record: slicer.vtkMRMLScriptedModuleNode) -> list[slicer.vtkMRMLNode]:
+    """Those that are still in the scene."""
+    nodes = [record.GetNthNodeReference(OUTPUT_ROLE, n) for n in range(record.GetNumberOfNodeReferences(OUTPUT_ROLE))]
+    return [node for node in nodes if node is not None]
 
 
 def _records(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScriptedModuleNode]:

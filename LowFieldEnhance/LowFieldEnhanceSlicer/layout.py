@@ -18,6 +18,7 @@ from .comparison import BLINK, CHECKERBOARD, NONE, Comparison
 from .corner_text import applicationLayoutManager, installCornerText, removeCornerText
 from .layout_description import ENHANCED, INPUT, VIEW_GROUP, SliceViewDescription, sliceViews
 from .segmentations import BINARY_LABELMAP
+from .slice_layers import changingLayers
 from .timers import DeferredCall
 
 # On the layout node: survives what happens to this module.
@@ -81,6 +82,11 @@ def isShown() -> bool:
     """Whether the side-by-side layout is the one on the screen."""
     layoutManager = applicationLayoutManager()
     return layoutManager is not None and layout_description.isOwnLayout(layoutManager.layoutLogic().GetLayoutNode())
+
+
+def shownPair() -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarVolumeNode] | None:
+    """The input and the enhanced volume that the side-by-side layout compares now, or None."""
+    return (_comparison.inputNode, _comparison.enhancedNode) if _comparison is not None else None
 
 
 def restoreLayout() -> bool:
@@ -185,17 +191,16 @@ def _setUpView(
     sliceNode.SetLayoutLabel(view.label)
     sliceNode.SetLayoutColor(*view.colour)
     sliceNode.SetOrientation(view.orientation)
-    wasModifying = compositeNode.StartModify()
-    compositeNode.SetLinkedControl(True)
-    compositeNode.SetHotLinkedControl(True)
-    # A volume that the user loads later does not take the place of the pair.
-    compositeNode.SetDoPropagateVolumeSelection(False)
-    compositeNode.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
-    compositeNode.SetBackgroundVolumeID(volumeNode.GetID())
-    compositeNode.SetForegroundVolumeID(None)
-    compositeNode.SetForegroundOpacity(0.0)
-    compositeNode.SetLabelVolumeID(None)
-    compositeNode.EndModify(wasModifying)
+    with changingLayers(compositeNode):
+        compositeNode.SetLinkedControl(True)
+        compositeNode.SetHotLinkedControl(True)
+        # A volume that the user loads later does not take the place of the pair.
+        compositeNode.SetDoPropagateVolumeSelection(False)
+        compositeNode.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+        compositeNode.SetBackgroundVolumeID(volumeNode.GetID())
+        compositeNode.SetForegroundVolumeID(None)
+        compositeNode.SetForegroundOpacity(0.0)
+        compositeNode.SetLabelVolumeID(None)
     return compositeNode
 
 

@@ -23,12 +23,14 @@ from .scene import ATTRIBUTE_PREFIX, DERIVED, RunResult
 
 COMPARISON_TABLE = "comparison table"
 METHODS_ATTRIBUTE = ATTRIBUTE_PREFIX + "methods"
+DISAGREEMENT_ATTRIBUTE = ATTRIBUTE_PREFIX + "disagreement"
 # What a comparison heeds of a request, beside the scan and its contrast.
 SETTINGS = (
     "otherVolumes",
     "referenceVolume",
     "referenceSegmentation",
     "registerReference",
+    "lesions",
     "device",
     "seed",
     "spacing",
@@ -129,6 +131,7 @@ class ComparisonJob(Job):
             table = addTable(self._scene, rows, headings, f"{name} ({DERIVED})")
             addDerived(result.folderItem, table, COMPARISON_TABLE)
             table.SetAttribute(METHODS_ATTRIBUTE, json.dumps(self.choices))
+            table.SetAttribute(DISAGREEMENT_ATTRIBUTE, _disagreementOf(document) or None)
             record(self.request, table)
             result.table = table.GetID()
             yield None
@@ -139,6 +142,17 @@ class ComparisonJob(Job):
             hierarchy.removeRun(result.folderItem, self._scene)
             raise
         yield result
+
+
+def comparedMethods(node: slicer.vtkMRMLNode) -> list[str]:
+    """The methods and presets of a comparison's table, as :func:`choicesOf` takes them; none of any other node."""
+    choices = json.loads(node.GetAttribute(METHODS_ATTRIBUTE) or "[]")
+    return [f"{method}:{preset}" for method, preset in choices]
+
+
+def disagreementText(table: slicer.vtkMRMLTableNode) -> str:
+    """How far the methods of this comparison disagree, in words; empty if fewer than two could run."""
+    return table.GetAttribute(DISAGREEMENT_ATTRIBUTE) or ""
 
 
 def pageOf(table: slicer.vtkMRMLTableNode) -> slicer.vtkMRMLTextNode | None:
@@ -155,6 +169,11 @@ def tableOf(document: dict[str, Any]) -> tuple[dict[str, str], list[dict[str, An
         failure = row.get("failure")
         rows.append({**cells, NOTE: f"not run: {failure['message']}" if failure else row.get("verdict", "")})
     return {**columns, NOTE: "Note"}, rows
+
+
+def _disagreementOf(document: dict[str, Any]) -> str:
+    between = document.get("disagreement")
+    return str(between.get("text") or "") if isinstance(between, dict) else ""
 
 
 def _cell(key: str, value: Any) -> Any:

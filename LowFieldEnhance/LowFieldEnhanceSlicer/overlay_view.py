@@ -16,12 +16,13 @@ class OverlayView:
 
     Args:
         widget: a QComboBox.
-        onSwitched: called before an overlay is switched on, to end what else is in the views.
+        onChosen: called with the name of the map that shall be shown, "" for none.
     """
 
-    def __init__(self, widget: Any, onSwitched: Callable[[], Any]) -> None:
+    def __init__(self, widget: Any, onChosen: Callable[[str], Any]) -> None:
         self._widget = widget
-        self._onSwitched = onSwitched
+        self._onChosen = onChosen
+        self._names: list[str] = []
         self._nodes: list[slicer.vtkMRMLScalarVolumeNode | None] = []
         self._filling = False
         widget.currentIndexChanged.connect(self._onIndexChanged)
@@ -37,7 +38,7 @@ class OverlayView:
         self._filling = True
         try:
             if offered != self._nodes:
-                self._nodes = offered
+                self._names, self._nodes = ["", *nodes], offered
                 self._widget.clear()
                 self._widget.addItems([_("None"), *(texts[name] for name in nodes)])
             self._widget.enabled = len(offered) > 1
@@ -49,5 +50,4 @@ class OverlayView:
         index = self._widget.currentIndex  # Qt 5 has this signal with the text as well
         if self._filling or not 0 <= index < len(self._nodes):
             return
-        self._onSwitched()
-        overlays.setOverlay(self._nodes[index])
+        self._onChosen(self._names[index])

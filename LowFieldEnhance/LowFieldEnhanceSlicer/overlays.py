@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 
 from .corner_text import applicationLayoutManager
+from .slice_layers import changingLayers
 
 FIDELITY, UNCERTAINTY, ADDED_DETAIL = MAPS = ("fidelity", "uncertainty", "added detail")
 OPACITY = 0.5
@@ -14,7 +15,11 @@ RAINBOW = "vtkMRMLColorTableNodeRainbow"
 ADDED_DETAIL_LIMIT = 100.0  # % of the local contrast; the report flags 50
 SIGNED_COLOURS = ("vtkMRMLColorTableNodeFileDivergingBlueRed.txt", RAINBOW)
 UNCERTAINTY_COLOURS = ("vtkMRMLColorTableNodeFileInferno.txt", RAINBOW)
-UNCERTAINTY_TITLES = {"flips": "SD among mirrored runs", "samples": "SD among samples"}
+UNCERTAINTY_TITLES = {
+    "flips": "SD among mirrored runs",
+    "samples": "SD among samples",
+    "orientations": "SD among slice orientations",
+}
 
 
 def showFidelity(node: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -32,7 +37,7 @@ def showUncertainty(node: slicer.vtkMRMLScalarVolumeNode, limit: float, kind: st
 
     Args:
         limit: shown in the brightest colour.
-        kind: "samples" or "flips", as in the report.
+        kind: "samples", "flips" or "orientations", as in the report.
     """
     title = UNCERTAINTY_TITLES.get(kind, "Standard deviation")
     _show(node, 0.0, limit if limit > 0 else 1.0, UNCERTAINTY_COLOURS, title)
@@ -70,9 +75,15 @@ def moveLegend(standIn: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScal
 
 def setOverlay(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
     """Show this map over whatever all slice views show; None takes the maps off. False where there are no views."""
-    if applicationLayoutManager() is None:
+    layoutManager = applicationLayoutManager()
+    if layoutManager is None:
         return False
-    slicer.util.setSliceViewerLayers(foreground=node, foregroundOpacity=OPACITY if node is not None else 0.0)
+    for name in layoutManager.sliceViewNames():
+        compositeNode = layoutManager.sliceWidget(name).mrmlSliceCompositeNode()
+        with changingLayers(compositeNode):
+            compositeNode.SetForegroundVolumeID(node.GetID() if node is not None else None)
+            compositeNode.SetForegroundOpacity(OPACITY if node is not None else 0.0)
+            compositeNode.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
     return True
 
 

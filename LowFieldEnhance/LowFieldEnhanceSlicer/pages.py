@@ -10,8 +10,8 @@ import qt
 import slicer
 
 
-def openPage(page: slicer.vtkMRMLTextNode, openUrl: Callable[[Any], Any]) -> None:
-    """Write the page into Slicer's temporary folder and open it."""
+def openPage(page: slicer.vtkMRMLTextNode, openUrl: Callable[[Any], Any] | None = None) -> None:
+    """Write the page into Slicer's temporary folder and open it (by default with the system's browser)."""
     path = Path(slicer.app.temporaryPath, f"LowFieldEnhance-page-{page.GetID()}.html")
     path.write_text(page.GetText(), encoding="utf-8")
-    openUrl(qt.QUrl.fromLocalFile(str(path)))
+    (openUrl or qt.QDesktopServices.openUrl)(qt.QUrl.fromLocalFile(str(path)))

@@ -14,13 +14,13 @@ from slicer.util import VTKObservationMixin
 from .catalogue import METHODS, cardPaths
 from .compare_view import CompareView
 from .dependencies import DependencyError
-from .estimate import estimate, torchIsInstalled
+from .estimate import estimateRequest, torchIsInstalled
 from .job import Job, JobState
 from .logic import EnhancementLogic
 from .method_comparison import ComparisonJob, comparisonRequest
 from .outputs_view import OutputsView
 from .parameters import OTHER_VOLUMES, Contrast, Device, LowFieldEnhanceParameterNode, requestOf, setFromRequest
-from .request import Request, reasonAgainst
+from .request import Request, reasonAgainst, requestFromProvenance
 from .results_view import ResultsView
 from .run import RunError
 from .run_view import RunView
@@ -48,7 +48,7 @@ class Panel(VTKObservationMixin):
         self._card: Any = None
         self._torchSeen = False
         self.runView = RunView(ui, self.refresh, self._onTryOnCpu)
-        self.resultsView = ResultsView(ui, lambda: self.parameters, self._onRunAgain)
+        self.resultsView = ResultsView(ui, logic, lambda: self.parameters, self._onUseSettings, self._onRunAgain)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
         self.compareView = CompareView(ui, lambda: self.parameters)
         ui.applyButton.clicked.connect(self._onApply)
@@ -151,19 +151,7 @@ class Panel(VTKObservationMixin):
         if request.inputVolume is None:
             lines.append(_("Time and memory are estimated once an input volume is chosen."))
         else:
-            unlabelled = request.referenceVolume is not None and request.referenceSegmentation is None
-            lines.append(
-                estimate(
-                    request.inputVolume,
-                    request.method,
-                    request.preset,
-                    request.device,
-                    request.spacing,
-                    2 + unlabelled,
-                    request.samples,
-                ).text
-                + "."
-            )
+            lines.append(estimateRequest(request).text + ".")
         self._torchSeen = self._torchSeen or torchIsInstalled()  # looking takes milliseconds
         if not self._torchSeen:
             lines.append(_("PyTorch is not installed yet: Apply asks before it installs anything."))
@@ -241,6 +229,15 @@ class Panel(VTKObservationMixin):
         self.start(requestOf(self.parameters))
 
     def _onRunAgain(self, node: slicer.vtkMRMLNode) -> None:
+        """The panel's own settings stay."""
+        try:
+            request = requestFromProvenance(node)
+        except ValueError as error:
+            self.runView.showError(RunError("BadInput", str(error)))
+        else:
+            self.start(request)
+
+    def _onUseSettings(self, node: slicer.vtkMRMLNode) -> None:
         try:
             self.logic.parametersFromProvenance(node)
         except ValueError as error:

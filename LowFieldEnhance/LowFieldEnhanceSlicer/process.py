@@ -206,6 +206,7 @@ class ChildProcess:
         code = self._process.poll()
         self.exitCode = -9 if code is None else code
         self._discard.set()
+        self._tree.release()
         self._call(self.onFinished, self.exitCode)
 
     def _drained(self) -> bool:

@@ -14,6 +14,8 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from .windows_job import WindowsJob, jobOf
+
 WINDOWS = os.name == "nt"
 
 
@@ -71,16 +73,18 @@ class ProcessTree:
     """The child ``leader``, started with :func:`popenOptions`, and all that descend from it.
 
     A member that was seen once stays known when its parent ends first. Not found is a process that left the session
-    (a daemon) and whose parent had ended before the first look.
+    (a daemon) and whose parent had ended before the first look. On Windows a job object holds them all; if the system
+    refuses one, only ``taskkill`` is left, which finds nothing below a leader that has ended by itself.
 
     Args:
-        leader: the child's process number.
+        leader: the child's process number; it has just been started.
     """
 
     def __init__(self, leader: int) -> None:
         self._leader = leader
         self._known: dict[int, ProcessRecord] = {}
         self._taskkill: subprocess.Popen[bytes] | None = None
+        self._job: WindowsJob | None = jobOf(leader) if WINDOWS else None
 
     def terminate(self) -> None:
         """Ask all members to stop: SIGTERM, upon which the command line removes its partial files.
@@ -95,9 +99,11 @@ class ProcessTree:
             self._send(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End all members found by the last look: SIGKILL, or on Windows ``taskkill /T /F`` from the leader down."""
+        """End all members found by the last look: SIGKILL; on Windows the job, else ``taskkill /T /F``."""
         if not WINDOWS:
             self._send(signal.SIGKILL)
+        elif self._job is not None:
+            self._job.terminate()
         elif self._taskkill is None or self._taskkill.poll() is not None:
             self._taskkill = subprocess.Popen(
                 ["taskkill", "/T", "/F", "/PID", str(self._leader)],
@@ -108,10 +114,17 @@ class ProcessTree:
             )
 
     def alive(self) -> bool:
-        """Look for members: whether any still runs, the leader among them (on Windows: whether taskkill does)."""
+        """Look for members: whether any still runs, the leader among them (Windows without a job: if taskkill does)."""
+        if self._job is not None:
+            return self._job.active() > 0
         if WINDOWS:
             return self._taskkill is not None and self._taskkill.poll() is None
         return bool(self._members())
+
+    def release(self) -> None:
+        """Nothing more is asked of it."""
+        if self._job is not None:
+            self._job.close()
 
     def _send(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -89,7 +89,7 @@ class Request:
     def hasUncertainty(self) -> bool:
         """Whether there is a spread: among several samples, or of a method that has one by itself."""
         entry = METHODS.get(self.method)
-        return self.samples > 1 or (entry is not None and entry.spreads)
+        return self.samples > 1 or (entry is not None and self.preset in entry.spreads)
 
     @property
     def registersReference(self) -> bool:
@@ -213,7 +213,6 @@ def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Pa
     """
     line = ["enhance", str(files["input"]), "-o", str(outputs / "enhanced.nrrd")]
     line += ["--method", request.method, "--preset", request.preset, *scanArguments(request, files)]
-    line += ["--lesions", str(files["lesions"])] if "lesions" in files else []
     line += ["--n4"] if request.n4 else []
     line += ["--brain-only"] if request.brainOnly else []
     line += ["--segmentation", str(outputs / "segmentation.nrrd")] if request.makeSegmentation else []
@@ -234,6 +233,7 @@ def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
     line += ["--reference", str(files["reference"])] if "reference" in files else []
     line += ["--reference-labels", str(files["labels"])] if "labels" in files else []
     line += ["--register"] if request.registersReference else []
+    line += ["--lesions", str(files["lesions"])] if "lesions" in files else []
     return [*line, "--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
 
 

@@ -17,11 +17,13 @@ WEIGHTS = {
     "register the reference": 10.0,
     "segment the reference": SEGMENT,
     "enhance": 60.0,
+    "segment the orientations": 3 * SEGMENT,
     "data consistency": 8.0,
     "check fidelity": 5.0,
     "segment the result": SEGMENT,
     "report": 4.0,
 }
+ORIENTATIONS = "segment the orientations"
 ONCE = ("read", "segment the input", "register the reference", "segment the reference")  # in a comparison
 EVALUATION = 30.0  # of a network, on the scale of the weights
 LEAST_FRACTION = 0.02  # below it, or in the first second, a time left would be a guess
@@ -48,6 +50,8 @@ def stagesOf(arguments: Sequence[str]) -> Stages:
     if command == "compare":
         return _comparison(_value(arguments, "--methods", ""), left_out)
     samples = _number(arguments, "--samples")
+    if samples > 1 or not _spreads(_value(arguments, "--method", ""), _value(arguments, "--preset", "")):
+        left_out.add(ORIENTATIONS)
     factors = {"enhance": samples + (samples * SEGMENT / WEIGHTS["enhance"] if samples > 1 else 0.0)}
     return tuple(
         (stage, weight * factors.get(stage, 1.0)) for stage, weight in WEIGHTS.items() if stage not in left_out
@@ -56,15 +60,23 @@ def stagesOf(arguments: Sequence[str]) -> Stages:
 
 def _comparison(methods: str, left_out: set[str]) -> Stages:
     """What is done once, then the other stages of one method after the other, as ``2: enhance``."""
-    from .catalogue import METHODS  # it loads numpy, which no other run needs here
+    from .catalogue import METHODS
 
     stages = [(stage, weight) for stage, weight in WEIGHTS.items() if stage in ONCE and stage not in left_out]
     for number, choice in enumerate(methods.split(","), start=1):
         name, _, preset = choice.partition(":")
         work = METHODS[name].workOf(preset) if name in METHODS else 1.0
         own = {**WEIGHTS, "enhance": max(EVALUATION * work, 1.0)}
-        stages += [(f"{number}: {stage}", own[stage]) for stage in own if stage not in ONCE and stage not in left_out]
+        absent = {*ONCE, *left_out, *(() if _spreads(name, preset) else (ORIENTATIONS,))}
+        stages += [(f"{number}: {stage}", own[stage]) for stage in own if stage not in absent]
     return tuple(stages)
+
+
+def _spreads(method: str, preset: str) -> bool:
+    """Whether a single result of the method is one of several orientations, which are labelled then."""
+    from .catalogue import METHODS
+
+    return method in METHODS and (preset or METHODS[method].presets[0]) in METHODS[method].spreads
 
 
 def _value(arguments: Sequence[str], option: str, default: str) -> str:

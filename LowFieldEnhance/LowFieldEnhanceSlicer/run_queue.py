@@ -21,6 +21,9 @@ DELETE_SECONDS = 5.0  # Windows keeps a file for a moment after its process has 
 
 StartTimer = Callable[[Callable[[], Any]], Callable[[], None]]
 
+# A script may make a logic of its own beside the panel's: its queue waits for the others' runs all the same.
+_queues: weakref.WeakSet[RunQueue] = weakref.WeakSet()
+
 
 def qtTimer(callback: Callable[[], Any]) -> Callable[[], None]:
     """Call ``callback`` on this thread every 50 ms from Qt's event loop; returns what stops it."""
@@ -30,7 +33,7 @@ def qtTimer(callback: Callable[[], Any]) -> Callable[[], None]:
 
 
 class RunQueue:
-    """Starts runs in the order in which they were added, one at a time.
+    """Starts runs in the order in which they were added, one at a time among all queues of the process.
 
     All callbacks of the runs come from :meth:`poll`, which the timer calls on the main thread.
 
@@ -53,6 +56,7 @@ class RunQueue:
         self._polling = False
         self._changed = False
         self._closed = False
+        _queues.add(self)
         reference = weakref.WeakMethod(self.close)
         self._atExit = lambda: (close := reference()) and close()
         atexit.register(self._atExit)
@@ -171,7 +175,7 @@ class RunQueue:
             self._stop()
 
     def _startNext(self) -> None:
-        while self._current is None and self._waiting and not self._closed:
+        while self._waiting and not self._closed and all(queue.current is None for queue in _queues):
             run = self._waiting.popleft()
             child = self._makeChild(
                 onEvent=lambda event, run=run: self._take(run.addEvent, event),

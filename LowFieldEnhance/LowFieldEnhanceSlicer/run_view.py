@@ -150,6 +150,7 @@ def _stageText(stage: str) -> str:
         "read": _("reading the scan"),
         "segment the input": _("segmenting the scan"),
         "enhance": _("enhancing"),
+        "segment the orientations": _("segmenting each orientation's result"),
         "data consistency": _("agreeing with the scan"),
         "check fidelity": _("checking the fidelity"),
         "segment the result": _("segmenting the result"),

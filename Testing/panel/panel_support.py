@@ -73,6 +73,32 @@ def writeResults(folder: Path, spacing: float, spread: bool = False) -> Path:
     return folder
 
 
+def writeEverything(folder: Path, spacing: float, shift: float = 12.0) -> tuple[Path, Path]:
+    """Results of a run that was asked for everything, and a comparison: their folders.
+
+    Args:
+        shift: how far (mm) the reference lay to the right of the scan.
+    """
+    results, comparison = writeResults(folder / "results", spacing, spread=True), folder / "comparison"
+    report = json.loads((results / "report.json").read_text(encoding="utf-8"))
+    figures = {"contrast_percent": 20.0, "volume_mm3": 300.0, "edge_mm": 3.0}
+    region = {"number": 1, "label": 1, "survives": True, "diameter_mm": 8.3, "centre_ras_mm": [1.0, 2.0, 3.0]}
+    moved = np.eye(4)
+    moved[0, 3] = shift
+    report |= {
+        "has_reference": True,
+        "structures": [{**row, "volume_reference_ml": row["volume_input_ml"]} for row in report["structures"]],
+        "lesions": {"regions": [region | dict.fromkeys(("input", "enhanced", "reference"), figures)]},
+        "registration": {"rigid": {"matrix_fixed_to_moving_ras": moved.tolist()}},
+    }
+    (results / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    document = {"columns": {"method": "Method"}, "rows": [{"method": "cubic"}, {"method": "linear"}]}
+    comparison.mkdir()
+    (comparison / "compare.json").write_text(json.dumps(document), encoding="utf-8")
+    (comparison / "compare.html").write_text("<html><body>Methods on one scan</body></html>", encoding="utf-8")
+    return results, comparison
+
+
 class Stub:
     """How the child process behaves."""
 

@@ -2,7 +2,7 @@
 
 STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), memory, bad or crash.
 STUB_RESULTS is the folder of the prepared results, STUB_COMPARISON that of a prepared comparison. STUB_RECORD, if set,
-is a file to which it appends its arguments.
+is a file to which it appends its arguments; STUB_DICOM, if set, lets it leave an empty file where DICOM files go.
 """
 
 import json
@@ -65,6 +65,10 @@ def main():
     for name, file in names.items():
         if option(name):
             shutil.copy(os.path.join(os.environ["STUB_RESULTS"], file), option(name))
+    if option("--dicom") and "STUB_DICOM" in os.environ:
+        os.makedirs(option("--dicom"))
+        with open(os.path.join(option("--dicom"), "stand-in.dcm"), "wb"):
+            pass
     say(event="result", output=option("-o"), verdict="Structure volumes changed by 2.0 % on average.")
     return 0
 

@@ -87,7 +87,7 @@ def test_the_catalogue_knows_which_presets_draw_and_in_how_many_ways_a_head_is_m
     for name, entry in METHODS.items():
         method = get_method(name)
         assert entry.draws == tuple(preset for preset in entry.presets if method.stochastic(preset))
-        assert entry.spreads == getattr(method, "spreads", False)
+        assert entry.spreads == getattr(method, "spreads", ())
     assert len(FLIP_AXES) == MIRRORED
 
 
@@ -97,6 +97,12 @@ def test_the_estimate_grows_with_the_samples(person):
     def seconds(preset: str, samples: int) -> float:
         return estimate(scan, "bridged", preset, "cpu", samples=samples).seconds["cpu"]
 
+    segmented = [estimate(scan, "cssdiff", preset, "cpu").seconds["cpu"] for preset in ("fast", "paper")]
+    plain = [estimate(scan, "cssdiff", preset, "cpu", segmentations=0).seconds["cpu"] for preset in ("fast", "paper")]
+    # the labels of a single result with three orientations are five segmentations, of one with a single orientation two
+    work = {preset: METHODS["cssdiff"].workOf(preset) for preset in ("fast", "paper")}
+    each = (segmented[1] - plain[1]) / 2
+    assert plain[0] - 3 * each - 8.0 == pytest.approx((plain[1] - 8.0) * work["fast"] / work["paper"])
     once, fixed = seconds("paper", 1), 8.0
     assert seconds("paper", 8) - fixed == pytest.approx(8 * (once - fixed), rel=0.05)
     assert seconds("fast", 32) == seconds("fast", MIRRORED) > seconds("fast", 2) > seconds("fast", 1)

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import pytest
 import slicer
-from panel_support import SPACING, head
+from panel_support import SPACING
 from panel_tools import press
 from PySide6.QtCore import Qt
 from slicer_host.properties import useSlicerProperties
+from test_panel_trust import drawnLesions, labelMapNode, scanWithLesions
 
 from LowFieldEnhanceLib.cli import build_parser
 from LowFieldEnhanceSlicer import hierarchy, volumes
 from LowFieldEnhanceSlicer.catalogue import METHODS
 from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.logic import RunFailed
-from LowFieldEnhanceSlicer.method_comparison import choicesOf, tableOf
+from LowFieldEnhanceSlicer.method_comparison import choicesOf, disagreementText, tableOf
 from LowFieldEnhanceSlicer.parameters import requestOf
+from LowFieldEnhanceSlicer.request import requestFromProvenance
 from LowFieldEnhanceSlicer.run_progress import OverallProgress, stagesOf
 from LowFieldEnhanceSlicer.scene import writeMrb
 
@@ -33,6 +35,9 @@ DOCUMENT = {
         {"method": "cubic", "preset": "fast", "share_above_3": 0.0125, "seconds": 1.5, "verdict": "Usable."},
         {"method": "bm4d", "preset": "fast", "failure": {"kind": "BadInput", "message": "bm4d is not installed"}},
     ],
+    "disagreement": {
+        "text": 'SD among the 2 results: 3.5 (0.7 times the scan\'s noise); "most" at Left Thalamus, 3 %.'
+    },
 }
 
 
@@ -76,8 +81,9 @@ def test_methods_are_compared_by_the_real_child(person, library, opened):
     document["models"]["regression_unet"] = {**document["models"]["segmenter"], "file": "absent.safetensors"}
     registry.write_text(json.dumps(document))
     ui = person.ui
-    scan = volumes.addVolume(slicer.mrmlScene, head((SPACING,) * 3), "Head T1w")
+    scan = volumes.addVolume(slicer.mrmlScene, scanWithLesions(), "Head T1w")
     ui.inputSelector.setCurrentNode(scan)
+    ui.lesionsSelector.setCurrentNode(drawnLesions())
     ui.spacingSpinBox.setValue(SPACING)
     openSection(person)
     chooseMethods(person, "cubic", "linear", "regression")
@@ -93,7 +99,11 @@ def test_methods_are_compared_by_the_real_child(person, library, opened):
     assert found["Method"] == ["Input", "Regression U-Net", "Cubic interpolation", "Linear interpolation"]
     assert found["Note"][1].startswith("not run:") and found["Seconds"][2] > 0
     assert 0 <= found["Share above 3 SD, %"][2] <= 100
+    # Interpolation on the scan's own grid changes nothing: all that was drawn survives, and the two agree.
+    assert found["Marked regions that survive"] == ["-", "-", "2 of 2", "2 of 2"]
     assert ui.comparisonTable.isVisible() and ui.comparisonTable.rowCount() == 4
+    assert ui.disagreementLabel.isVisible()
+    assert "among the 2 results inside the brain: 0 in" in ui.disagreementLabel.text()
     assert len(opened) == 1 and "data:image/png;base64," in Path(opened[0].toLocalFile()).read_text(encoding="utf-8")
     tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
     folder = tree.GetItemParent(tree.GetItemByDataNode(table))
@@ -101,6 +111,7 @@ def test_methods_are_compared_by_the_real_child(person, library, opened):
     assert all(name.endswith(".html") for name in person.leftFolders())
     press(ui.removeComparisonButton)
     assert person.outputs() == [] and person.parameters.comparisonTable is None and scan.GetScene() is not None
+    assert not ui.disagreementLabel.isVisible()
 
 
 def test_the_command_line_of_a_comparison(person, prepared, opened):
@@ -115,7 +126,35 @@ def test_the_command_line_of_a_comparison(person, prepared, opened):
     person.waitForEnd()
     options = build_parser().parse_args(prepared.calls[-1])
     assert options.methods == "bridged:fast,cubic:fast" and options.contrast == "T1w"
-    assert options.reference and options.register and options.seed == 5
+    assert options.reference and options.register and options.seed == 5 and options.lesions is None
+
+
+@pytest.mark.parametrize("make", [drawnLesions, labelMapNode])
+def test_chosen_lesions_are_handed_to_the_comparison_and_found_again(person, prepared, opened, make):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    lesions = make()
+    ui.lesionsSelector.setCurrentNode(lesions)
+    openSection(person)
+    chooseMethods(person, "cubic")
+    press(ui.compareButton)
+    person.waitForEnd()
+    assert Path(build_parser().parse_args(prepared.calls[-1]).lesions).name == "lesions.nrrd"
+    table = person.parameters.comparisonTable
+    assert requestFromProvenance(table).lesions is lesions
+    job = person.logic.compare(ui.inputSelector.currentNode(), "cubic", lesions=lesions)
+    assert job.state is JobState.FINISHED and build_parser().parse_args(prepared.calls[-1]).lesions
+
+
+def test_a_comparison_of_one_method_says_nothing_of_disagreement(person, prepared, opened, tmp_path):
+    for between in (None, {}, {"methods": ["cubic:fast"]}):
+        file = tmp_path / "prepared" / "compare.json"
+        file.write_text(json.dumps({**DOCUMENT, "disagreement": between}), encoding="utf-8")
+        table = person.logic.compare(person.loadScan(), "cubic").nodes.table
+        assert disagreementText(table) == ""
+        person.parameters.comparisonTable = table
+        openSection(person)
+        assert person.ui.comparisonTable.isVisible() and not person.ui.disagreementLabel.isVisible()
 
 
 def test_the_table_has_titles_shares_in_percent_and_failures_as_notes():
@@ -186,6 +225,7 @@ def test_the_choice_and_the_table_survive_saving(application, person, prepared, 
     assert choicesOf(person.parameters.comparedMethods) == choicesOf("all") and not ui.comparisonTable.isVisible()
     assert application.scene.ReadFromMRB(str(path), False)
     assert person.parameters.comparedMethods == "cubic,linear" and ui.comparisonTable.rowCount() == 3
+    assert ui.disagreementLabel.text() == DOCUMENT["disagreement"]["text"]
     listed = [ui.methodsList.item(n) for n in range(ui.methodsList.count())]
     assert [item.text() for item in listed if item.checkState() is Qt.CheckState.Checked] == [
         "Cubic interpolation", "Linear interpolation",

@@ -12,7 +12,7 @@ from panel_support import MODULE, ROOT, STRUCTURES, head
 from panel_tools import waitUntil
 from slicer_host.properties import useSlicerProperties
 
-from LowFieldEnhanceLib.image_io import read_image, read_labels
+from LowFieldEnhanceLib.image_io import read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 from LowFieldEnhanceSlicer import segmentations, volumes
 from LowFieldEnhanceSlicer.dependencies import DependencyError
@@ -154,22 +154,8 @@ with slicerApplication() as application:
     assert result.returncode == 0, result.stderr
 
 
-def test_the_self_test_for_slicer_runs_here_as_far_as_it_can(application, person, stub, monkeypatch):
-    """The panel part of the tests in Testing/slicer, which needs no networks."""
-    from LowFieldEnhanceLib import weights
-
-    said = []
-    monkeypatch.setattr(weights, "is_installed", lambda name: False)
-    monkeypatch.setattr(slicer.util, "delayDisplay", lambda message, *arguments, **options: said.append(message))
-    monkeypatch.setattr(
-        slicer.util, "loadVolume", lambda path: volumes.addVolume(slicer.mrmlScene, read_image(path), "Head T1w")
-    )
-    slicer.selfTests["LowFieldEnhance"]()
-    assert said[-1] == "Test passed"
-
-
 def test_one_logic_has_one_queue_and_one_watch_on_the_scene(application, person, monkeypatch):
-    from LowFieldEnhanceSlicer import logic as module
+    from LowFieldEnhanceSlicer import run_logic as module
 
     made = []
     monkeypatch.setattr(module, "RunQueue", lambda startTimer: made.append(startTimer))

@@ -37,6 +37,14 @@ def test_the_stages_follow_the_command_line() -> None:
     assert "enhance" not in names("report", "a.nii", "b.nii", "-o", "r.html")
     assert "segment the reference" in names("demo")
     assert names("segment", "a.nii") == ["segment"]
+    orientations = "segment the orientations"
+    assert orientations not in names("enhance", "a.nii", "--method", "bridged")
+    assert orientations in names("enhance", "a.nii", "--method", "latent")
+    assert orientations in names("enhance", "a.nii", "--method", "cssdiff", "--preset", "standard")
+    assert orientations not in names("enhance", "a.nii", "--method", "cssdiff", "--preset", "paper")
+    assert orientations not in names("enhance", "a.nii", "--method", "latent", "--samples", "2")
+    compared = names("compare", "a.nii", "--methods", "cubic:fast,latent:fast,cssdiff:paper")
+    assert [name for name in compared if orientations in name] == [f"2: {orientations}"]
 
 
 def test_overall_progress_never_falls_and_ends_at_one() -> None:

@@ -18,10 +18,34 @@ class RenderWindow:
         return self._renderers
 
 
+class DisplayableManager:
+    """One of Slicer's own displayable managers at work in a view that is not on any screen."""
+
+    def __init__(
+        self, className: str, node: slicer.vtkMRMLSliceNode, applicationLogic: slicer.vtkMRMLApplicationLogic
+    ) -> None:
+        # Slicer's factory of slice views outlives the session, and would keep what is gone by then.
+        self._factory = slicer.vtkMRMLDisplayableManagerFactory()
+        self._factory.SetMRMLApplicationLogic(applicationLogic)
+        self._factory.RegisterDisplayableManager(className)
+        renderer, self._window = vtk.vtkRenderer(), vtk.vtkGenericOpenGLRenderWindow()
+        self._window.AddRenderer(renderer)
+        self._interactor = vtk.vtkGenericRenderWindowInteractor()
+        self._interactor.SetRenderWindow(self._window)
+        self._group = self._factory.InstantiateDisplayableManagers(renderer)
+        self._group.SetMRMLDisplayableNode(node)
+        self.manager = self._group.GetDisplayableManagerByClassName(className)
+
+    def close(self) -> None:
+        self._group.SetMRMLDisplayableNode(None)
+
+
 class SliceView:
     """What stands in for the drawn view: its actors and corner annotation are kept, rendering is nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, node: slicer.vtkMRMLSliceNode, applicationLogic: slicer.vtkMRMLApplicationLogic) -> None:
+        self._node, self._applicationLogic = node, applicationLogic
+        self._managers: dict[str, DisplayableManager] = {}
         self._annotation = vtk.vtkCornerAnnotation()
         self._window = RenderWindow()
         self._window.GetRenderers().GetFirstRenderer().AddViewProp(self._annotation)
@@ -31,6 +55,17 @@ class SliceView:
 
     def renderWindow(self) -> RenderWindow:
         return self._window
+
+    def displayableManagerByClassName(self, className: str) -> slicer.vtkMRMLAbstractDisplayableManager:
+        """Made when it is first asked for; in Slicer it is there from the beginning."""
+        if className not in self._managers:
+            self._managers[className] = DisplayableManager(className, self._node, self._applicationLogic)
+        return self._managers[className].manager
+
+    def close(self) -> None:
+        for manager in self._managers.values():
+            manager.close()
+        self._managers = {}
 
     def scheduleRender(self) -> None:
         pass
@@ -47,7 +82,7 @@ class SliceWidget:
         self._logic.SetMRMLApplicationLogic(applicationLogic)
         self._logic.SetMRMLScene(node.GetScene())
         self._logic.SetSliceNode(node)
-        self._view = SliceView()
+        self._view = SliceView(node, applicationLogic)
 
     def sliceLogic(self) -> slicer.vtkMRMLSliceLogic:
         return self._logic
@@ -93,6 +128,7 @@ class LayoutManager(QtCore.QObject):
         node, tag = self._observation
         node.RemoveObserver(tag)
         for widget in self._widgets.values():
+            widget.sliceView().close()
             widget.sliceLogic().SetMRMLScene(None)
         self._sliceLogics.RemoveAllItems()
         self._layoutLogic.SetMRMLScene(None)

@@ -1,0 +1,79 @@
+"""Undo in Slicer's own way: who deletes a run's folder in the Data module gets rid of all that the run made.
+
+Slicer removes the folder with the nodes in it. What a run has beside them, because only it needs it (a colour table,
+the hidden tables of a chart, the record of the run), is removed here, and so are the display and storage nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+from slicer.util import VTKObservationMixin
+
+from . import hierarchy
+from .scene import DERIVED_ATTRIBUTE
+from .timers import DeferredCall
+
+
+class FolderWatch(VTKObservationMixin):
+    """Looks after the runs of a scene whenever nodes have left it, from :meth:`install` to :meth:`remove`."""
+
+    def __init__(self, scene: slicer.vtkMRMLScene) -> None:
+        super().__init__()
+        self.scene = scene
+        self._later: DeferredCall | None = None
+        self._helpers: set[str] = set()
+
+    def install(self) -> None:
+        """Start."""
+        # Not at once: Slicer is still removing the folder's other nodes then.
+        self._later = DeferredCall(self.update)
+        self.addObserver(self.scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
+
+    def remove(self) -> None:
+        """Stop."""
+        self.removeObservers()
+        if self._later is not None:
+            self._later.stop()
+            self._later = None
+
+    def update(self) -> None:
+        """Remove what is left of runs whose folder has gone."""
+        helpers, self._helpers = self._helpers, set()
+        if self.scene.IsBatchProcessing():
+            return
+        hierarchy.removeLeftovers(self.scene)
+        for node in filter(None, map(self.scene.GetNodeByID, helpers)):
+            served = node.GetDisplayableNode() if node.IsA("vtkMRMLDisplayNode") else node.GetStorableNode()
+            if served is None:
+                self.scene.RemoveNode(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeRemoved(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
+        if node.GetAttribute(DERIVED_ATTRIBUTE):
+            self._helpers |= set(hierarchy.helperIds(node))
+        if self._later is not None:
+            self._later.start()
+
+
+_installed: FolderWatch | None = None
+
+
+def installFolderWatch() -> None:
+    """Watch Slicer's scene from now on; called again it changes nothing."""
+    global _installed
+    if _installed is not None and _installed.scene is not slicer.mrmlScene:
+        removeFolderWatch()
+    if _installed is None:
+        _installed = FolderWatch(slicer.mrmlScene)
+        _installed.install()
+
+
+def removeFolderWatch() -> None:
+    """End it, for instance when the module is unloaded."""
+    global _installed
+    if _installed is not None:
+        _installed.remove()
+        _installed = None

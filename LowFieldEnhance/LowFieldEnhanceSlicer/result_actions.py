@@ -1,0 +1,139 @@
+"""What can be done with the results of a run: the panel's buttons do it, and a script by the module's logic."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import slicer
+
+from . import hierarchy, layout, overlays
+from .loading import BEFORE_AFTER_CHART, OUTPUT_ATTRIBUTE, REPORT_ROLE, VOLUME_CHART
+from .request import NODE_ROLE
+
+if TYPE_CHECKING:
+    from .surfaces import SurfaceMaker
+
+
+class ResultActions:
+    """Each takes any output of the run as ``node``, such as ``job.nodes.enhanced``.
+
+    What shows something returns False where there are no views or the run has no such output.
+    """
+
+    _surfaces: SurfaceMaker | None = None  # of a script; the panel has one that tells its progress
+
+    @staticmethod
+    def inputOf(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The scan that an enhanced volume was made from, while it is in the scene."""
+        return node.GetNodeReference(NODE_ROLE + "inputVolume")
+
+    @staticmethod
+    def outputsOf(node: slicer.vtkMRMLNode | None) -> list[slicer.vtkMRMLNode]:
+        """All outputs of the run that made the node and are still in the scene."""
+        folder = hierarchy.runFolderOf(node) if node is not None else 0
+        return hierarchy.runNodes(folder, node.GetScene()) if folder else []
+
+    def namedOutputs(self, node: slicer.vtkMRMLNode | None) -> dict[str, slicer.vtkMRMLNode]:
+        """Volumes, tables and charts of the run by what they are: "enhanced", "fidelity", "structure table", ..."""
+        named = {item.GetAttribute(OUTPUT_ATTRIBUTE): item for item in self.outputsOf(node)}
+        return {name: item for name, item in named.items() if name}
+
+    def segmentationOf(self, node: slicer.vtkMRMLNode) -> slicer.vtkMRMLSegmentationNode | None:
+        """The segmented structures of the run."""
+        return next((item for item in self.outputsOf(node) if item.IsA("vtkMRMLSegmentationNode")), None)
+
+    def showSideBySide(self, node: slicer.vtkMRMLScalarVolumeNode, axialOnly: bool = False) -> bool:
+        """The scan and the enhanced volume ``node`` in linked views, in three planes or axially."""
+        scan = self.inputOf(node)
+        return scan is not None and layout.showSideBySide(scan, node, axialOnly=axialOnly)
+
+    def setBlink(self, node: slicer.vtkMRMLScalarVolumeNode, on: bool = True) -> bool:
+        """Scan and enhanced volume in turn, in the side-by-side layout, which is shown first."""
+        return self._setMode(layout.setBlink, node, on)
+
+    def setCheckerboard(self, node: slicer.vtkMRMLScalarVolumeNode, on: bool = True) -> bool:
+        """Scan and enhanced volume in alternating squares, in the same way."""
+        return self._setMode(layout.setCheckerboard, node, on)
+
+    @staticmethod
+    def endComparison() -> None:
+        """Neither blinking nor the checkerboard; the layout stays."""
+        for change in (layout.setBlink, layout.setCheckerboard):
+            change(False)
+
+    @staticmethod
+    def restoreLayout() -> bool:
+        """The layout before the side-by-side one."""
+        return layout.restoreLayout()
+
+    def showOverlay(self, node: slicer.vtkMRMLNode, name: str = "") -> bool:
+        """Lay a map of the run over the anatomy, with its colour legend.
+
+        Args:
+            name: "fidelity", "uncertainty" or "added detail"; "" takes the map off.
+        """
+        shown = self.namedOutputs(node).get(name) if name in overlays.MAPS else None
+        if name and shown is None:
+            return False
+        self.endComparison()  # it uses the layer that an overlay takes
+        return overlays.setOverlay(shown)
+
+    def showChart(self, node: slicer.vtkMRMLNode, beforeAfter: bool = False) -> bool:
+        """The bars of the structures' volumes, or before against after, in a layout with a plot view."""
+        chart = self.namedOutputs(node).get(BEFORE_AFTER_CHART if beforeAfter else VOLUME_CHART)
+        if chart is not None:
+            # Slicer changes to a layout that has a plot view, if the current one has none.
+            slicer.modules.plots.logic().ShowChartInLayout(chart)
+        return chart is not None
+
+    def showSurfaces(self, node: slicer.vtkMRMLNode, waitForCompletion: bool = True) -> bool:
+        """The structures in 3-D; the window stays alive meanwhile."""
+        from .surfaces import SurfaceMaker
+
+        segmentation = self.segmentationOf(node)
+        if segmentation is None:
+            return False
+        if self._surfaces is None:
+            self._surfaces = SurfaceMaker(lambda: None)
+        self._surfaces.start(segmentation)
+        while waitForCompletion and self._surfaces.progress is not None:
+            slicer.app.processEvents()
+            time.sleep(0.005)
+        return True
+
+    def jumpToStructure(self, node: slicer.vtkMRMLNode, name: str) -> bool:
+        """Move all slice views to the structure of this name."""
+        segmentation = self.segmentationOf(node)
+        return segmentation is not None and layout.jumpToStructure(segmentation, name)
+
+    @staticmethod
+    def jumpToPoint(node: slicer.vtkMRMLTransformableNode, point: list[float]) -> bool:
+        """Move all slice views to a point in the node's own RAS coordinates, mm."""
+        return layout.jumpToPoint(node, point)
+
+    @staticmethod
+    def openReport(node: slicer.vtkMRMLNode, openUrl: Callable[[Any], Any] | None = None) -> bool:
+        """The page of a run (``node`` is its enhanced volume) or of a comparison (its table) in the web browser."""
+        from .pages import openPage
+
+        page = node.GetNodeReference(REPORT_ROLE)
+        if page is not None:
+            openPage(page, openUrl)
+        return page is not None
+
+    def removeRun(self, node: slicer.vtkMRMLNode) -> bool:
+        """Remove everything that the run or the comparison made; the scan stays."""
+        folder = hierarchy.runFolderOf(node)
+        if folder:
+            if any(item in (layout.shownPair() or ()) for item in self.outputsOf(node)):
+                self.restoreLayout()
+            hierarchy.removeRun(folder, node.GetScene())
+        return folder != 0
+
+    def _setMode(self, change: Callable[[bool], bool], node: slicer.vtkMRMLScalarVolumeNode, on: bool) -> bool:
+        """Both ways of comparing need the side-by-side layout of this node."""
+        if on and layout.shownPair() != (self.inputOf(node), node) and not self.showSideBySide(node):
+            return False
+        return change(on)

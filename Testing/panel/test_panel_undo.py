@@ -1,0 +1,61 @@
+"""Deleting the folder of a run in Slicer's Data module leaves nothing of the run behind."""
+
+from __future__ import annotations
+
+import pytest
+import slicer
+from panel_support import writeResults
+from PySide6.QtWidgets import QApplication
+from slicer_host.properties import useSlicerProperties
+
+from LowFieldEnhanceSlicer import hierarchy
+
+pytestmark = pytest.mark.usefixtures("stub")
+pytest_plugins = ["panel_fixtures"]
+useSlicerProperties(__name__, False)
+
+
+@pytest.fixture
+def scan(person, stub, tmp_path):
+    stub.set(STUB_RESULTS=str(writeResults(tmp_path / "results", 8.0, spread=True)))
+    return person.loadScan(spacing=(8.0, 8.0, 8.0))
+
+
+def content() -> set[str]:
+    """The ids of all nodes."""
+    return {slicer.mrmlScene.GetNthNode(n).GetID() for n in range(slicer.mrmlScene.GetNumberOfNodes())}
+
+
+def deleteFolder(node) -> None:
+    """What "Delete" in the Data module does."""
+    tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
+    tree.RemoveItem(hierarchy.runFolderOf(node), True, True)
+    QApplication.processEvents()
+
+
+def test_nothing_of_the_run_is_left_and_the_scan_and_another_run_stay(person, scan):
+    kept = person.logic.process(scan, samples=2).nodes
+    before = content()
+    nodes = person.logic.process(scan, samples=2).nodes
+    assert len(content() - before) > 10, "colour table, record and the tables of a chart are among them"
+    deleteFolder(nodes.enhanced)
+    assert content() == before
+    assert kept.segmentation.GetScene() is not None and scan.GetScene() is not None
+
+
+def test_an_output_that_was_moved_elsewhere_before_stays(person, scan):
+    before = content()
+    nodes = person.logic.process(scan).nodes
+    tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
+    tree.SetItemParent(tree.GetItemByDataNode(nodes.enhanced), tree.GetSceneItemID())
+    deleteFolder(nodes.segmentation)
+    left = {slicer.mrmlScene.GetNodeByID(name).GetClassName() for name in content() - before}
+    assert nodes.enhanced.GetScene() is not None and nodes.segmentation.GetScene() is None
+    assert left == {"vtkMRMLScalarVolumeNode", "vtkMRMLScalarVolumeDisplayNode"}
+
+
+def test_single_outputs_can_be_removed_and_the_rest_stays(person, scan):
+    nodes = person.logic.process(scan).nodes
+    slicer.mrmlScene.RemoveNode(nodes.fidelity)
+    QApplication.processEvents()
+    assert nodes.enhanced.GetScene() is not None and hierarchy.runNodes(hierarchy.runFolderOf(nodes.enhanced))
