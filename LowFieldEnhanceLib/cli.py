@@ -1,4 +1,4 @@
-"""The command line: ``lowfield-enhance enhance|segment|report|compare|simulate|methods|demo|train``.
+"""The command line: ``lowfield-enhance enhance|batch|segment|report|compare|simulate|methods|demo|train``.
 
 Exit codes: 0 done, 1 internal error, 2 bad input, 3 model missing or corrupt, 4 out of memory, 130 cancelled.
 """
@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 from . import __version__, commands
+from .batch_command import add_batch
 from .compare_command import add_compare
 from .enhance_command import add_enhance, add_report
 from .errors import BadInput, Cancelled, LowFieldEnhanceError
@@ -41,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument("--verbose", action="store_true", help="write the log to standard error")
     for add in (
         add_enhance,
+        add_batch,
         commands.add_segment,
         add_report,
         add_compare,

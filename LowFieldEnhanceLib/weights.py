@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 OVERRIDE = "LOWFIELDENHANCE_MODELS"
+KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("KEPT", default=None)  # networks, inside networks_kept
 RESEARCH_ONLY = "CC BY-NC-SA-4.0, research only"
 
 
@@ -147,30 +150,49 @@ def _verified(path: Path, size: int, modified: int, sha256: str) -> bool:
     return file_sha256(path) == sha256
 
 
+@contextmanager
+def networks_kept() -> Iterator[None]:
+    """Inside the block a network is read once for each device and used again, as many scans in turn need it."""
+    before = KEPT.set({})
+    try:
+        yield
+    finally:
+        KEPT.reset(before)
+
+
 def load_network(name: str, device: str = "cpu") -> tuple[nn.Module, ModelInfo]:
-    """A network with its registered weights in float32, in evaluation mode, channels last.
+    """A network with its registered weights in float32, in evaluation mode, channels last; see :func:`networks_kept`.
 
     Raises:
         MissingModel: see :func:`model_info`.
         CorruptModel: the file's SHA-256 is not the registered one, or the tensors do not fit the architecture.
     """
+    info, path = model_info(name)
+    status = path.stat()
+    if not _verified(path, status.st_size, status.st_mtime_ns, info.sha256):
+        raise CorruptModel(f"the weights of '{name}' do not match their checksum; reinstall {path.name}")
+    kept = KEPT.get()
+    key = name, device, path, info.sha256
+    if kept is None:
+        return _read_network(info, path, device), info
+    if key not in kept:
+        kept[key] = _read_network(info, path, device)
+    return kept[key], info
+
+
+def _read_network(info: ModelInfo, path: Path, device: str) -> nn.Module:
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     from .networks.registry import build_network
 
-    info, path = model_info(name)
-    status = path.stat()
-    if not _verified(path, status.st_size, status.st_mtime_ns, info.sha256):
-        raise CorruptModel(f"the weights of '{name}' do not match their checksum; reinstall {path.name}")
     try:
         network = build_network(info.architecture)
         network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
     except (BadInput, RuntimeError, ValueError, SafetensorError) as error:
-        raise CorruptModel(f"the weights of '{name}' do not fit their architecture") from error
-    network = network.to(device).to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)
-    return network, info
+        raise CorruptModel(f"the weights of '{info.name}' do not fit their architecture") from error
+    return network.to(device).to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)
 
 
 def save_weights(tensors: dict[str, Tensor], path: Path) -> str:

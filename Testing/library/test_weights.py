@@ -35,6 +35,15 @@ def change_entry(folder: Path, **changes: Any) -> None:
     (folder / "models.json").write_text(json.dumps(registry))
 
 
+def test_a_network_is_read_once_where_it_is_kept_and_anew_elsewhere(tiny_models: Path) -> None:
+    with weights.networks_kept():
+        first, again = (weights.load_network("segmenter")[0] for _ in range(2))
+    assert first is again
+    assert weights.load_network("segmenter")[0] is not first
+    with weights.networks_kept():
+        assert weights.load_network("segmenter")[0] is not first
+
+
 def test_half_precision_keeps_every_weight_to_one_part_in_two_thousand(tmp_path: Path) -> None:
     tensors = {
         "a": torch.randn(8, 3, 3, 3, 3).to(memory_format=torch.channels_last_3d),

@@ -1,0 +1,220 @@
+"""Which scans a batch works on: those of folders, patterns, lists and tables, each under a name of its own.
+
+The name becomes the folder of the scan's results, so that it has to be the same the next time the batch is called.
+"""
+
+from __future__ import annotations
+
+import csv
+import glob
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import BadInput
+from .image import CONTRASTS
+from .image_io import EXTENSIONS, _is_dicom
+
+COLUMNS = ("input", "contrast", "reference", "lesions", "name")
+DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}  # by the ending of a table
+RECORD = "batch.json"  # in every folder of results, which is thus known and never taken for input
+RESERVED = ("summary.csv", "summary.html", "summary.json")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of a batch.
+
+    Attributes:
+        name: of the folder of its results.
+        input: file, or folder with one DICOM series; it may not exist.
+        contrast: T1w, T2w, FLAIR or other; None leaves it to the option or the file's name.
+        reference, lesions: files of this head, see pipeline.enhance; None without.
+    """
+
+    name: str
+    input: Path
+    contrast: str | None = None
+    reference: Path | None = None
+    lesions: Path | None = None
+
+
+@dataclass
+class _Found:
+    """A path and how many of its last parts make its name; a fixed name comes from a table."""
+
+    path: Path
+    depth: int = 1
+    row: Scan | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        *folders, last = Path(os.path.abspath(self.path)).parts[1:] or ("scan",)
+        ending = next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if last.lower().endswith(e)), "")
+        return (*folders, last[: len(last) - len(ending)] if ending else last)
+
+    @property
+    def name(self) -> str:
+        if self.row is not None and self.row.name:
+            return self.row.name
+        text = re.sub(r"[^\w.+ -]", "_", "_".join(self.parts[-self.depth :]))
+        return text.strip(" .") or "scan"
+
+    @property
+    def can_be_longer(self) -> bool:
+        return not (self.row is not None and self.row.name) and self.depth < len(self.parts)
+
+
+def find_scans(inputs: Sequence[str], output: str | os.PathLike[str]) -> list[Scan]:
+    """The scans, in the order of the arguments, within a folder in that of their names.
+
+    Args:
+        inputs: each a folder (all volumes below it, and every folder with DICOM files), a file, a pattern such as
+            ``data/**/*_T1w.nii.gz``, or a table (.csv, .tsv) with the columns :data:`COLUMNS`.
+        output: folder of the results; what lies in it is no input, nor are the results of another batch.
+
+    Raises:
+        BadInput: no scan, a table that cannot be understood, two scans of one name, or an input inside ``output``.
+    """
+    target = Path(output).resolve()
+    found: list[_Found] = []
+    known: set[Path] = set()
+    for item in (item for text in inputs for item in _find(text, target)):
+        place = item.path.resolve()
+        if item.row is None:  # a table may use one file twice, under two names
+            if place in known or _inside(place, target):
+                continue
+            known.add(place)
+        found.append(item)
+    if not found:
+        raise BadInput(f"no scan was found in {', '.join(inputs)} (what lies in the output folder does not count)")
+    _make_distinct(found)
+    return [_scan(item) for item in found]
+
+
+def _find(text: str, target: Path) -> Iterator[_Found]:
+    path = Path(text)
+    if path.suffix.lower() in DELIMITERS:
+        yield from (_Found(row.input, row=row) for row in read_table(path, target))
+    elif path.is_dir():
+        yield from _in_folder(path, target)
+    elif path.exists() or not glob.has_magic(text):
+        yield _Found(path)  # one that does not exist is that scan's failure
+    else:
+        matches = sorted(glob.glob(text, recursive=True))
+        if not matches:
+            raise BadInput(f"no file matches the pattern {text}")
+        for match in map(Path, matches):
+            if match.is_dir() and not _inside(match, target):
+                yield from _in_folder(match, target)
+            elif match.is_file() and (match.name.lower().endswith(EXTENSIONS) or _holds_dicom(match)):
+                yield _Found(match)
+
+
+def _in_folder(folder: Path, target: Path) -> Iterator[_Found]:
+    if _inside(folder, target):
+        raise BadInput(f"the scans in {folder} lie in the output folder {target}; choose an output folder of its own")
+    for place, below, files in os.walk(folder):
+        here = Path(place)
+        below[:] = sorted(n for n in below if not n.startswith(".") and not _is_result(here / n, target))
+        seen = sorted(n for n in files if not n.startswith("."))
+        depth = len(here.relative_to(folder).parts)
+        volumes = [n for n in seen if n.lower().endswith(EXTENSIONS)]
+        if any(_holds_dicom(here / n) for n in seen if n not in volumes):
+            yield _Found(here, max(depth, 1))
+        yield from (_Found(here / name, depth + 1) for name in volumes)
+
+
+def _holds_dicom(path: Path) -> bool:
+    return path.name != "DICOMDIR" and path.is_file() and os.access(path, os.R_OK) and _is_dicom(path)
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    resolved = path.resolve()
+    return resolved == folder or folder in resolved.parents
+
+
+def _is_result(folder: Path, target: Path) -> bool:
+    return _inside(folder, target) or (folder / RECORD).is_file()
+
+
+def read_table(path: Path, target: Path) -> list[Scan]:
+    """The rows of a table; relative paths are relative to its folder, an empty cell is none.
+
+    Args:
+        path: UTF-8, with headings; .csv (comma, semicolon or tab) or .tsv.
+        target: the output folder, in which no input may lie.
+
+    Raises:
+        BadInput: it cannot be read, has no column ``input`` or one that is not in :data:`COLUMNS`, or a row without
+            input, with an unknown contrast, a name that cannot be a folder, or a file inside the output folder.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            first = stream.readline()
+            stream.seek(0)
+            delimiter = next((d for d in DELIMITERS[path.suffix.lower()] if d in first), ",")
+            reader = csv.DictReader(stream, delimiter=delimiter, restkey="", strict=True)
+            headings = [(name or "").strip() for name in reader.fieldnames or []]
+            reader.fieldnames = headings
+            _check_headings(path, headings)
+            return [
+                _row(f"row {number} of {path.name}", row, path.parent, target)
+                for number, row in enumerate(reader, start=1)
+                if any(row.values())
+            ]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise BadInput(f"the table {path} cannot be read: {error}") from error
+
+
+def _check_headings(path: Path, headings: list[str]) -> None:
+    unknown = [name for name in headings if name not in COLUMNS]
+    if "input" not in headings or unknown or len(set(headings)) != len(headings):
+        said = f" and knows no '{unknown[0]}'" if unknown else ""
+        raise BadInput(f"the table {path.name} needs the column input, takes {', '.join(COLUMNS[1:])} besides{said}")
+
+
+def _row(where: str, row: dict[str, str | None], folder: Path, target: Path) -> Scan:
+    if any(row.pop("", None) or ()):
+        raise BadInput(f"{where} has more cells than the table has columns")
+    cells = {key: (value or "").strip() for key, value in row.items()}
+    if not cells["input"]:
+        raise BadInput(f"{where} names no input")
+    contrast = cells.get("contrast") or None
+    if contrast is not None and contrast not in CONTRASTS:
+        raise BadInput(f"{where} has the unknown contrast '{contrast}'; it must be one of {', '.join(CONTRASTS)}")
+    name = cells.get("name", "")
+    if name and (not re.fullmatch(r"\w[\w.+ -]*", name) or name[-1] in " ." or name.casefold() in RESERVED):
+        raise BadInput(f"{where} has the name '{name}', which cannot be the name of a folder of results")
+    paths = {key: folder / cells[key] for key in ("input", "reference", "lesions") if cells.get(key)}
+    for given in paths.values():
+        if _inside(given, target):
+            raise BadInput(f"{where} names {given}, which lies in the output folder, where results are written")
+    return Scan(name, paths["input"], contrast, paths.get("reference"), paths.get("lesions"))
+
+
+def _make_distinct(found: list[_Found]) -> None:
+    """Lengthen names that occur twice by the folder before, such as ``sub-01_T1w``, until none does."""
+    while True:
+        counts = Counter(item.name.casefold() for item in found)
+        same = [item for item in found if counts[item.name.casefold()] > 1 or item.name.casefold() in RESERVED]
+        if not same:
+            return
+        longer = [item for item in same if item.can_be_longer]
+        if not longer:
+            raise BadInput(
+                f"the results of {same[0].path} and {same[-1].path} would both be named '{same[0].parts[-1]}'; name "
+                "them in a table with the columns input and name"
+            )
+        for item in longer:
+            item.depth += 1
+
+
+def _scan(item: _Found) -> Scan:
+    row = item.row
+    if row is None:
+        return Scan(item.name, item.path)
+    return Scan(item.name, item.path, row.contrast, row.reference, row.lesions)

@@ -1,0 +1,237 @@
+"""The batch: what it leaves out, does anew, notes and leaves behind, with work that only writes small files."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_support import FakeWork, scans_in
+
+from LowFieldEnhanceLib import batch
+from LowFieldEnhanceLib.batch import in_words, replaced_folder, run_batch
+from LowFieldEnhanceLib.batch_scans import RECORD, Scan
+from LowFieldEnhanceLib.errors import BadInput, Cancelled, OutOfMemory
+from LowFieldEnhanceLib.events import Events
+
+SUMMARY = {"summary.csv", "summary.html", "summary.json"}
+
+
+def states_of(folder: Path) -> dict[str, str]:
+    document = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return {row["name"]: row["state"] for row in document["scans"]}
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> list[Scan]:
+    return scans_in(tmp_path / "in", "a", "b", "c")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def test_every_scan_gets_its_folder_and_a_second_call_does_nothing(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+    assert {p.name for p in out.iterdir()} == {"a", "b", "c", *SUMMARY}
+    before = {name: data for name, data in contents(out).items() if name not in SUMMARY}
+    again = FakeWork()
+    assert [s.state for s in run_batch(scans, out, again)] == ["kept"] * 3
+    assert again.did == []
+    assert {name: data for name, data in contents(out).items() if name not in SUMMARY} == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"method": "linear"}, {"preset": "paper"}, {"seed": 1}, {"weights": {"net": "bb"}}, {"options": {"spacing": 2.0}}],
+    ids=str,
+)
+def test_other_settings_do_every_scan_anew(scans: list[Scan], out: Path, change: dict[str, Any]) -> None:
+    run_batch(scans, out, FakeWork())
+    again = FakeWork(**change)
+    run_batch(scans, out, again)
+    assert again.did == ["a", "b", "c"]
+    assert {p.name for p in out.iterdir()} == {"a", "b", "c", *SUMMARY}
+    assert run_batch(scans, out, FakeWork(**change))[0].state == "kept"
+
+
+def truncate(place: Path) -> None:
+    (place / batch.OUTPUT).write_bytes((place / batch.OUTPUT).read_bytes()[:-1])
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "a volume cut short": truncate,
+    "a volume gone": lambda place: (place / batch.OUTPUT).unlink(),
+    "the sidecar gone": lambda place: (place / batch.SIDECAR).unlink(),
+    "the record gone": lambda place: (place / RECORD).unlink(),
+    "the record cut short": lambda place: (place / RECORD).write_text('{"schema": '),
+    "another input": lambda place: (place.parents[1] / "in" / "b").write_text("other voxels"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_only_what_is_half_there_or_different_is_done_anew(scans: list[Scan], out: Path, damage: str) -> None:
+    run_batch(scans, out, FakeWork())
+    DAMAGES[damage](out / "b")
+    again = FakeWork()
+    assert [s.state for s in run_batch(scans, out, again)] == ["kept", "done", "kept"]
+    assert again.did == ["b"]
+    assert run_batch(scans, out, FakeWork())[1].state == "kept"
+
+
+def test_a_sidecar_that_names_other_weights_is_not_believed_even_if_its_checksum_fits(
+    scans: list[Scan], out: Path
+) -> None:
+    run_batch(scans, out, FakeWork())
+    sidecar, record = out / "a" / batch.SIDECAR, out / "a" / RECORD
+    sidecar.write_text(sidecar.read_text().replace('"aa"', '"zz"'))
+    told = json.loads(record.read_text())
+    told["files"][batch.SIDECAR] = batch.file_sha256(sidecar)
+    record.write_text(json.dumps(told))
+    assert [s.state for s in run_batch(scans, out, FakeWork())] == ["done", "kept", "kept"]
+
+
+def test_a_failure_is_noted_the_others_go_on_and_nothing_of_it_stays(scans: list[Scan], out: Path) -> None:
+    def fail(scan: Scan, _: Events) -> None:
+        if scan.name == "b":
+            raise OutOfMemory("memory ran out")
+
+    seen: list[dict] = []
+    scans.append(Scan("gone", out.parent / "gone.nii"))
+    states = run_batch(scans, out, FakeWork(fail), Events(seen.append))
+    assert [s.state for s in states] == ["done", "failed", "done", "failed"]
+    assert states[1].failure == {"kind": "OutOfMemory", "message": "memory ran out"}
+    assert (states[3].failure or {})["kind"] == "BadInput"
+    assert {p.name for p in out.iterdir()} == {"a", "c", *SUMMARY}
+    warnings = [e["message"] for e in seen if e["event"] == "warning"]
+    assert "b failed: memory ran out" in warnings
+    assert run_batch(scans[:3], out, FakeWork())[1].state == "done"
+
+
+def test_what_cannot_be_read_is_told_before_any_work(scans: list[Scan], out: Path) -> None:
+    seen: list[dict] = []
+    run_batch([*scans, Scan("gone", out.parent / "gone.nii")], out, FakeWork(), Events(seen.append))
+    told = next(n for n, e in enumerate(seen) if e["event"] == "warning")
+    began = next(n for n, e in enumerate(seen) if e.get("stage", "").endswith("enhance"))
+    assert told < began
+
+
+def test_a_fault_of_the_program_is_one_sentence_too_and_its_traceback_is_logged(
+    scans: list[Scan], out: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(scan: Scan, _: Events) -> None:
+        if scan.name == "a":
+            raise ZeroDivisionError("division\nby zero")
+
+    with caplog.at_level(logging.ERROR):
+        states = run_batch(scans, out, FakeWork(fail))
+    assert states[0].failure == {"kind": "Internal", "message": "division by zero"}
+    assert [s.state for s in states[1:]] == ["done", "done"]
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("how", ["events", "signal"])
+def test_a_cancel_keeps_the_finished_scans_and_nothing_half_written(scans: list[Scan], out: Path, how: str) -> None:
+    events = Events()
+
+    def stop(scan: Scan, _: Events) -> None:
+        if scan.name == "b":
+            if how == "signal":
+                raise KeyboardInterrupt
+            events.cancel()
+
+    with pytest.raises(Cancelled, match="1 of 3 scans are finished"):
+        run_batch(scans, out, FakeWork(stop), events)
+    assert {p.name for p in out.iterdir()} == {"a", *SUMMARY}
+    assert states_of(out) == {"a": "done", "b": "waiting", "c": "waiting"}
+    again = FakeWork()
+    run_batch(scans, out, again)
+    assert again.did == ["b", "c"]
+
+
+def test_the_summary_is_there_after_every_scan(scans: list[Scan], out: Path) -> None:
+    seen = []
+    run_batch(scans, out, FakeWork(lambda scan, _: seen.append(states_of(out))))
+    assert seen == [
+        {"a": "waiting", "b": "waiting", "c": "waiting"},
+        {"a": "done", "b": "waiting", "c": "waiting"},
+        {"a": "done", "b": "done", "c": "waiting"},
+    ]
+
+
+def test_the_time_left_covers_all_scans_to_do_and_no_finished_one(scans: list[Scan], out: Path) -> None:
+    run_batch(scans[:1], out, FakeWork())
+    scans += scans_in(out.parent / "in", "d")
+    seen: list[dict] = []
+    now = [0.0]
+
+    def take_100_seconds(*_: Any) -> None:
+        now[0] += 100
+
+    run_batch(scans, out, FakeWork(take_100_seconds), Events(seen.append), clock=lambda: now[0])
+    progress = [e for e in seen if e.get("stage", "").endswith("enhance")]
+    assert [(e["scan"], e["scans"]) for e in progress] == [(1, 3), (1, 3), (2, 3), (2, 3), (3, 3), (3, 3)]
+    assert [e.get("batch_eta_s") for e in progress] == [None, None, 200, 100, 100, 0]
+    assert progress[2]["stage"] == "c (2 of 3, 3 min left): enhance"
+
+
+def test_warnings_of_a_scan_are_kept_for_later_summaries(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork(lambda _, events: events.warning("the contrast was guessed")))
+    assert run_batch(scans, out, FakeWork())[0].warnings == ["the contrast was guessed"]
+
+
+def test_what_no_batch_wrote_is_never_replaced(scans: list[Scan], out: Path) -> None:
+    (out / "a").mkdir(parents=True)
+    (out / "a" / "thesis.txt").write_text("mine")
+    (out / "b").write_text("mine")
+    (out / "c").mkdir()
+    (out / "c" / ".DS_Store").touch()
+    states = run_batch(scans, out, FakeWork())
+    assert [s.state for s in states] == ["failed", "failed", "done"]
+    assert "thesis.txt" in (states[0].failure or {})["message"]
+    assert (out / "a" / "thesis.txt").read_text() == (out / "b").read_text() == "mine"
+
+
+def test_what_a_killed_run_left_is_removed(scans: list[Scan], out: Path) -> None:
+    for name in (".partial-a", ".former-b"):
+        (out / name).mkdir(parents=True)
+        (out / name / "x").touch()
+    run_batch(scans, out, FakeWork())
+    assert {p.name for p in out.iterdir()} == {"a", "b", "c", *SUMMARY}
+
+
+def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "scan"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(ZeroDivisionError), replaced_folder(target) as temporary:
+        (temporary / "new").touch()
+        raise ZeroDivisionError
+    assert [p.name for p in target.iterdir()] == ["old"]
+    with replaced_folder(target) as temporary:
+        (temporary / "new").touch()
+        assert (target / "old").exists()
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["scan"]
+
+
+def test_the_output_must_be_a_folder_that_can_be_made(scans: list[Scan], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "no" / "such"):
+        with pytest.raises(BadInput):
+            run_batch(scans, folder, FakeWork())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3599, "1 h 0 min"), (11400, "3 h 10 min")]
+)
+def test_time_in_words(seconds: float, text: str) -> None:
+    assert in_words(seconds) == text

@@ -1,0 +1,136 @@
+"""Which scans a batch finds, and what it calls them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from LowFieldEnhanceLib.batch_scans import RECORD, Scan, find_scans
+from LowFieldEnhanceLib.errors import BadInput
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two subjects with the same file names, a DICOM folder, and what is no scan."""
+    folder = tmp_path / "data"
+    for subject in ("sub-01", "sub-02"):
+        place = folder / subject / "anat"
+        place.mkdir(parents=True)
+        (place / "T1w.nii.gz").touch()
+        (place / "T1w.json").touch()
+    (folder / "top.NRRD").touch()
+    (folder / ".hidden.nii").touch()
+    (folder / "series").mkdir()
+    for n in range(3):
+        (folder / "series" / f"IM{n}").write_bytes(bytes(128) + b"DICM")
+    (folder / "series" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    return folder
+
+
+def names(scans: list[Scan]) -> dict[str, str]:
+    return {scan.name: scan.input.name for scan in scans}
+
+
+def test_a_folder_gives_every_volume_and_dicom_folder_below_it_and_each_its_place_as_name(data: Path) -> None:
+    found = find_scans([str(data)], data.parent / "out")
+    assert names(found) == {
+        "top": "top.NRRD",
+        "series": "series",
+        "sub-01_anat_T1w": "T1w.nii.gz",
+        "sub-02_anat_T1w": "T1w.nii.gz",
+    }
+
+
+def test_a_scan_keeps_its_name_when_others_join_its_folder(data: Path) -> None:
+    before = names(find_scans([str(data)], data.parent / "out"))
+    (data / "sub-03" / "anat").mkdir(parents=True)
+    (data / "sub-03" / "anat" / "T1w.nii.gz").touch()
+    assert before.items() < names(find_scans([str(data)], data.parent / "out")).items()
+
+
+def test_a_pattern_takes_what_can_be_read_and_names_of_two_are_made_distinct(data: Path) -> None:
+    found = find_scans([str(data / "**" / "anat" / "*")], data.parent / "out")
+    assert names(found) == {"sub-01_anat_T1w": "T1w.nii.gz", "sub-02_anat_T1w": "T1w.nii.gz"}
+    one = find_scans([str(data / "sub-01" / "anat" / "*.nii.gz")], data.parent / "out")
+    assert names(one) == {"T1w": "T1w.nii.gz"}
+    with pytest.raises(BadInput, match="no file matches"):
+        find_scans([str(data / "*.mha")], data.parent / "out")
+
+
+def test_a_list_may_overlap_and_name_what_does_not_exist(data: Path) -> None:
+    given = [str(data / "top.NRRD"), str(data / "top.NRRD"), str(data / "gone.nii")]
+    assert names(find_scans(given, data.parent / "out")) == {"top": "top.NRRD", "gone": "gone.nii"}
+
+
+def test_a_folder_of_one_dicom_series_is_one_scan(data: Path) -> None:
+    assert names(find_scans([str(data / "series")], data.parent / "out")) == {"series": "series"}
+
+
+def test_names_that_differ_only_by_their_case_or_ending_are_not_distinct(data: Path) -> None:
+    (data / "Top.nii").touch()
+    with pytest.raises(BadInput, match="would both be named"):
+        find_scans([str(data / "top.NRRD"), str(data / "Top.nii")], data.parent / "out")
+
+
+def test_results_are_no_input_wherever_they_lie(data: Path) -> None:
+    own, other = data / "out" / "top", data / "earlier" / "top"
+    for place in (own, other):
+        place.mkdir(parents=True)
+        (place / "enhanced.nii.gz").touch()
+        (place / RECORD).touch()
+    before = names(find_scans([str(data / "sub-01"), str(data / "top.NRRD")], data / "out"))
+    assert before == {"anat_T1w": "T1w.nii.gz", "top": "top.NRRD"}
+    assert len(find_scans([str(data)], data / "out")) == 4
+    assert len(find_scans([str(data / "**" / "*.nii.gz")], data / "out")) == 3  # that of the other batch was asked for
+    with pytest.raises(BadInput, match="no scan was found"):
+        find_scans([str(own / "enhanced.nii.gz")], data / "out")
+    with pytest.raises(BadInput, match="output folder"):
+        find_scans([str(data)], data)
+
+
+@pytest.mark.parametrize(("ending", "mark"), [("csv", ","), ("csv", ";"), ("tsv", "\t")])
+def test_a_table_names_all_that_belongs_to_a_scan_relative_to_itself(data: Path, ending: str, mark: str) -> None:
+    lines = [
+        ["input", "contrast", "reference", "lesions", "name"],
+        ["top.NRRD", "T2w", "sub-01/anat/T1w.nii.gz", "", "Müller 1"],
+        ["", "", "", "", ""],
+        [str(data / "top.NRRD"), "", "", "les.nii", ""],
+    ]
+    table = data / f"scans.{ending}"
+    table.write_text("\ufeff" + "\n".join(mark.join(cells) for cells in lines), encoding="utf-8")
+    first, second = find_scans([str(table)], data.parent / "out")
+    assert first == Scan("Müller 1", data / "top.NRRD", "T2w", data / "sub-01" / "anat" / "T1w.nii.gz", None)
+    assert second == Scan("top", data / "top.NRRD", None, None, data / "les.nii")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("file\nx.nii\n", "column input"),
+        ("input,refrence\nx.nii,y.nii\n", "knows no 'refrence'"),
+        ("input,input\nx.nii,y.nii\n", "column input"),
+        ("", "column input"),
+        ("input,contrast\nx.nii,T9w\n", "row 1 of t.csv has the unknown contrast 'T9w'"),
+        ("input,name\nx.nii,a\n,b\n", "row 2 of t.csv names no input"),
+        ("input\nx.nii,y.nii\n", "more cells"),
+        ("input,name\nx.nii,../a\n", "cannot be the name of a folder"),
+        ("input,name\nx.nii,.a\n", "cannot be the name of a folder"),
+        ("input,name\nx.nii,summary.html\n", "cannot be the name of a folder"),
+        ("input,name\nx.nii,a\ny.nii,A\n", "would both be named"),
+        ("input\nout/x/enhanced.nii.gz\n", "output folder"),
+        ("input,reference\nx.nii,out/y.nii\n", "output folder"),
+        ("input\n", "no scan was found"),
+        ('input\n"x.nii\n', "cannot be read"),
+    ],
+)
+def test_a_table_that_cannot_be_meant_is_refused_in_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=sentence) as refusal:
+        find_scans([str(tmp_path / "t.csv")], tmp_path / "out")
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be read"):
+        find_scans([str(tmp_path / "t.tsv")], tmp_path / "out")
