@@ -19,6 +19,8 @@ import numpy as np
 from . import pipeline
 from .dicom.files import new_folder
 from .errors import BadInput, Cancelled, LowFieldEnhanceError
+from .evaluation.disagreement import Disagreement, disagreement
+from .evaluation.lesions import survivors
 from .events import Events
 from .image import Image
 from .image_io import DERIVED, write_image
@@ -48,6 +50,7 @@ class Comparison:
         brain: bool on the working grid.
         reference: on the working grid, if one was given.
         reports: the whole report of each method that ran, by ``method:preset``.
+        disagreement: among the results; None for fewer than two.
     """
 
     rows: list[dict[str, Any]]
@@ -57,6 +60,7 @@ class Comparison:
     brain: np.ndarray
     reference: Image | None
     reports: dict[str, dict[str, Any]]
+    disagreement: Disagreement | None = None
 
 
 def parse_methods(text: str) -> list[Choice]:
@@ -140,7 +144,9 @@ def compare(
         for key, heading in _columns(first.report["has_reference"], first.report["images"] is not None).items()
         if any(row.get(key) is not None for row in rows)
     }
-    return Comparison(rows, columns, first.before, results, first.brain, first.reference, reports)
+    structures = [report.get("structures", []) for report in reports.values()]
+    between = disagreement(results, structures, first.brain, first.report["fidelity"].get("sigma"))
+    return Comparison(rows, columns, first.before, results, first.brain, first.reference, reports, between)
 
 
 def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,6 +160,7 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
         "residual_rms": report["fidelity"]["rms"],
         "share_above_3": report["fidelity"]["share_above_3"],
         "share_contradicting": (report.get("added_detail") or {}).get("share_flagged", {}).get("contradicting"),
+        "lesions_surviving": survivors(report.get("lesions")),
         "seconds": provenance["seconds"],
         "evaluations": provenance.get("settings", {}).get("evaluations"),
         "verdict": report["verdict"],
@@ -183,6 +190,7 @@ def _columns(has_reference: bool, has_images: bool) -> dict[str, str]:
         "residual_rms": "Residual, noise SD",
         "share_above_3": "Share above 3 SD, %",
         "share_contradicting": "Brain with contradicting detail, %",
+        "lesions_surviving": "Marked regions that survive",
         "seconds": "Seconds",
         "evaluations": "Network evaluations",
     }
@@ -238,12 +246,13 @@ def to_csv(comparison: Comparison) -> str:
 
 
 def to_json(comparison: Comparison) -> str:
-    """Schema, notice, columns, rows, and the report of each method."""
+    """Schema, notice, columns, rows, the disagreement among the methods (None for one), and each method's report."""
     document = {
         "schema": SCHEMA,
         "notice": DERIVED,
         "columns": comparison.columns,
         "rows": comparison.rows,
+        "disagreement": None if comparison.disagreement is None else comparison.disagreement.summary,
         "reports": comparison.reports,
     }
     return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -263,8 +272,18 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike[str], vol
     from .evaluation.comparison_sheet import comparison_picture
 
     target = Path(folder)
-    picture = comparison_picture(comparison.before, comparison.results, comparison.brain, comparison.reference)
-    page = render_comparison(headings(comparison), table_rows(comparison), comparison.before.meta.get("file"), picture)
+    between = comparison.disagreement
+    picture, narrow = (
+        comparison_picture(
+            comparison.before, comparison.results, comparison.brain, comparison.reference,
+            None if between is None else between.deviation, small,
+        )
+        for small in (False, True)
+    )  # fmt: skip
+    page = render_comparison(
+        headings(comparison), table_rows(comparison), comparison.before.meta.get("file"), picture, narrow,
+        None if between is None else between.summary,
+    )  # fmt: skip
     texts = {"md": to_markdown(comparison), "csv": to_csv(comparison), "json": to_json(comparison), "html": page}
     with new_folder(target, WHAT) as temporary:
         for ending, text in texts.items():

@@ -24,6 +24,7 @@ def add_compare(groups: Groups, common: argparse.ArgumentParser) -> None:
                         help="a further contrast of the same head, such as T2w=scan_T2w.nii.gz")  # fmt: skip
     add_reference_options(parser)
     parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
+    parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
     parser.add_argument("--volumes", action="store_true", help="write the enhanced volumes into the folder too")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0)
@@ -37,7 +38,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from . import pipeline
     from .compare import WHAT, compare, parse_methods, write_comparison
     from .dicom.files import check_new_folder
-    from .image_io import read_image
+    from .image_io import read_image, read_labels
 
     check_new_folder(options.output, WHAT)
     check_reference(options)
@@ -57,6 +58,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         **read_reference(options, image.contrast),
         brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
         events=events,
+        lesions=read_labels(options.lesions) if options.lesions else None,
     )
     files = write_comparison(comparison, options.output, options.volumes)
     failed = [f"{row['method']}:{row['preset']}" for row in comparison.rows if row["failure"]]

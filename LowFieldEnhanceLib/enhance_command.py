@@ -61,10 +61,10 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .preprocess.unwarp import read_displacement
 
     method = get_method(options.method)
-    if options.uncertainty and options.samples < 2 and not getattr(method, "spreads", False):
+    preset = options.preset or method.presets[0]
+    if options.uncertainty and options.samples < 2 and preset not in getattr(method, "spreads", ()):
         raise BadInput("--uncertainty is the spread among several results, so it needs --samples 2 or more")
     check_reference(options)
-    preset = options.preset or method.presets[0]
     wanted = outputs.Wanted.of(options)
     given = [options.reference, options.reference_labels, options.brain_mask, options.lesions, options.displacement]
     inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]

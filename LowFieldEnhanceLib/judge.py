@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from . import __version__
 from .errors import BadInput
 from .evaluation.added_detail import AddedDetail, added_detail
 from .evaluation.data_consistency import Projection, measure_fidelity
+from .evaluation.intensity import score_images
 from .evaluation.lesions import lesion_report, lesion_section
 from .evaluation.report import build_report
 from .evaluation.uncertainty import Uncertainty
@@ -101,7 +102,7 @@ def judge(
         provenance=_completed(provenance, subject, started),
         valid_range=valid_range,
         uncertainty=None if spread is None else spread.as_report(prepared.brain, prepared.sigma),
-        data_consistency=None if consistency is None else consistency.as_report(),
+        data_consistency=None if consistency is None else _consistency(consistency, subject),
         added_detail=None if detail is None else detail.summary,
         lesions=_lesions(subject, enhanced),
         noise_plausible=prepared.sigma_source == "user" or prepared.acquisition.plausible,
@@ -128,6 +129,18 @@ def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDet
     except BadInput as reason:  # an empty or flat volume must not cost the user the finished run
         events.warning(f"added detail was not measured: {reason}")
         return None
+
+
+def _consistency(consistency: Projection, subject: Subject) -> dict[str, Any]:
+    """The block of the projection; against a reference with the image scores that the volume had before."""
+    block = consistency.as_report()
+    if subject.reference is not None and consistency.start is not None:
+        brain = subject.prepared.brain
+        try:
+            block["images_before"] = asdict(score_images(subject.reference.image.array, consistency.start, brain))
+        except BadInput:  # an empty or constant reference must not cost the user the finished run
+            block["images_before"] = None
+    return block
 
 
 def _lesions(subject: Subject, enhanced: Image) -> dict[str, Any] | None:

@@ -13,11 +13,13 @@ from .evaluation.uncertainty import FLIPS, ORIENTATIONS, SAMPLES, RunningMoments
 from .evaluation.volumes import label_volumes_ml
 from .events import Events
 from .image import Image
-from .methods.base import Case, Method, run_method
+from .methods.base import Case, Enhancement, Method, run_batch, run_method
 from .preprocess.prepare import Prepared
 from .segmentation.segmenter import Segmenter
 
 MOST_SAMPLES = 64
+MOST_TOGETHER = 8  # samples in one batch
+SEGMENT_ORIENTATIONS = "segment the orientations"  # a stage of the progress
 AXES = ("left-right", "antero-posterior", "supero-inferior")
 FLIP_AXES = ((), (0,), (1,), (0, 1), (2,), (0, 2), (1, 2), (0, 1, 2))  # of the RAS-like working grid
 
@@ -56,13 +58,14 @@ class _Part(Events):
 
     Args:
         whole: gets everything.
-        index, count: which run of how many.
-        more: units of work that follow each run (its segmentation), done at :meth:`finish`.
+        start, size: first sample of the run, and how many it makes at once.
+        count: samples in all.
+        more: units of work that follow each sample (its segmentation), done at :meth:`finish`.
     """
 
-    def __init__(self, whole: Events, index: int, count: int, more: int = 0) -> None:
+    def __init__(self, whole: Events, start: int, size: int, count: int, more: int = 0) -> None:
         super().__init__(whole.send)
-        self._whole, self._index, self._count, self._more = whole, index, count, more
+        self._whole, self._start, self._size, self._count, self._more = whole, start, size, count, more
         self._latest: tuple[str, int] | None = None
 
     def cancel(self) -> None:
@@ -74,22 +77,33 @@ class _Part(Events):
         self._whole.check()
 
     def progress(self, stage: str, done: int, total: int) -> None:
-        """``done`` of this run's ``total`` units, on the scale of all runs."""
+        """``done`` of this run's ``total`` units, on the scale of all samples."""
         self._latest = stage, total
-        units = total + self._more
-        self._whole.progress(self._prefix + stage, self._index * units + done, self._count * units)
+        self._send(stage, done * self._size, total)
 
-    def finish(self) -> None:
-        """What follows the run is done too."""
+    def finish(self, number: int) -> None:
+        """What follows the first ``number`` samples of the run is done too."""
         if self._more and self._latest is not None:
             stage, total = self._latest
-            self.progress(stage, total + self._more, total)
+            self._send(stage, total * self._size + number * self._more, total)
+
+    def _send(self, stage: str, done: int, total: int) -> None:
+        units = total + self._more
+        self._whole.progress(self._prefix + stage, self._start * units + done, self._count * units)
 
 
 def check_samples(samples: int) -> None:
     """Raise :class:`BadInput` unless the number is 1 to 64."""
     if not 1 <= samples <= MOST_SAMPLES:
         raise BadInput(f"the number of samples {samples} must be between 1 and {MOST_SAMPLES}")
+
+
+def batch_size(method: Method, case: Case, preset: str) -> int:
+    """Samples in one batch: as many as a GPU's free memory holds; a CPU takes them in turn."""
+    if torch.device(case.device).type != "cuda":
+        return MOST_TOGETHER
+    free, _ = torch.cuda.mem_get_info(case.device)
+    return min(max(int(free // max(method.cost(case, preset).peak_bytes, 1)), 1), MOST_TOGETHER)
 
 
 def run_samples(
@@ -102,6 +116,7 @@ def run_samples(
     brain_only: bool = False,
     segmenter: Segmenter | None = None,
     events: Events | None = None,
+    together: int | None = None,
 ) -> Samples:
     """Run a method once or several times; only a running mean and variance are kept in memory.
 
@@ -111,8 +126,10 @@ def run_samples(
         seed: of the first sample; the others follow it by 1.
         samples: 1 to 64. A method that draws nothing has at most 8 results, one for each way to mirror the head.
         brain_only: see Options.
-        segmenter: labels every sample for the spread of the volumes; None leaves that out.
+        segmenter: labels every sample (of a single one, the volume of every slice orientation, if the method has them)
+            for the spread of the volumes; None leaves that out.
         events: progress over all samples, and cancel.
+        together: samples in one batch, for a method that can; None: see :func:`batch_size`.
 
     Raises:
         BadInput: the number of samples is not within 1 to 64.
@@ -122,10 +139,7 @@ def run_samples(
     if samples == 1:
         outcome = run_method(method, case, preset, torch.Generator().manual_seed(seed), events)
         only = prepared.back(outcome.array, brain_only)
-        own = None
-        if outcome.spread is not None:
-            deviation = only.with_array(prepared.difference_back(outcome.spread))
-            own = Uncertainty(ORIENTATIONS, deviation, orientations=outcome.parts)
+        own = _among_orientations(outcome, prepared, brain_only, segmenter, events) if outcome.along else None
         return Samples(only, only, outcome.details, own)
     draws = method.stochastic(preset)
     if not draws and samples > len(FLIP_AXES):
@@ -137,19 +151,26 @@ def run_samples(
     moments, volumes = RunningMoments(), []
     first: Image | None = None
     details: dict[str, Any] = {}
-    for index in range(samples):
+    batched = draws and hasattr(method, "enhance_batch")
+    size = (together or batch_size(method, case, preset)) if batched else 1
+    for start in range(0, samples, size):
         events.check()
-        axes = () if draws else FLIP_AXES[index]
-        generator = torch.Generator().manual_seed(seed + index if draws else seed)
-        part = _Part(events, index, samples, int(segmenter is not None))
-        outcome = run_method(method, mirrored(case, axes), preset, generator, part)
-        sample = prepared.back(np.flip(outcome.array, axes), brain_only)
-        moments.add(sample.array)
-        if segmenter is not None:
-            volumes.append(label_volumes_ml(segmenter.segment(sample, events)))
-            part.finish()
-        if index == 0:
-            first, details = sample, outcome.details
+        numbers = range(start, min(start + size, samples))
+        generators = [torch.Generator().manual_seed(seed + n if draws else seed) for n in numbers]
+        axes = () if draws else FLIP_AXES[start]
+        part = _Part(events, start, len(numbers), samples, int(segmenter is not None))
+        if batched:
+            outcomes = run_batch(method, case, preset, generators, part)
+        else:
+            outcomes = [run_method(method, mirrored(case, axes), preset, generators[0], part)]
+        for number, outcome in enumerate(outcomes, start=1):
+            sample = prepared.back(np.flip(outcome.array, axes), brain_only)
+            moments.add(sample.array)
+            if segmenter is not None:
+                volumes.append(label_volumes_ml(segmenter.segment(sample, events)))
+                part.finish(number)
+            if first is None:
+                first, details = sample, outcome.details
     assert first is not None
     spread = Uncertainty(
         kind=SAMPLES if draws else FLIPS,
@@ -159,6 +180,20 @@ def run_samples(
         volumes=tuple(volumes),
     )
     return Samples(first, first.with_array(moments.mean), details, spread)
+
+
+def _among_orientations(
+    outcome: Enhancement, prepared: Prepared, brain_only: bool, segmenter: Segmenter | None, events: Events
+) -> Uncertainty:
+    """The spread of a single result's slice orientations, as an image and in the volume of every structure."""
+    count = len(outcome.along)
+    volumes = []
+    for number, array in enumerate(outcome.along if segmenter is not None else ()):
+        events.progress(SEGMENT_ORIENTATIONS, number, count)
+        volumes.append(label_volumes_ml(segmenter.segment(prepared.back(array, brain_only), events)))
+        events.progress(SEGMENT_ORIENTATIONS, number + 1, count)
+    deviation = prepared.on_grid.with_array(prepared.difference_back(outcome.spread))
+    return Uncertainty(ORIENTATIONS, deviation, volumes=tuple(volumes), orientations=count)
 
 
 def mirrored(case: Case, axes: tuple[int, ...]) -> Case:

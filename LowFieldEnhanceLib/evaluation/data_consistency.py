@@ -47,6 +47,7 @@ class Projection:
         iterations: of the conjugate gradients, over all tried lambda.
         before, after: fidelity to the scan.
         note: one sentence that says what was done, and why not if nothing was.
+        start: the volume before, for scores that compare both; None if nothing was changed.
     """
 
     array: np.ndarray
@@ -55,15 +56,17 @@ class Projection:
     before: FidelitySummary
     after: FidelitySummary
     note: str
+    start: np.ndarray | None = None
 
     def as_report(self) -> dict[str, Any]:
-        """The report's block ``data_consistency``."""
+        """The report's block ``data_consistency``; ``images_before`` is for whoever knows a reference."""
         return {
             "applied": self.regularisation is not None,
             "regularisation": self.regularisation,
             "iterations": self.iterations,
             "before": asdict(self.before),
             "after": asdict(self.after),
+            "images_before": None,
             "text": self.note,
         }
 
@@ -150,7 +153,7 @@ def project(
         f"The residual inside the brain went from {before.rms:.2f} to {best.after.rms:.2f} noise standard deviations "
         "by the smallest change that does so; a residual of the size of the noise was left on purpose."
     )
-    return Projection(best.array, best.regularisation, model.iterations, before, best.after, sentence)
+    return Projection(best.array, best.regularisation, model.iterations, before, best.after, sentence, x)
 
 
 def _next_level(level: float, rms: float, start: float, low: float, high: float) -> float:

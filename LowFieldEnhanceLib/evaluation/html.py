@@ -26,11 +26,12 @@ from .report_text import percent
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 MISSING = "–"
+NARROW = "_narrow"  # ends the name of a picture's other layout, for a phone
 
 
 def result_pictures(result: Any, reference: Image | None = None) -> dict[str, bytes]:  # noqa: ANN401
     """The pictures of one run, by the names that the page knows: planes, labels, added_detail, residual, uncertainty,
-    volumes.
+    volumes; of the first three also a narrow layout under the name with ``_narrow``.
 
     Args:
         result: what the pipeline returns, or anything with the attributes ``before``, ``enhanced``, ``brain``,
@@ -38,14 +39,20 @@ def result_pictures(result: Any, reference: Image | None = None) -> dict[str, by
             the largest spot), ``uncertainty`` and ``added_detail``.
         reference: on the result's grid; adds its column.
     """
-    pictures = {"planes": three_plane_picture(result.before, result.enhanced, None, result.brain, reference)}
-    if result.labels_after is not None:
-        pictures["labels"] = label_overlay_picture(result.enhanced, result.labels_after)
     report = getattr(result, "report", None)
-    if getattr(result, "added_detail", None) is not None:
-        spots = (report or {}).get("added_detail", {}).get("spots", [])
-        place = spots[0]["centre_ras_mm"] if spots else None
-        pictures["added_detail"] = added_detail_picture(result.enhanced, result.added_detail, result.brain, place)
+    pictures = {}
+    for ending, narrow in (("", False), (NARROW, True)):
+        pictures["planes" + ending] = three_plane_picture(
+            result.before, result.enhanced, None, result.brain, reference, narrow
+        )
+        if result.labels_after is not None:
+            pictures["labels" + ending] = label_overlay_picture(result.enhanced, result.labels_after, narrow)
+        if getattr(result, "added_detail", None) is not None:
+            spots = (report or {}).get("added_detail", {}).get("spots", [])
+            place = spots[0]["centre_ras_mm"] if spots else None
+            pictures["added_detail" + ending] = added_detail_picture(
+                result.enhanced, result.added_detail, result.brain, place, narrow
+            )
     pictures["residual"] = residual_picture(result.fidelity)
     if getattr(result, "uncertainty", None) is not None:
         pictures["uncertainty"] = uncertainty_picture(result.enhanced, result.uncertainty, result.brain)
@@ -59,7 +66,8 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
 
     Args:
         report: see report.build_report.
-        pictures: PNG bytes by name; unknown names are shown too, under their name.
+        pictures: PNG bytes by name; unknown names are shown too, under their name. One that ends in ``_narrow`` takes
+            the place of the other on a phone.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -70,7 +78,9 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
     )
     environment.filters.update(number=_number, signed=_signed, share=percent, settings=_settings, place=_place)
     encoded = {name: Markup(base64.b64encode(data).decode("ascii")) for name, data in pictures.items()}
-    return environment.get_template("report.html.j2").render(report=report, pictures=encoded, missing=MISSING)
+    return environment.get_template("report.html.j2").render(
+        report=report, pictures=encoded, missing=MISSING, narrow=NARROW
+    )
 
 
 def write_html(report: Mapping[str, Any], pictures: Mapping[str, bytes], path: str | os.PathLike[str]) -> None:

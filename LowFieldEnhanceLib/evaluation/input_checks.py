@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..image import Image
+from ..segmentation.labels import LabelMap
 
 TRAINED_SPACING_MM = (1.0, 6.0)  # where no model says otherwise
 SPACING_TOLERANCE_MM = 0.02  # headers round
@@ -26,6 +27,8 @@ FIGURES = {
     "white_level": "white matter lies at {:.2f} of the intensity scale",
     "grey_to_white": "the cortex has {:.2f} times the signal of white matter",
 }
+CEREBRUM, CEREBELLUM = (2, 3, 41, 42), (7, 8, 46, 47)
+MIN_CEREBELLUM_ML = 5.0  # less is no place to judge by
 EDGES = (("left", "right"), ("posterior", "anterior"), ("inferior", "superior"))
 
 
@@ -36,8 +39,10 @@ def input_checks(
     reference: Image | None = None,
     valid_range: Mapping[str, Any] | None = None,
     registered: bool = False,
+    labels: LabelMap | None = None,
 ) -> list[dict[str, Any]]:
-    """Spacing, noise, brain volume, field of view, contrast; intensities if their range is known; a reference's cover.
+    """Spacing, noise, brain volume, field of view, contrast; orientation if the anatomy is known; intensities if their
+    range is; a reference's cover.
 
     Args:
         source: the report's ``input``: spacing (mm), snr (or None), brain_ml, contrast and, if it is to be checked,
@@ -48,6 +53,7 @@ def input_checks(
         valid_range: what the models of the run were trained for (weights.common_range): ``spacing_mm`` and ``snr``
             as (low, high), ``contrasts``, ``intensity`` by contrast; each may be absent.
         registered: whether the reference was moved onto the scan.
+        labels: anatomy of the scan on the grid.
 
     Returns:
         dicts with ``name``, ``ok``, ``text`` (a sentence without its full stop), and ``trained_range``: whether it is a
@@ -61,6 +67,9 @@ def input_checks(
         _field_of_view(before, brain),
         _contrast(source["contrast"], valid.get("contrasts")),
     ]
+    orientation = None if labels is None else _orientation(labels)
+    if orientation is not None:
+        checks.append(orientation)
     # a contrast that is not known is taken for T1w, so that is what it is compared with
     known = valid.get("intensity", {}).get("T1w" if source["contrast"] == "other" else source["contrast"])
     if known:
@@ -84,6 +93,24 @@ def cut_edges(image: Image, brain: np.ndarray) -> list[str]:
 
 def _check(name: str, ok: bool, text: str) -> dict[str, Any]:
     return {"name": name, "ok": bool(ok), "text": text, "trained_range": name in TRAINED_RANGE}
+
+
+def _orientation(labels: LabelMap) -> dict[str, Any] | None:
+    """Whether the cerebellum lies below and behind the cerebrum, as the header says; None without either of them.
+
+    A scan that is mirrored from left to right has the same anatomy, so that cannot be seen.
+    """
+    voxel_ml = abs(float(np.linalg.det(labels.affine[:3, :3]))) / 1000.0
+    centres = []
+    for ids in (CEREBRUM, CEREBELLUM):
+        found = np.argwhere(np.isin(labels.array, ids))
+        if len(found) * voxel_ml < MIN_CEREBELLUM_ML:
+            return None
+        centres.append(labels.affine[:3, :3] @ found.mean(axis=0) + labels.affine[:3, 3])
+    _, behind, below = centres[0] - centres[1]
+    ok = behind > 0 and below > 0
+    seen = "below and behind the cerebrum, as the header says" if ok else "not where the header says"
+    return _check("orientation", ok, f"the cerebellum lies {seen}; whether left and right are exchanged cannot be seen")
 
 
 def _spacing(spacing: list[float], valid: Sequence[float]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ anatomy is known.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -166,6 +166,13 @@ def lesion_section(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "judged": len(judged),
         "surviving": sum(row["survives"] for row in judged),
     }
+
+
+def survivors(section: Mapping[str, Any] | None) -> str | None:
+    """The section in three words, ``3 of 4``: of the regions that can be judged; None without a section."""
+    if section is None:
+        return None
+    return f"{section['surviving']} of {section['judged']}" if section["judged"] else "none visible"
 
 
 def _parts(values: np.ndarray, image: Image, min_mm3: float) -> Iterator[tuple[int, np.ndarray]]:

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from ..image import Image
 from .checks import check_same_shape
+from .cut_grid import NARROW_COLUMNS, NARROW_DPI, plane_row
 from .panels import (
     CHANGE_MAP,
-    DARK,
+    DPI,
     LIGHT,
     PLANES,
     Layer,
@@ -20,7 +21,6 @@ from .panels import (
     colour_bar,
     draw,
     oriented,
-    panel,
     to_png,
     window,
 )
@@ -28,11 +28,16 @@ from .panels import (
 DETAIL_LIMIT = 100.0  # percent of the local contrast at the ends of the colour map
 SHOWN_FROM, OPAQUE_FROM = 25.0, 75.0  # percent: below the first nothing is drawn over the scan
 MARGIN_MM = 8.0
-PANEL_INCHES, GAP, BOTTOM = 2.75, 0.08, 0.5
+BOTTOM, LINE = 0.5, 0.18  # inches below the cuts: colour bar with one line of text, and a second line
+TEXT = ("added detail, % of the local contrast:", "blue darker, orange brighter than the scan supports")
 
 
 def added_detail_figure(
-    enhanced: Image, percent: Image, brain: np.ndarray, centre_ras_mm: Sequence[float] | None = None
+    enhanced: Image,
+    percent: Image,
+    brain: np.ndarray,
+    centre_ras_mm: Sequence[float] | None = None,
+    narrow: bool = False,
 ) -> Figure:
     """Axial, coronal and sagittal cuts of the enhanced scan with added detail over it, side by side.
 
@@ -40,6 +45,7 @@ def added_detail_figure(
         enhanced, percent: on one RAS-like grid; the map in percent of the local contrast.
         brain: bool on the grid.
         centre_ras_mm: where to cut, with a cross there; None cuts through the brain's centre.
+        narrow: two panels side by side, the third below, for a phone.
 
     Raises:
         BadInput: the shapes differ.
@@ -54,15 +60,11 @@ def added_detail_figure(
     centre = [int(np.clip(round(c), 0, n - 1)) for c, n in zip(place, enhanced.shape, strict=True)]
     box = box_around(inside, enhanced.spacing, MARGIN_MM)
     size = box_size(box, enhanced.spacing)
-    scale = PANEL_INCHES / max(size[0], size[1])
-    tall = max(size[1], size[2]) * scale
-    width, height = 3 * (PANEL_INCHES + GAP) + GAP, tall + 2 * GAP + BOTTOM
-    figure = Figure(figsize=(width, height), facecolor=DARK)
     base = Layer("enhanced", enhanced.array, window(enhanced.array[inside]), notice=True)
-    for n, plane in enumerate(PLANES):
-        across, up = size[plane.across] * scale, size[plane.up] * scale
-        left = GAP + n * (PANEL_INCHES + GAP) + (PANEL_INCHES - across) / 2
-        axes = panel(figure, left, height - GAP - (tall + up) / 2, across, up)
+    bottom = BOTTOM + LINE * narrow
+    figure, places = plane_row(size, bottom, NARROW_COLUMNS if narrow else len(PLANES))
+    width, height = figure.get_size_inches()
+    for plane, axes in places:
         cut = int(np.clip(centre[plane.axis] - box[plane.axis].start, 0, enhanced.array[box].shape[plane.axis] - 1))
         extent = draw(axes, enhanced.array[box], enhanced.spacing, plane, cut, base).get_extent()
         values = oriented(percent.array[box], plane, cut)
@@ -73,17 +75,22 @@ def added_detail_figure(
         )  # fmt: skip
         if centre_ras_mm is not None:
             _cross(axes, centre, box, enhanced.spacing, plane, size)
-    text = "added detail, % of the local contrast: blue darker, orange brighter than the scan supports"
-    figure.text(0.5, 0.12 / height, text, color=LIGHT, fontsize=9, ha="center", va="center")
-    colour_bar(figure, picture, width / 2 - 2, BOTTOM - 0.1, 4.0, "")
+    text = ("\n" if narrow else " ").join(TEXT)
+    figure.text(0.5, (0.12 + LINE / 2 * narrow) / height, text, color=LIGHT, fontsize=9, ha="center", va="center")
+    colour_bar(figure, picture, width / 2 - 2, bottom - 0.1, 4.0, "")
     return figure
 
 
 def added_detail_picture(
-    enhanced: Image, percent: Image, brain: np.ndarray, centre_ras_mm: Sequence[float] | None = None
+    enhanced: Image,
+    percent: Image,
+    brain: np.ndarray,
+    centre_ras_mm: Sequence[float] | None = None,
+    narrow: bool = False,
 ) -> bytes:
     """PNG of :func:`added_detail_figure`."""
-    return to_png(added_detail_figure(enhanced, percent, brain, centre_ras_mm))
+    figure = added_detail_figure(enhanced, percent, brain, centre_ras_mm, narrow)
+    return to_png(figure, NARROW_DPI if narrow else DPI)
 
 
 def _cross(axes, centre, box, spacing, plane, size) -> None:  # noqa: ANN001 - matplotlib's and numpy's own

@@ -148,9 +148,9 @@ def to_ras(image: Image) -> Image:
     return Image(array, affine, image.contrast, image.meta)
 
 
-def to_png(figure: Figure) -> bytes:
+def to_png(figure: Figure, dpi: float = DPI) -> bytes:
     """PNG bytes, the same for the same figure, with the notice in their metadata."""
     stream = io.BytesIO()
     metadata = {"Software": None, "Description": NOTICE}
-    figure.savefig(stream, format="png", dpi=DPI, facecolor=figure.get_facecolor(), metadata=metadata)
+    figure.savefig(stream, format="png", dpi=dpi, facecolor=figure.get_facecolor(), metadata=metadata)
     return stream.getvalue()

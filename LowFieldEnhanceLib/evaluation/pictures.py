@@ -18,11 +18,12 @@ from ..image import Image
 from ..preprocess.grid import Grid, resample
 from ..segmentation.labels import LabelMap, from_channels, label_by_id, label_table, to_channels
 from .checks import check_same_shape
+from .cut_grid import NARROW_COLUMNS, NARROW_DPI, plane_grid, plane_row
 from .panels import (
     CHANGE_MAP,
     DARK,
+    DPI,
     LIGHT,
-    MUTED,
     PLANES,
     Layer,
     box_around,
@@ -34,12 +35,9 @@ from .panels import (
     to_png,
     to_ras,
     window,
-    write,
 )
 
 MARGIN_MM = 12.0
-PANEL_INCHES = 2.75
-GAP = 0.08
 RESIDUAL_LIMITS = (-5.0, 5.0)  # in standard deviations of the noise
 MONTAGE_COLUMNS, MONTAGE_SLICES, MONTAGE_INCHES = 5, 20, 1.6
 OVERLAY = 0.55
@@ -48,7 +46,12 @@ BAR_LIMIT = 60.0
 
 
 def three_plane_figure(
-    before: Image, enhanced: Image, residual: Image | None, brain: np.ndarray, reference: Image | None = None
+    before: Image,
+    enhanced: Image,
+    residual: Image | None,
+    brain: np.ndarray,
+    reference: Image | None = None,
+    narrow: bool = False,
 ) -> Figure:
     """Axial, coronal and sagittal cuts through the brain's centre; columns input, enhanced, (reference), change.
 
@@ -56,6 +59,7 @@ def three_plane_figure(
         before, enhanced, reference: on one RAS-like grid; input and enhanced share one window.
         residual: fidelity residual in sigma on any grid; adds a column (nearest neighbour), None leaves it out.
         brain: bool on the grid.
+        narrow: two columns side by side, the others below, for a phone.
 
     Raises:
         BadInput: the shapes differ.
@@ -81,43 +85,20 @@ def three_plane_figure(
         "Radiological orientation: R = patient's right, on the left; A = front.\n"
         f"Input and enhanced share one window: {shared[0]:.4g} to {shared[1]:.4g}."
     )
-    return _plane_grid(layers, inside, before.spacing, note)
+    return plane_grid(layers, inside, before.spacing, note, MARGIN_MM, NARROW_COLUMNS if narrow else None)
 
 
 def three_plane_picture(
-    before: Image, enhanced: Image, residual: Image | None, brain: np.ndarray, reference: Image | None = None
+    before: Image,
+    enhanced: Image,
+    residual: Image | None,
+    brain: np.ndarray,
+    reference: Image | None = None,
+    narrow: bool = False,
 ) -> bytes:
     """PNG of :func:`three_plane_figure`."""
-    return to_png(three_plane_figure(before, enhanced, residual, brain, reference))
-
-
-def _plane_grid(layers: list[Layer], inside: np.ndarray, spacing: tuple[float, float, float], note: str) -> Figure:
-    """Rows of planes, columns of layers, all at one scale; the note stands below, under the first column."""
-    centre = [int(round(float(indices.mean()))) for indices in np.nonzero(inside)]
-    box = box_around(inside, spacing, MARGIN_MM)
-    size = box_size(box, spacing)
-    scale = PANEL_INCHES / max(size[0], size[1])
-    top, bottom = 0.36, 0.72
-    width = len(layers) * (PANEL_INCHES + GAP) + GAP
-    height = top + bottom + sum(size[plane.up] * scale + GAP for plane in PLANES)
-    figure = Figure(figsize=(width, height), facecolor=DARK)
-    y = height - top
-    for plane in PLANES:
-        across, up = size[plane.across] * scale, size[plane.up] * scale
-        y -= up + GAP
-        for n, layer in enumerate(layers):
-            left = GAP + n * (PANEL_INCHES + GAP)
-            axes = panel(figure, left + (PANEL_INCHES - across) / 2, y, across, up)
-            picture = draw(axes, layer.array[box], spacing, plane, centre[plane.axis] - box[plane.axis].start, layer)
-            if n == 0:
-                write(axes, 0.02, 0.02, plane.name, MUTED, va="bottom")
-            if plane is PLANES[-1]:
-                figure.text((left + PANEL_INCHES / 2) / width, 1 - 0.2 / height, layer.title, color=LIGHT, fontsize=12,
-                            ha="center", va="center")  # fmt: skip
-                if layer.bar:
-                    colour_bar(figure, picture, left + 0.2, bottom - 0.24, PANEL_INCHES - 0.4, layer.bar)
-    figure.text(GAP / width, 0.34 / height, note, color=MUTED, fontsize=10, va="center", linespacing=1.5)
-    return figure
+    figure = three_plane_figure(before, enhanced, residual, brain, reference, narrow)
+    return to_png(figure, NARROW_DPI if narrow else DPI)
 
 
 def residual_figure(residual: Image) -> Figure:
@@ -173,7 +154,7 @@ def uncertainty_figure(enhanced: Image, uncertainty: Image, brain: np.ndarray) -
         Layer("spread of the results", uncertainty.array, (0.0, limit), "inferno", bar),
     ]
     note = f"R = patient's right, A = front.\nWindow of the scan: {own[0]:.4g} to {own[1]:.4g}."
-    return _plane_grid(layers, inside, enhanced.spacing, note)
+    return plane_grid(layers, inside, enhanced.spacing, note, MARGIN_MM)
 
 
 def uncertainty_picture(enhanced: Image, uncertainty: Image, brain: np.ndarray) -> bytes:
@@ -181,8 +162,12 @@ def uncertainty_picture(enhanced: Image, uncertainty: Image, brain: np.ndarray) 
     return to_png(uncertainty_figure(enhanced, uncertainty, brain))
 
 
-def label_overlay_figure(enhanced: Image, labels: LabelMap) -> Figure:
+def label_overlay_figure(enhanced: Image, labels: LabelMap, narrow: bool = False) -> Figure:
     """The three planes with the most structures, labels in FreeSurfer's colours over the enhanced image, and a key.
+
+    Args:
+        enhanced, labels: on one RAS-like grid.
+        narrow: two panels side by side, the third below, for a phone.
 
     Raises:
         BadInput: the shapes differ.
@@ -192,8 +177,7 @@ def label_overlay_figure(enhanced: Image, labels: LabelMap) -> Figure:
     inside = array > 0 if array.any() else np.ones(array.shape, dtype=bool)
     box = box_around(inside, enhanced.spacing, MARGIN_MM)
     size = box_size(box, enhanced.spacing)
-    scale = PANEL_INCHES / max(size[0], size[1])
-    part, tall = array[box], max(size[1], size[2]) * scale
+    part = array[box]
     layer = Layer("enhanced", enhanced.array, window(enhanced.array[inside]), notice=True)
     cuts = [_richest(part, plane.axis) for plane in PLANES]
     shown = {int(n) for plane, cut in zip(PLANES, cuts, strict=True) for n in np.unique(part.take(cut, plane.axis))}
@@ -201,24 +185,20 @@ def label_overlay_figure(enhanced: Image, labels: LabelMap) -> Figure:
     for label in label_table():
         colours[label.id] = (*(value / 255 for value in label.colour), OVERLAY)
     names = {label_by_id()[n].name.removeprefix("Left ").removeprefix("Right "): n for n in sorted(shown - {0})}
-    width = 3 * (PANEL_INCHES + GAP) + GAP
-    height = tall + 2 * GAP + 0.21 * -(-len(names) // 4) + 0.12
-    figure = Figure(figsize=(width, height), facecolor=DARK)
-    for n, (plane, cut) in enumerate(zip(PLANES, cuts, strict=True)):
-        across, up = size[plane.across] * scale, size[plane.up] * scale
-        left = GAP + n * (PANEL_INCHES + GAP) + (PANEL_INCHES - across) / 2
-        axes = panel(figure, left, height - GAP - (tall + up) / 2, across, up)
+    columns, keys, step = (NARROW_COLUMNS, 2, 0.25) if narrow else (len(PLANES), 4, 0.21)
+    figure, places = plane_row(size, step * -(-len(names) // keys) + 0.12, columns)
+    for (plane, axes), cut in zip(places, cuts, strict=True):
         extent = draw(axes, enhanced.array[box], enhanced.spacing, plane, cut, layer).get_extent()
         axes.imshow(colours[oriented(part, plane, cut)], extent=extent, origin="lower", interpolation="nearest")
     handles = [Patch(color=colours[n][:3], label=name) for name, n in names.items()]
-    figure.legend(handles=handles, loc="lower center", ncols=4, frameon=False, labelcolor=LIGHT, fontsize=10,
-                  handlelength=1.2, columnspacing=1.4, borderpad=0)  # fmt: skip
+    figure.legend(handles=handles, loc="lower center", ncols=keys, frameon=False, labelcolor=LIGHT,
+                  fontsize=12 if narrow else 10, handlelength=1.2, columnspacing=1.4, borderpad=0)  # fmt: skip
     return figure
 
 
-def label_overlay_picture(enhanced: Image, labels: LabelMap) -> bytes:
+def label_overlay_picture(enhanced: Image, labels: LabelMap, narrow: bool = False) -> bytes:
     """PNG of :func:`label_overlay_figure`."""
-    return to_png(label_overlay_figure(enhanced, labels))
+    return to_png(label_overlay_figure(enhanced, labels, narrow), NARROW_DPI if narrow else DPI)
 
 
 def _richest(labels: np.ndarray, axis: int) -> int:

@@ -98,7 +98,7 @@ def build_report(
         "verdict": "",
         "summary": summary_of(structures, reference_labels is not None, labels_after is not None),
         "input": source,
-        "input_checks": input_checks(source, before, brain, reference, valid_range, registered),
+        "input_checks": input_checks(source, before, brain, reference, valid_range, registered, labels_before),
         "fidelity": _fidelity(fidelity, source["snr"], noise_plausible),
         "data_consistency": data_consistency,
         "uncertainty": uncertainty,

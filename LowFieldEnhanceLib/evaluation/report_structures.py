@@ -13,7 +13,8 @@ from .volumes import StructureComparison, compare_structures
 # Free CSF ends where the skull stripping or the field of view ends, so its volume says little about a method. It has
 # its row in the table and stays out of the summary's means.
 LEFT_OUT_OF_SUMMARY = (24,)
-NOTABLE_PERCENT = 24.6  # the relative volume difference that NEUROShield (FDA K220034) was cleared with
+# The relative volume difference, Dice and Hausdorff distance that NEUROShield (FDA K220034) was cleared with.
+NOTABLE_PERCENT, NOTABLE_DICE, NOTABLE_MM = 24.6, 0.75, 6.1
 LOW_CONFIDENCE = 0.5  # below, the segmenter gives the label less than half of its posterior on average
 
 COMMON_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "volume_enhanced_ml")
@@ -49,6 +50,10 @@ def _note(item: StructureComparison) -> str | None:
     if off is not None and abs(off) > NOTABLE_PERCENT and item.volume_enhanced_ml > 0:
         verb = "changed" if item.volume_reference_ml is None else "off"
         notes.append(f"{verb} by more than {NOTABLE_PERCENT} %")
+    if item.volume_enhanced_ml > 0 and item.dice_enhanced is not None and item.dice_enhanced < NOTABLE_DICE:
+        notes.append(f"Dice < {NOTABLE_DICE}")
+    if item.hd95_mm is not None and item.hd95_mm > NOTABLE_MM:
+        notes.append(f"HD95 > {NOTABLE_MM} mm")
     if item.confidence_enhanced is not None and item.confidence_enhanced < LOW_CONFIDENCE:
         notes.append("low confidence")
     return "; ".join(notes) or None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -144,15 +144,18 @@ class Enhancement:
     Attributes:
         array: float32 on the working grid, model range.
         details: JSON-serialisable settings for the provenance (schedule, steps, evaluations).
-        spread: standard deviation among the parts that the result is the mean of (slice orientations), of its shape
-            and unit, 0 outside the mask; None if there are none.
-        parts: how many they are.
+        along: the volumes that the result is the mean of (one a slice orientation), of its shape and unit, alike
+            outside the mask; empty if there are not several.
     """
 
     array: np.ndarray
     details: dict[str, Any] = field(default_factory=dict)
-    spread: np.ndarray | None = None
-    parts: int = 1
+    along: tuple[np.ndarray, ...] = ()
+
+    @property
+    def spread(self) -> np.ndarray | None:
+        """Standard deviation among the volumes of :attr:`along` (n - 1 in the denominator), float32; None for none."""
+        return np.std(np.stack(self.along), axis=0, ddof=1) if len(self.along) > 1 else None
 
 
 class Method(Protocol):
@@ -168,8 +171,9 @@ class Method(Protocol):
         presets: names, the first is the default.
         models: registry names of the networks it needs.
 
-    A method may also have ``spreads`` (true: its single result comes with a spread) and ``unwarps`` (true: it uses the
-    case's Jacobian determinant).
+    A method may also have ``spreads`` (presets whose single result comes with a spread, that of Enhancement.along),
+    ``unwarps`` (true: it uses the case's Jacobian determinant) and ``enhance_batch(case, preset, generators, events)``:
+    several samples at once, one a generator, each as :meth:`enhance` with that generator would give it, for less work.
     """
 
     name: str
@@ -200,14 +204,24 @@ def run_method(method: Method, case: Case, preset: str, generator: torch.Generat
     A head is two to three times as large as its brain, and so would be the time and the memory.
     """
     inner, place = case.cropped()
-    outcome = method.enhance(inner, preset, generator, events)
-    whole = case.inputs[case.target].array.copy()
-    whole[place] = outcome.array
-    spread = None
-    if outcome.spread is not None:
-        spread = np.zeros_like(whole)
-        spread[place] = outcome.spread
-    return Enhancement(whole, outcome.details, spread, outcome.parts)
+    return _whole(case, place, method.enhance(inner, preset, generator, events))
+
+
+def run_batch(
+    method: Method, case: Case, preset: str, generators: Sequence[torch.Generator], events: Events
+) -> list[Enhancement]:
+    """:func:`run_method` for several samples at once, of a method that has ``enhance_batch``."""
+    inner, place = case.cropped()
+    return [_whole(case, place, outcome) for outcome in method.enhance_batch(inner, preset, generators, events)]
+
+
+def _whole(case: Case, place: tuple[slice, ...], outcome: Enhancement) -> Enhancement:
+    def placed(array: np.ndarray) -> np.ndarray:
+        whole = case.inputs[case.target].array.copy()
+        whole[place] = array
+        return whole
+
+    return Enhancement(placed(outcome.array), outcome.details, tuple(placed(array) for array in outcome.along))
 
 
 def check_preset(method: Method, preset: str) -> None:

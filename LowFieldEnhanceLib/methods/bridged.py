@@ -6,6 +6,7 @@ bridge sees the low-field image without noise, and the timesteps are strided.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -89,12 +90,18 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         return network_cost(case, self._settings(preset).evaluations)
 
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
-        """See base.Method; the generator draws the noise of the bridge and of every timestep."""
+        """See base.Method; the generator draws the noise of every timestep."""
+        return self.enhance_batch(case, preset, [generator], events)[0]
+
+    def enhance_batch(
+        self, case: Case, preset: str, generators: Sequence[torch.Generator], events: Events
+    ) -> list[Enhancement]:
+        """Several samples: the bridge, which draws nothing, runs once, the prior on all of them as a batch."""
         settings = self._settings(preset)
         if len(case.inputs) > 1:
             events.warning(FURTHER_CONTRASTS)
         low, presence = case.channels()
-        draw = gaussian_noise(low.shape, generator, low.device)
+        draws = [gaussian_noise(low.shape, generator, low.device) for generator in generators]
         estimate = low
         total = settings.evaluations
         if settings.use_bridge:
@@ -104,7 +111,8 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         if settings.timesteps:
             first = int(settings.use_bridge)
             estimate = self._refine(
-                estimate, presence, settings, draw, case.device, events,
+                estimate.expand(len(draws), -1, -1, -1, -1), presence, settings,
+                lambda: torch.cat([draw() for draw in draws]), case.device, events,
                 lambda done, _: events.progress("enhance", first + done, total),
             )  # fmt: skip
         channel = case.channel_of(case.target)
@@ -114,7 +122,8 @@ class BridgedDiffusion(Configured[BridgedSettings]):
             "evaluations": total,
             "schedule": "cosine, T=1000",
         }
-        return Enhancement(estimate[0, channel].cpu().numpy(), details)
+        samples = estimate.expand(len(draws), -1, -1, -1, -1)[:, channel].cpu().numpy()
+        return [Enhancement(sample, details) for sample in samples]
 
     def _bridge(self, low, presence, told, settings, device, events) -> torch.Tensor:  # noqa: ANN001
         """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF)."""
@@ -129,7 +138,9 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         prior = EpsilonDenoiser(windowed, SCHEDULE, PRESENCE_VALUE * presence)
 
         def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-            return (prior(x * presence, sigma) * presence).clamp(-1.0, 1.5)
+            group = len(x) if x.is_cuda else 1  # a CPU gains nothing from a batch, which would take its memory
+            parts = [prior(part * presence, sigma) for part in x.split(group)]
+            return (torch.cat(parts) * presence).clamp(-1.0, 1.5)
 
         sigmas = [float(SCHEDULE.sigma(t)) for t in settings.timesteps]
         return renoise_average(denoise, estimate, sigmas, settings.repeats, draw, callback)

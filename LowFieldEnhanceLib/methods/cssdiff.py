@@ -85,6 +85,7 @@ class CssDiff(Configured[CssDiffSettings]):
     presets = ("fast", "standard", "paper")
     models = (GENERATOR, PERCEPTION)
     settings_of = PRESETS
+    spreads = ("fast", "standard")  # a single result comes with the spread of its orientations; "paper" has only one
 
     def __init__(self, settings: CssDiffSettings | None = None, network: nn.Module | None = None) -> None:
         super().__init__(settings)
@@ -110,7 +111,8 @@ class CssDiff(Configured[CssDiffSettings]):
         network, gap = self._networks(case.device, settings)
         volume = torch.from_numpy(case.inputs[case.target].array).to(case.device)
         told = case.told()[0, case.channel_of(case.target)]
-        estimate = torch.zeros_like(volume)
+        inside = torch.from_numpy(case.mask).to(case.device)
+        along = []
         for number, axis in enumerate(settings.axes):
             first = number * settings.steps
             slices = volume.movedim(axis, 0)
@@ -120,10 +122,12 @@ class CssDiff(Configured[CssDiffSettings]):
                 draw_noise(slices, settings.shared_noise, generator), settings.steps, events.check,
                 lambda done, _, first=first: events.progress("enhance", first + done, total),
             )  # fmt: skip
-            estimate += result.movedim(0, axis)
-        estimate = settled(estimate / len(settings.axes), torch.from_numpy(case.mask).to(case.device))
+            along.append(result.movedim(0, axis))
+        estimate = settled(torch.stack(along).mean(dim=0), inside)
         details = {**_details(settings), "told": [None if t.isnan() else float(t) for t in told]}
-        return Enhancement(estimate.cpu().numpy(), details)
+        several = along if len(along) > 1 else []
+        parts = tuple(settled(part, inside).cpu().numpy() for part in several)
+        return Enhancement(estimate.cpu().numpy(), details, parts)
 
     def enhance_alone(
         self, slices: Tensor, contrast: str, preset: str, generator: torch.Generator, events: Events

@@ -30,7 +30,6 @@ from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
 from ..weights import load_network
 from .base import Case, Configured, Cost, Enhancement, check_preset, network_cost
 from .costs import RELATIVE_COST
-from .latent_macs import head_macs
 from .slices import neighbour_stack, told_along
 
 AUTOENCODER, TEACHER, STUDENT = "latent_autoencoder", "latent_teacher", "latent_student"
@@ -95,7 +94,7 @@ class DistilledLatent(Configured[LatentSettings]):
     presets = ("fast", "standard", "paper")
     models = (AUTOENCODER, TEACHER, STUDENT)
     settings_of = PRESETS
-    spreads = True  # a single result comes with the spread of its orientations
+    spreads = presets  # a single result comes with the spread of its orientations
     unwarps = True  # listens to Case.log_jacobian
 
     def stochastic(self, preset: str) -> bool:
@@ -134,24 +133,22 @@ class DistilledLatent(Configured[LatentSettings]):
             enhance_along(autoencoder, network, case, axis, settings.steps, fields, generator, events.check, advance)
             for axis in settings.axes
         ]
-        volumes = np.stack(along)
-        outside = ~case.mask
-        mean = np.clip(volumes.mean(axis=0), MODEL_MIN, MODEL_MAX)
-        mean[outside] = MODEL_MIN
-        spread = None
-        if len(along) > 1:
-            spread = volumes.std(axis=0, ddof=1)
-            spread[outside] = 0.0
+        mean = _settled(np.mean(along, axis=0), case.mask)
         details = {
             **asdict(settings),
             "axes": list(settings.axes),
             "timesteps": even_timesteps(settings.steps),
             "evaluations": settings.evaluations,
             "schedule": "cosine, T=1000, DDIM with eta 0",
-            "macs": head_macs(autoencoder, network, case.shape, settings.steps, settings.axes),
             **fields.summary(),
         }
-        return Enhancement(mean, details, spread, len(along))
+        several = along if len(along) > 1 else []
+        return Enhancement(mean, details, tuple(_settled(volume, case.mask) for volume in several))
+
+
+def _settled(volume: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """In the model range, background outside."""
+    return np.where(inside, np.clip(volume, MODEL_MIN, MODEL_MAX), np.float32(MODEL_MIN))
 
 
 @dataclass(frozen=True)

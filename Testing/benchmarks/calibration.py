@@ -6,8 +6,8 @@ For every method: several results of one scan (other seeds, or the mirrored scan
 inside the true brain, after a linear intensity fit to the reference: the rank correlation (Spearman) of |error| with
 the voxels' standard deviation, the share of true values within 1.96 standard deviations of the mean (0.95 is best), the
 factor that would make it 0.95, and the PSNR of a single result and of the mean. Then what the projection onto the
-acquired scan does to the result's scores. Results go to calibration.json and calibration.md beside this file, row by
-row, so that a run can be repeated for some rows.
+acquired scan does to the result's scores: those of the images, and those of our segmenter's structures. Results go to
+calibration.json and calibration.md beside this file, row by row, so that a run can be repeated for some rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from quality import HEADS, Subject, fidelity_fields, load_subject, table
+from quality import HEADS, Subject, fidelity_fields, load_subject, structure_scores, table
 
 from LowFieldEnhanceLib.evaluation.data_consistency import make_consistent, measure_fidelity
 from LowFieldEnhanceLib.evaluation.intensity import linear_coefficients, psnr, reference_range, score_images
@@ -51,12 +51,16 @@ CONSISTENCY = (
     ("lpips", "LPIPS ↓", "{:.4f}"),
     ("mae", "MAE ↓", "{:.4f}"),
     ("nmse", "NMSE ↓", "{:.4f}"),
+    ("ulf_enc", "ULF-EnC ↑", "{:.3f}"),
+    ("volume_error", "volume error % ↓", "{:.1f}"),
+    ("dice", "Dice ↑", "{:.3f}"),
+    ("hd95", "HD95 mm ↓", "{:.2f}"),
     ("residual_rms", "residual σ (best 1)", "{:.2f}"),
     ("share_above_3", "share above 3 σ", "{:.4f}"),
 )
 
 
-def run_row(row: str, samples: int, subject: Subject, lpips: Lpips) -> dict[str, Any]:
+def run_row(row: str, samples: int, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
     """One method and preset on one head."""
     name, _, preset = row.partition(":")
     method, prepared = get_method(name), subject.prepared
@@ -75,8 +79,8 @@ def run_row(row: str, samples: int, subject: Subject, lpips: Lpips) -> dict[str,
         "deviation_mean": float(spread.deviation.array[subject.brain].mean()) / prepared.sigma,
         "psnr_one": _psnr(subject, result.first),
         "psnr_mean": _psnr(subject, result.mean),
-        "result": _scores(subject, result.enhanced, lpips),
-        "projected": {**_scores(subject, projected, lpips), "regularisation": projection.regularisation},
+        "result": _scores(subject, result.enhanced, segmenter, lpips),
+        "projected": {**_scores(subject, projected, segmenter, lpips), "regularisation": projection.regularisation},
         "seconds": seconds,
     }
 
@@ -95,10 +99,15 @@ def _psnr(subject: Subject, image: Image) -> float:
     return psnr(subject.truth.array, slope * image.array + intercept, subject.brain, width)
 
 
-def _scores(subject: Subject, image: Image, lpips: Lpips) -> dict[str, Any]:
+def _scores(subject: Subject, image: Image, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
     scores = score_images(subject.truth.array, image.array, subject.brain, lpips)
     _, fidelity = measure_fidelity(image, subject.prepared)
-    return {**{k: getattr(scores, k) for k in ("psnr", "ssim", "lpips", "mae", "nmse")}, **fidelity_fields(fidelity)}
+    structures = structure_scores(subject, segmenter.segment(image))
+    return {
+        **{k: getattr(scores, k) for k in ("psnr", "ssim", "lpips", "mae", "nmse", "ulf_enc")},
+        **{k: structures[k] for k in ("volume_error", "dice", "hd95")},
+        **fidelity_fields(fidelity),
+    }
 
 
 def markdown(results: dict[str, Any]) -> str:
@@ -138,12 +147,13 @@ def main() -> None:
     for index, name in enumerate(HEADS[: options.heads]):
         subject = load_subject(root, name, 1000 + index, segmenter)
         for row in options.methods:
-            scores = run_row(row, options.samples, subject, lpips)
+            scores = run_row(row, options.samples, subject, segmenter, lpips)
             results["rows"].setdefault(row, {})[name] = scores
             shown = ("kind", "spearman", "coverage", "psnr_one", "psnr_mean")
             print(name, row, " ".join(f"{key}={scores[key]}" for key in shown), flush=True)
-    options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
+        # after every head, so that a run that is cut short leaves what it has
+        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
     print(markdown(results))
 
 

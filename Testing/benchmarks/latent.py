@@ -96,7 +96,6 @@ def score(method: Method, prepared: Prepared, truth: Image, brain: np.ndarray, l
     return {
         **{key: getattr(scores, key) for key in ("psnr", "ssim", "lpips")},
         "evaluations": outcome.details.get("evaluations", 0),
-        "macs": outcome.details.get("macs", 0),
         "seconds": seconds,
     }
 

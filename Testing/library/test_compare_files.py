@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import html
 import io
 import json
 import re
@@ -76,6 +77,49 @@ def test_all_files_appear_in_a_new_folder_with_the_page_offline(comparison: Comp
     assert read_image(tmp_path / "out" / "cubic-fast.nii.gz").shape == comparison.before.shape
 
 
+def test_where_the_methods_disagree_is_measured_drawn_and_told(comparison: Comparison, tmp_path: Path) -> None:
+    between = comparison.disagreement
+    assert between is not None
+    stacked = np.stack([image.array for _, image in comparison.results])
+    expected = np.where(comparison.brain, stacked.std(axis=0, ddof=1), 0.0)
+    np.testing.assert_allclose(between.deviation.array, expected, atol=1e-3 * expected.max())
+    rows = [
+        next(r for r in report["structures"] if r["name"] == "Left Thalamus")["volume_enhanced_ml"]
+        for report in comparison.reports.values()
+    ]
+    found = between.summary["structures"]["Left Thalamus"]
+    assert found["volume_mean_ml"] == pytest.approx(np.mean(rows))
+    document = json.loads(module.to_json(comparison))
+    assert document["disagreement"]["methods"] == ["cubic:fast", "regression:fast", "bridged:standard"]
+    page = write_comparison(comparison, tmp_path / "out")["html"].read_text(encoding="utf-8")
+    text = document["disagreement"]["text"]
+    assert "Where the methods disagree" in page and text in html.unescape(page)
+    assert f"the 3 results inside the brain: {expected[comparison.brain].mean():.4g} in" in text
+    assert "times the scan's noise" in text and "at most one is right" in text
+    large = {name: row for name, row in document["disagreement"]["structures"].items() if row["volume_mean_ml"] >= 1}
+    most = max(large, key=lambda name: large[name]["volume_cv_percent"])
+    varies = large[most]["volume_cv_percent"]
+    assert (f"varies most is that of {most} ({varies:.1f} %)" in text) == (varies > 0)
+
+
+def test_one_method_has_nobody_to_disagree_with(scan: Image, tmp_path: Path) -> None:
+    found = compare(scan, [("cubic", "fast")], start=unprepared, run=fake_run({}))
+    assert found.disagreement is None
+    assert json.loads(module.to_json(found))["disagreement"] is None
+    page = write_comparison(found, tmp_path / "out")["html"].read_text(encoding="utf-8")
+    assert "disagree" not in page
+
+
+@pytest.mark.parametrize(("judged", "said"), [(4, "3 of 4"), (0, "none visible")])
+def test_marked_regions_that_survive_have_their_column(scan: Image, judged: int, said: str) -> None:
+    marked = {**report_of(1.0, 0.0), "lesions": {"surviving": min(3, judged), "judged": judged}}
+    images = {"before": scan, "enhanced": scan, "brain": np.ones(scan.shape, dtype=bool), "reference": None}
+    run = lambda *_, **__: SimpleNamespace(**images, report=marked)  # noqa: E731
+    found = compare(scan, [("cubic", "fast")], start=unprepared, run=run)
+    assert found.columns["lesions_surviving"] == "Marked regions that survive"
+    assert f"| {said} |" in module.to_markdown(found)
+
+
 def test_sentences_are_escaped_on_the_page(scan: Image, tmp_path: Path) -> None:
     found = compare(scan, [("cubic", "fast")], start=unprepared, run=fake_run({}))
     page = write_comparison(found, tmp_path / "out")["html"].read_text(encoding="utf-8")
@@ -126,6 +170,19 @@ def test_five_images_fill_two_rows_of_three(scan: Image) -> None:
     head = phantom_head()[0]
     axes = comparison_figure(head, [(str(n), head) for n in range(4)], head.array > 0).get_axes()
     assert len({round(a.get_position().x0 + a.get_position().width / 2, 3) for a in axes}) == 3
+
+
+def test_the_disagreement_is_the_last_image_with_a_colour_bar_and_the_sheet_has_a_narrow_layout() -> None:
+    head = phantom_head()[0]
+    spread = head.with_array(np.arange(head.array.size, dtype=float).reshape(head.shape))
+    results = [(str(n), head) for n in range(4)]
+    wide, narrow = (comparison_figure(head, results, head.array > 0, None, spread, n) for n in (False, True))
+    assert narrow.get_size_inches()[0] < wide.get_size_inches()[0]
+    for figure in (wide, narrow):
+        axes = figure.get_axes()
+        assert len(axes) == 3 * 6 + 1
+        assert [a.get_images()[0].get_cmap().name for a in axes[12:18]] == ["gray"] * 3 + ["inferno"] * 3
+        assert "methods" in axes[18].get_xlabel()
 
 
 def run_command(*arguments: str, events: Events | None = None) -> dict[str, Any]:

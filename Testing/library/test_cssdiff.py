@@ -212,6 +212,28 @@ def test_the_three_orientations_are_averaged() -> None:
 
 
 @pytest.mark.usefixtures("tiny_models")
+def test_the_result_of_each_orientation_comes_with_their_mean() -> None:
+    case, _ = case_of()
+    shift = {0: 0.1, 1: -0.4, 2: 0.6}
+    network = Answers(lambda condition, kind: condition[:, 1:2] + shift[int(kind[0]) % 3])
+    scan = case.inputs["T1w"].array
+    found = run(case, CssDiffSettings(steps=2), network=network)
+    assert len(found.along) == 3
+    for axis, volume in enumerate(found.along):
+        expected = np.where(case.mask, (scan + shift[axis]).clip(-1, 1.5), -1)
+        np.testing.assert_allclose(volume, expected, atol=1e-4)
+    assert found.spread is not None and found.spread.shape == case.shape and (found.spread[~case.mask] == 0).all()
+    free = case.mask & (scan > -0.55) & (scan < 0.85)  # no orientation is cut off at an end of the range
+    np.testing.assert_allclose(found.spread[free], np.std([0.1, -0.4, 0.6], ddof=1), atol=1e-4)
+    alone = run(case, CssDiffSettings(steps=2, axes=(2,)), network=network)
+    assert alone.along == () and alone.spread is None
+
+
+def test_the_presets_that_are_said_to_spread_are_those_with_several_orientations() -> None:
+    assert CssDiff.spreads == tuple(name for name, found in CssDiff.settings_of.items() if len(found.axes) > 1)
+
+
+@pytest.mark.usefixtures("tiny_models")
 def test_the_seed_alone_decides() -> None:
     case, _ = case_of()
     first = run(case, seed=4).array

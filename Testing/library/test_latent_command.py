@@ -43,7 +43,10 @@ def test_a_single_result_has_an_uncertainty_map_and_the_report_says_what_was_kno
     assert settings["gradient_nonlinearity"]["from"] == pytest.approx(1.2**3, rel=1e-4)
     assert settings["bias_field"] == "N4 of the input"
     assert report["uncertainty"]["kind"] == "orientations" and report["provenance"]["samples"] == 1
-    assert report["uncertainty"]["structures"] == {}
+    # what is brighter than 600 on the left is "white matter" of each of the three orientations
+    white = report["uncertainty"]["structures"]["Left Cerebral White Matter"]
+    row = next(row for row in report["structures"] if row["label_id"] == white["label_id"])
+    assert row["volume_mean_ml"] == white["volume_mean_ml"] > 0 and row["volume_cv_percent"] > 0
     deviation = read_image(tmp_path / "u.nii.gz", "other").array
     assert deviation.min() >= 0 and deviation.max() > 0
     inside = read_image(tmp_path / "e.nii.gz", "T1w")

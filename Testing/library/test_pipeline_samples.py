@@ -152,6 +152,22 @@ def test_data_consistency_brings_the_residual_to_the_noise_and_says_so(
     assert not np.array_equal(result.enhanced.array[result.brain], plain.enhanced.array[result.brain])
 
 
+def test_with_a_reference_the_projections_effect_on_the_image_scores_is_reported(
+    scan: Image, brain: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "get_method", lambda _: Blurred())
+    options = dataclasses.replace(OPTIONS, preset="fast", samples=1, segment=False, added_detail=False)
+    plain, projected = (
+        pipeline.enhance(
+            scan, dataclasses.replace(options, data_consistency=on), reference=high_field()[0], brain=brain
+        )
+        for on in (False, True)
+    )
+    before = projected.report["data_consistency"]["images_before"]
+    assert before == plain.report["images"]["enhanced"]
+    assert projected.report["images"]["enhanced"]["psnr"] > before["psnr"]
+
+
 def test_a_senseless_number_of_samples_is_refused_before_any_work(scan: Image) -> None:
     with pytest.raises(BadInput, match="between 1 and 64"):
         pipeline.enhance(scan, dataclasses.replace(OPTIONS, samples=65))
@@ -207,7 +223,7 @@ def test_an_interrupt_between_samples_leaves_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     runs: list[int] = []
-    original = samples.run_method
+    original = samples.label_volumes_ml
 
     def interrupted(*arguments: object) -> object:
         if runs:
@@ -215,7 +231,7 @@ def test_an_interrupt_between_samples_leaves_nothing(
         runs.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(samples, "run_method", interrupted)
+    monkeypatch.setattr(samples, "label_volumes_ml", interrupted)
     code, events = run_json(capsys, *command(tmp_path, mask))
     assert (code, events[-1]["kind"]) == (130, "Cancelled")
     assert runs == [1]

@@ -16,6 +16,7 @@ from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA, build_report
 from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json
+from LowFieldEnhanceLib.evaluation.report_structures import structure_rows
 from LowFieldEnhanceLib.evaluation.report_text import percent
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
@@ -143,6 +144,23 @@ def test_structures_below_one_millilitre_and_free_fluid_are_not_named_in_the_ver
     assert "Accumbens" not in report["verdict"] and "CSF" not in report["verdict"]
     assert rows_of(report)[ACCUMBENS]["change_percent"] == pytest.approx(400.0)
     assert report["summary"]["left_out"] == ["CSF"]
+
+
+@pytest.mark.parametrize(
+    ("shift", "notes"),
+    [(0, None), (2, "Dice < 0.75"), (7, "Dice < 0.75; HD95 > 6.1 mm")],
+)
+def test_with_a_reference_what_overlaps_worse_than_a_cleared_product_allows_is_noted(
+    shift: int, notes: str | None
+) -> None:
+    """A cube of 6 mm against itself moved: Dice 1, 2/3 and 0; 95 % of its surface within 0, 2 and 7 mm."""
+    maps = []
+    for start in (4, 4 + shift):
+        array = np.zeros((24, 14, 14), np.uint8)
+        array[start : start + 6, 4:10, 4:10] = THALAMUS
+        maps.append(LabelMap(array, np.eye(4), {}))
+    (row,) = structure_rows(maps[0], maps[1], maps[0])
+    assert row["note"] == notes
 
 
 def test_low_confidence_is_noted() -> None:

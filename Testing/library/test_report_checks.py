@@ -10,6 +10,7 @@ import pytest
 from LowFieldEnhanceLib.evaluation.input_checks import cut_edges, input_checks
 from LowFieldEnhanceLib.evaluation.input_intensity import intensity_figures
 from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 SHAPE = (40, 44, 36)
 GRID = Image(np.ones(SHAPE), np.diag([4.0, 4.0, 4.0, 1.0]), "T1w")
@@ -167,3 +168,35 @@ def test_a_reference_must_cover_nine_tenths_of_the_brain() -> None:
     assert "covers 87 % of the brain" in found["reference"]
     array[31] = 500.0
     assert failed(input_checks(SOURCE, GRID, brain_mask(), GRID.with_array(array))) == {}
+
+
+def anatomy(behind: int, below: int) -> LabelMap:
+    """A cerebrum of both hemispheres, and a cerebellum so many voxels of 4 mm behind and below its centre."""
+    array = np.zeros((20, 40, 40), np.uint8)
+    array[:10, 16:24, 16:24], array[10:, 16:24, 16:24] = 41, 2
+    array[6:14, 18 - behind : 22 - behind, 18 - below : 22 - below] = 8
+    return LabelMap(array, np.diag([4.0, 4.0, 4.0, 1.0]), {})
+
+
+def orientation(labels: LabelMap) -> list[dict[str, Any]]:
+    return [c for c in input_checks(SOURCE, GRID, brain_mask(), labels=labels) if c["name"] == "orientation"]
+
+
+def test_the_cerebellum_tells_whether_head_and_face_lie_where_the_header_says() -> None:
+    found = orientation(anatomy(10, 10))
+    assert [(check["ok"], check["trained_range"]) for check in found] == [(True, False)]
+    assert "left and right" in found[0]["text"]
+    for behind, below in ((-10, 10), (10, -10), (-10, -10)):  # face and head the wrong way round
+        assert [check["ok"] for check in orientation(anatomy(behind, below))] == [False]
+
+
+def test_orientation_is_judged_in_the_world_not_along_the_voxels() -> None:
+    flipped = anatomy(10, 10)
+    affine = flipped.affine @ np.diag([1.0, -1.0, 1.0, 1.0])
+    assert not orientation(LabelMap(flipped.array, affine, {}))[0]["ok"]
+    assert orientation(LabelMap(flipped.array[:, ::-1], affine, {}))[0]["ok"]
+
+
+def test_without_a_cerebellum_nothing_is_said_of_orientation() -> None:
+    labels = anatomy(10, 10)
+    assert orientation(LabelMap(np.where(labels.array == 8, 0, labels.array), labels.affine, {})) == []

@@ -218,6 +218,22 @@ def test_the_page_adapts_to_phones_and_paper() -> None:
     assert "@media (max-width: 600px)" in text and "@media print" in text and "size: A4" in text
 
 
+def test_a_phone_gets_the_narrow_layout_of_a_picture_where_there_is_one() -> None:
+    page = Page(render_html(report(), {**PICTURES, "planes_narrow": b"phone"}))
+    sources = [attributes for tag, attributes in page.tags if tag == "source"]
+    assert [base64.b64decode(str(s["srcset"]).split(",")[1]) for s in sources] == [b"phone"]
+    assert sources[0]["media"] == "screen and (max-width: 600px)"
+    order = [tag for tag, _ in page.tags if tag in ("source", "img")]
+    assert order[:2] == ["source", "img"] and order.count("img") == len(PICTURES)
+
+
+def test_a_long_report_is_printed_smaller_so_that_it_stays_on_two_sheets() -> None:
+    made = report()
+    assert ("body", {}) in Page(render_html(made, {})).tags
+    made["input_checks"] = [{**check, "ok": False} for check in made["input_checks"]]
+    assert ("body", {"class": "dense"}) in Page(render_html(made, {})).tags
+
+
 @pytest.mark.parametrize("segmented", [True, False])
 def test_the_pictures_of_a_result_are_those_the_page_knows(segmented: bool, tmp_path: Path) -> None:
     made = parts(segmented=segmented)
@@ -226,7 +242,8 @@ def test_the_pictures_of_a_result_are_those_the_page_knows(segmented: bool, tmp_
         fidelity=made["acquired"], report=build_report(**made),
     )  # fmt: skip
     pictures = result_pictures(result)
-    assert set(pictures) == {"planes", "residual", "volumes"} | ({"labels"} if segmented else set())
+    phone = {"planes", "planes_narrow"} | ({"labels", "labels_narrow"} if segmented else set())
+    assert set(pictures) == phone | {"residual", "volumes"}
     assert all(data.startswith(b"\x89PNG") for data in pictures.values())
     write_html(result.report, pictures, tmp_path / "report.html")
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == render_html(result.report, pictures)

@@ -64,3 +64,13 @@ def test_without_a_place_the_cut_goes_through_the_brains_centre_without_a_cross(
 def test_other_grids_are_refused() -> None:
     with pytest.raises(BadInput, match="one grid"):
         added_detail_figure(head(), Image(np.zeros((3, 3, 3)), AFFINE), BRAIN)
+
+
+def test_the_narrow_layout_shows_the_same_cuts() -> None:
+    wide, narrow = (added_detail_figure(head(), detail(90.0), BRAIN, place(), narrow=n) for n in (False, True))
+    assert narrow.get_size_inches()[0] < 0.7 * wide.get_size_inches()[0]
+    pairs = zip(
+        *([axes.images for axes in figure.axes if len(axes.images) == 2] for figure in (wide, narrow)), strict=True
+    )
+    for one, other in pairs:
+        assert all(np.array_equal(a.get_array(), b.get_array()) for a, b in zip(one, other, strict=True))

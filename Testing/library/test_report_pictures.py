@@ -68,7 +68,7 @@ def test_the_patients_right_front_and_head_are_left_left_and_top() -> None:
     array = np.zeros(SHAPE)
     array[12:, 15:, 10:] = 1000  # to the right, the front and the top of a RAS grid, over the centre
     figure = three_plane_figure(image(array), image(array), None, whole())
-    axial, coronal, sagittal = panels(figure)[0], panels(figure)[3], panels(figure)[6]
+    axial, coronal, sagittal = panels(figure)[:3]
     assert [bright_side(axes) for axes in (axial, coronal, sagittal)] == [("left", "top")] * 3
     for axes, letters in ((axial, "RL"), (coronal, "RL"), (sagittal, "AP")):
         places = {text.get_text(): text.get_position()[0] for text in axes.texts}
@@ -79,11 +79,11 @@ def test_the_patients_right_front_and_head_are_left_left_and_top() -> None:
 def test_anisotropic_voxels_keep_their_shape() -> None:
     figure = three_plane_figure(image(), image(), None, whole())
     figure.canvas.draw()
-    for axes, (across, up) in zip(panels(figure)[::3], ((60, 72), (60, 120), (72, 120)), strict=True):
+    for axes, (across, up) in zip(panels(figure)[:3], ((60, 72), (60, 120), (72, 120)), strict=True):
         assert axes.images[0].get_extent() == pytest.approx([0, across, 0, up])
         box = axes.get_window_extent()
         assert box.width / box.height == pytest.approx(across / up, rel=1e-3)
-    rows = zip(panels(figure)[::3], (60, 60, 72), strict=True)
+    rows = zip(panels(figure)[:3], (60, 60, 72), strict=True)
     widths = [axes.get_window_extent().width / across for axes, across in rows]
     assert max(widths) == pytest.approx(min(widths), rel=1e-3)  # all planes at one scale
 
@@ -91,7 +91,7 @@ def test_anisotropic_voxels_keep_their_shape() -> None:
 def test_input_and_enhanced_share_one_window_and_the_reference_has_its_own() -> None:
     before, enhanced = image(), image(image().array * 1.5)
     figure = three_plane_figure(before, enhanced, None, whole(), image(image().array * 7))
-    first, second, third = (axes.images[0].get_clim() for axes in panels(figure)[:3])
+    first, second, third = (axes.images[0].get_clim() for axes in panels(figure)[:9:3])
     both = np.concatenate([before.array.ravel(), enhanced.array.ravel()])
     assert first == second == pytest.approx(tuple(np.percentile(both, [1, 99.5])))
     assert third == pytest.approx(tuple(np.percentile(before.array * 7, [1, 99.5])))
@@ -110,13 +110,13 @@ def test_the_cuts_go_through_the_brains_centre() -> None:
     mask[4:9, 10:21, 3:6] = True  # centre 6, 15, 4
     marked = np.zeros(SHAPE)
     marked[6, 15, 4] = 1000
-    for axes in panels(three_plane_figure(image(marked), image(marked), None, mask))[::3]:
+    for axes in panels(three_plane_figure(image(marked), image(marked), None, mask))[:3]:
         assert np.asarray(axes.images[0].get_array()).max() == 1000
 
 
 def test_the_change_is_enhanced_minus_input_on_a_map_with_zero_in_its_middle() -> None:
     figure = three_plane_figure(image(), image(image().array + 25), None, whole())
-    change = panels(figure)[2].images[0]
+    change = panels(figure)[6].images[0]
     np.testing.assert_allclose(np.asarray(change.get_array()), 25, atol=1e-3)
     assert change.get_clim() == pytest.approx((-25, 25), abs=1e-3)
     assert "change" in texts(figure)
@@ -125,7 +125,7 @@ def test_the_change_is_enhanced_minus_input_on_a_map_with_zero_in_its_middle() -
 def test_the_notice_is_on_every_enhanced_panel_and_on_no_other() -> None:
     figure = three_plane_figure(image(), image(), image(), whole(), image())
     marked = [NOTICE in [text.get_text() for text in axes.texts] for axes in panels(figure)]
-    assert marked == [False, True, False, False, False] * 3
+    assert marked == [False] * 3 + [True] * 3 + [False] * 9
     overlay = label_overlay_figure(image(), LabelMap(whole() * 10, AFFINE, {}))
     assert all(NOTICE in [text.get_text() for text in axes.texts] for axes in panels(overlay))
 
@@ -136,9 +136,9 @@ def test_the_residual_column_is_the_residual_at_the_same_place() -> None:
     affine[2, 3] = 5.0  # one slice over three of the fine grid
     residual = Image(coarse, affine)
     figure = three_plane_figure(image(), image(), residual, whole())
-    drawn = np.asarray(panels(figure)[3].images[0].get_array())  # axial, k = 12, slice 4
+    drawn = np.asarray(panels(figure)[9].images[0].get_array())  # axial, k = 12, slice 4
     np.testing.assert_allclose(drawn, coarse[:, :, 4].T[:, ::-1], atol=1e-5)
-    assert panels(figure)[3].images[0].get_clim() == (-5, 5)
+    assert panels(figure)[9].images[0].get_clim() == (-5, 5)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -247,6 +247,27 @@ def test_pictures_are_png_of_the_figures_size_the_same_every_time_and_marked() -
     assert struct.unpack(">II", first[16:24]) == pytest.approx(figure.get_size_inches() * DPI, abs=1)
     assert first == to_png(figure)
     assert NOTICE.encode() in first
+
+
+def places(figure: Figure) -> list[tuple[float, float, float, float]]:
+    """Left, right, low and high end of every panel, 0..1."""
+    return [(box.x0, box.x1, box.y0, box.y1) for box in (axes.get_position() for axes in figure.axes)]
+
+
+def test_the_narrow_layouts_show_the_same_cuts_two_side_by_side_without_overlap() -> None:
+    labels = LabelMap(whole() * 10, AFFINE, {})
+    pairs = [
+        [three_plane_figure(image(), image(), None, whole(), image(), narrow=narrow) for narrow in (False, True)],
+        [label_overlay_figure(image(), labels, narrow=narrow) for narrow in (False, True)],
+    ]
+    for wide, narrow in pairs:
+        assert narrow.get_size_inches()[0] < 0.7 * wide.get_size_inches()[0]
+        for one, other in zip(panels(wide), panels(narrow), strict=True):
+            assert np.array_equal(one.images[0].get_array(), other.images[0].get_array())
+            assert [text.get_text() for text in one.texts[:2]] == [text.get_text() for text in other.texts[:2]]
+        for one, other in itertools.combinations(places(narrow), 2):
+            assert one[0] >= other[1] or other[0] >= one[1] or one[2] >= other[3] or other[2] >= one[3]
+        assert all(0 <= low < high <= 1 for box in places(narrow) for low, high in (box[:2], box[2:]))
 
 
 def test_empty_masks_and_constant_images_still_give_pictures() -> None:

@@ -16,7 +16,7 @@ from LowFieldEnhanceLib.evaluation.data_consistency import Projection
 from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
 from LowFieldEnhanceLib.evaluation.lesions import lesion_report, lesion_section
 from LowFieldEnhanceLib.evaluation.report import SCHEMA, build_report
-from LowFieldEnhanceLib.evaluation.uncertainty import FLIPS, SAMPLES, Uncertainty
+from LowFieldEnhanceLib.evaluation.uncertainty import FLIPS, ORIENTATIONS, SAMPLES, Uncertainty
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -59,10 +59,22 @@ def violations(value: Any, schema: dict[str, Any], path: str = "report") -> Iter
                 yield f"{path}.{key} is not documented"
 
 
+def undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
+    """The keys of the schema that it does not explain."""
+    if not schema.get("description") and not schema.get("items"):
+        yield path
+    for key, value in schema.get("properties", {}).items():
+        yield from undescribed(value, f"{path}.{key}")
+    if "items" in schema:
+        yield from undescribed(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from undescribed(schema["additionalProperties"], f"{path}.*")
+
+
 def uncertainty(made: dict[str, Any], kind: str) -> dict[str, Any]:
     deviation = Image(np.full(made["before"].shape, 3.0), made["before"].affine)
-    drawn = {"seeds": (1, 2)} if kind == SAMPLES else {"flips": ("none", "left-right")}
-    found = Uncertainty(kind, deviation, **drawn, volumes=({2: 10.0}, {2: 12.0, 10: 3.0}))
+    drawn = {SAMPLES: {"seeds": (1, 2)}, FLIPS: {"flips": ("none", "left-right")}, ORIENTATIONS: {"orientations": 2}}
+    found = Uncertainty(kind, deviation, **drawn[kind], volumes=({2: 10.0}, {2: 12.0, 10: 3.0}))
     return found.as_report(made["brain"], 40.0)
 
 
@@ -94,7 +106,7 @@ def test_a_report_has_exactly_the_documented_keys_and_types(reference: bool, seg
     assert list(violations(report(reference=reference, segmented=segmented), DOCUMENT)) == []
 
 
-@pytest.mark.parametrize("kind", [SAMPLES, FLIPS])
+@pytest.mark.parametrize("kind", [SAMPLES, FLIPS, ORIENTATIONS])
 @pytest.mark.parametrize("reference", [True, False], ids=["reference", "alone"])
 def test_so_has_a_report_with_every_section(reference: bool, kind: str) -> None:
     made = parts(reference=reference)
@@ -106,15 +118,6 @@ def test_so_has_a_report_with_every_section(reference: bool, kind: str) -> None:
 
 def test_every_key_is_described_and_the_version_is_the_reports() -> None:
     assert DOCUMENT["properties"]["schema"]["const"] == SCHEMA
-
-    def undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
-        if not schema.get("description") and not schema.get("items"):
-            yield path
-        for key, value in schema.get("properties", {}).items():
-            yield from undescribed(value, f"{path}.{key}")
-        if "items" in schema:
-            yield from undescribed(schema["items"], f"{path}[]")
-
     assert list(undescribed(DOCUMENT, "report")) == []
 
 

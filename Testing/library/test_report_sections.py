@@ -96,6 +96,15 @@ def test_data_consistency_has_its_residual_before_and_after() -> None:
     texts = rows(page_of(whole()), "Data consistency")
     assert "2.00" in texts and "1.00" in texts and "20.0 %" in texts and "0.30 %" in texts
     assert texts.index("2.00") < texts.index("1.00")
+    assert "PSNR, dB" not in texts
+
+
+def test_against_a_reference_data_consistency_has_the_image_scores_before_and_after_too() -> None:
+    report = whole(True, True)
+    report["data_consistency"]["images_before"] = {**report["images"]["enhanced"], "psnr": 12.34}
+    texts = rows(page_of(report), "Data consistency")
+    after = f"{report['images']['enhanced']['psnr']:.2f}"
+    assert texts.index("PSNR, dB") < texts.index("12.34") < texts.index(after)
 
 
 @pytest.mark.parametrize(

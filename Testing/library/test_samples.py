@@ -11,7 +11,7 @@ import torch
 from LowFieldEnhanceLib.errors import BadInput, Cancelled
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.methods.base import Case, Enhancement, run_method
+from LowFieldEnhanceLib.methods.base import Case, Enhancement, run_batch, run_method
 from LowFieldEnhanceLib.methods.classical import Interpolation
 from LowFieldEnhanceLib.methods.registry import METHODS
 from LowFieldEnhanceLib.preprocess.grid import Grid, canonical_grid, resample
@@ -37,6 +37,22 @@ class Gaussian:
         return Enhancement(SD * noise, {"evaluations": self.steps})
 
 
+class Together(Gaussian):
+    """The same, several samples at once; it notes how many."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def enhance_batch(
+        self, case: Case, preset: str, generators: list[torch.Generator], events: Events
+    ) -> list[Enhancement]:
+        self.batches.append(len(generators))
+        silent = Events()
+        for step in range(self.steps + 1):
+            events.progress("enhance", step, self.steps)
+        return [self.enhance(case, preset, generator, silent) for generator in generators]
+
+
 class Slanted:
     """A ramp along the array's first axis: as unlike to its mirror image as can be told by hand."""
 
@@ -49,6 +65,20 @@ class Slanted:
         events.progress("enhance", 1, 1)
         ramp = np.linspace(-0.5, 0.5, case.shape[0], dtype=np.float32)[:, None, None]
         return Enhancement(np.broadcast_to(ramp, case.shape).copy())
+
+
+class Threefold:
+    """The mean of three volumes that are 0.1 apart."""
+
+    title = "Threefold"
+
+    def stochastic(self, preset: str) -> bool:
+        return True
+
+    def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
+        events.progress("enhance", 1, 1)
+        along = tuple(np.where(case.mask, np.float32(value), np.float32(-1)) for value in (0.1, 0.2, 0.3))
+        return Enhancement(along[1], along=along)
 
 
 class Counting:
@@ -102,6 +132,40 @@ def test_mean_and_deviation_are_those_of_the_single_runs(case: Case, prepared: P
     assert result.uncertainty is not None
     np.testing.assert_allclose(result.enhanced.array, single.mean(0), rtol=1e-5)
     np.testing.assert_allclose(result.uncertainty.deviation.array, single.std(0, ddof=1), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("together", "batches"), [(2, [2, 2, 1]), (None, [5])])
+def test_samples_of_a_batch_are_those_drawn_one_by_one(
+    together: int | None, batches: list[int], case: Case, prepared: Prepared
+) -> None:
+    method, seen = Together(), []
+    found = run(method, case, prepared, 5, together=together, segmenter=Counting(), events=Events(seen.append))
+    alone = run(Gaussian(), case, prepared, 5, segmenter=Counting())
+    assert method.batches == batches
+    assert np.array_equal(found.first.array, alone.first.array)
+    assert np.array_equal(found.mean.array, alone.mean.array)
+    assert np.array_equal(found.uncertainty.deviation.array, alone.uncertainty.deviation.array)
+    assert (found.uncertainty.seeds, found.uncertainty.volumes) == (alone.uncertainty.seeds, alone.uncertainty.volumes)
+    units = 5 * (Gaussian.steps + 1)
+    done = [event["done"] for event in seen if event["event"] == "progress"]
+    assert done == sorted(done) and (done[0], done[-1]) == (0, units)
+    assert {event["total"] for event in seen if event["event"] == "progress"} == {units}
+
+
+@pytest.mark.usefixtures("tiny_models")
+def test_bridged_diffusion_runs_its_bridge_once_for_a_batch_and_gives_each_seeds_own_sample(case: Case) -> None:
+    method, seen = METHODS["bridged"], []
+    bridge = method._bridge
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(method, "_bridge", lambda *arguments: seen.append(1) or bridge(*arguments))
+        generators = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+        together = run_batch(method, case, "standard", generators, Events())
+        assert len(seen) == 1
+    for seed, sample in zip((3, 4), together, strict=True):
+        alone = run_method(method, case, "standard", torch.Generator().manual_seed(seed), Events())
+        np.testing.assert_allclose(sample.array, alone.array, atol=1e-6)
+        assert sample.details == alone.details
+    assert not np.array_equal(together[0].array, together[1].array)
 
 
 def test_the_same_seed_gives_the_same_voxels_and_another_one_does_not(case: Case, prepared: Prepared) -> None:
@@ -240,3 +304,36 @@ def test_the_case_itself_is_left_as_it_was(case: Case, prepared: Prepared) -> No
     run(Slanted(), case, prepared, 8)
     assert np.array_equal(case.mask, before.mask)
     assert np.array_equal(case.inputs["T1w"].array, copy)
+
+
+def test_each_orientation_of_a_single_result_is_segmented_and_the_volumes_are_spread(
+    case: Case, prepared: Prepared
+) -> None:
+    segmenter, sent = Counting(), []
+    result = run(Threefold(), case, prepared, 1, segmenter=segmenter, events=Events(sent.append))
+    spread = result.uncertainty
+    assert spread is not None and (spread.kind, spread.samples, spread.seeds) == ("orientations", 3, ())
+    inside = prepared.brain
+    means = [image.array[inside].mean() for image in segmenter.seen]
+    np.testing.assert_allclose(means, [prepared.scale / 2 * (1 + value) for value in (0.1, 0.2, 0.3)], rtol=1e-4)
+    np.testing.assert_allclose(spread.deviation.array[inside], 0.1 * prepared.scale / 2, rtol=1e-4)
+    assert (spread.deviation.array[~prepared.mask] == 0).all()
+    found = spread.as_report(prepared.brain, prepared.sigma)["structures"]["Left Thalamus"]
+    voxel = 0.512  # mL, of 8 mm
+    assert found["volume_mean_ml"] == pytest.approx(20 * voxel)
+    assert found["volume_sd_ml"] == pytest.approx(10 * voxel)
+    assert found["volume_cv_percent"] == pytest.approx(50.0)
+    stages = [(event["stage"], event["done"], event["total"]) for event in sent]
+    assert stages[0] == ("enhance", 1, 1)
+    assert sorted(set(stages[1:])) == [("segment the orientations", done, 3) for done in range(4)]
+    assert [done for _, done, _ in stages[1:]] == sorted(done for _, done, _ in stages[1:])
+
+
+def test_without_a_segmenter_the_orientations_have_a_map_alone_and_of_several_samples_none_is_labelled_apart(
+    case: Case, prepared: Prepared
+) -> None:
+    alone = run(Threefold(), case, prepared, 1).uncertainty
+    assert alone is not None and alone.volumes == () and alone.deviation.array.max() > 0
+    segmenter = Counting()
+    two = run(Threefold(), case, prepared, 2, segmenter=segmenter).uncertainty
+    assert two is not None and two.kind == "samples" and len(segmenter.seen) == len(two.volumes) == 2
