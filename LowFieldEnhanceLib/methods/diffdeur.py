@@ -44,7 +44,9 @@ class DiffDeurSettings:
         steps: timesteps between ``start`` and 1.
         orientations: ``rotate`` denoises sagittal, coronal and axial slices in turn, ``average`` all three each step.
         data_step: ``inr`` (the paper's coordinate network) or ``cg`` (the exact minimum of the same objective).
-        strength: lambda of rho_t = lambda sigma_n^2 / sigma_t^2; below 1 trusts the scan more.
+        strength: lambda of rho_t = lambda sigma_n^2 / sigma_t^2; less trusts the scan more.
+        balanced: lambda counts in units of A'A (see Measurement.density). Else the same lambda trusts the prior more,
+            the larger the voxels of the scan are.
         fresh: share of new noise in the re-noising, see diffusion.samplers.hqs.
         first_epochs, epochs: of the coordinate network in the first data step and in every later one, at most.
         fit: the coordinate network.
@@ -55,7 +57,8 @@ class DiffDeurSettings:
     steps: int = 4
     orientations: str = "rotate"
     data_step: str = "inr"
-    strength: float = 1.0
+    strength: float = 4.0
+    balanced: bool = True
     fresh: float = 1.0
     first_epochs: int = 6
     epochs: int = 4
@@ -78,6 +81,10 @@ class DiffDeurSettings:
         """Evaluations of the prior on the whole volume."""
         return len(self.timesteps) * (len(AXES) if self.orientations == "average" else 1)
 
+    def lambda_of(self, measurement: Measurement) -> float:
+        """lambda for a scan."""
+        return self.strength * (measurement.density if self.balanced else 1.0)
+
     @property
     def data_steps(self) -> int:
         """Epochs of the coordinate network, or solutions by conjugate gradients, at most."""
@@ -86,10 +93,17 @@ class DiffDeurSettings:
 
 
 PRESETS = {
-    "fast": DiffDeurSettings(start=100, steps=8, strength=0.3, data_step="cg"),
-    "standard": DiffDeurSettings(start=100, steps=16, strength=0.3, data_step="cg"),
+    "fast": DiffDeurSettings(start=100, steps=8, data_step="cg"),
+    "standard": DiffDeurSettings(start=100, steps=16, data_step="cg"),
     "paper": DiffDeurSettings(
-        start=1000, steps=100, orientations="average", first_epochs=40, epochs=4, fit=FitSettings(embedding="fitted")
+        start=1000,
+        steps=100,
+        orientations="average",
+        strength=1.0,
+        balanced=False,
+        first_epochs=40,
+        epochs=4,
+        fit=FitSettings(embedding="fitted"),
     ),
 }
 
@@ -200,7 +214,7 @@ def make_data_step(
 
     def step(x: Tensor, level: float) -> Tensor:
         z = intensity(x) * measurement.mask
-        rho = data_weight(measurement.sigma, level, settings.strength)
+        rho = data_weight(measurement.sigma, level, settings.lambda_of(measurement))
         if network is None:
             v, iterations = solve(measurement, z, rho, events.check)
         else:

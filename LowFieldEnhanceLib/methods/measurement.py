@@ -69,6 +69,14 @@ class Measurement:
         scan = torch.from_numpy(self.scan.array).to(case.device)
         self.data = (scan - self.operator(around * (1 - inside))) * self.visible
 
+    @property
+    def density(self) -> float:
+        """Voxels of the scan for each of the working grid, 1 at most: about the largest eigenvalue of A'A.
+
+        A voxel of the scan is a mean over ``1 / density`` working voxels, so its row of A has that norm squared.
+        """
+        return min(float(np.prod(self.image.spacing) / np.prod(self.scan.spacing)), 1.0)
+
     def residual(self, v: Tensor) -> Tensor:
         """y - A v on the scan's grid, 0 where the scan does not see the mask; v (I, J, K)."""
         return (self.data - self.operator(v * self.mask)) * self.visible

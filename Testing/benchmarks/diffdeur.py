@@ -1,65 +1,70 @@
-"""The comparison of the DiffDeuR paper on public heads: cubic + BM4D, IREM, DPS, DiffDeuR, in one run.
+"""The comparison of the DiffDeuR paper on public heads: cubic + BM3D, BM4D, IREM, DPS, DiffDeuR, in one run.
 
-    python Testing/benchmarks/diffdeur.py --data DATA --parts ulf-sim 3mm T2w FLAIR steps warm-start
+    python Testing/benchmarks/diffdeur.py --data DATA --parts ulf-sim 3mm T2w FLAIR --resume
+    python Testing/benchmarks/diffdeur.py --data DATA --parts data-step steps warm-start margin --limit 1 --resume
 
 ulf-sim: ULF-sim v1 (see quality.py) on oasis/test. 3mm: the same heads with 3 mm voxels in plane, 5 mm slices, SNR 20,
 like the paper's second protocol. T2w, FLAIR: ULF-sim v1 on brats/test and openms/test. The brain mask is that of the
-data set; the whole heads of openms/test take the segmenter's, of the truth. ablation: settings of DiffDeuR on a head
-of oasis/train, from which the presets are chosen. steps: data residual and LPIPS after every prior step and every data
-step of one run. warm-start: optimiser steps and seconds of the coordinate network from the last data step's state and
-from scratch, to the same residual.
-Results go to diffdeur.json and diffdeur.md beside this file after every head, so that a run can be stopped.
+data set; the whole heads of openms/test take the segmenter's, of the truth. Structures: our segmenter on both sides.
+BM3D denoises axial slices, as the paper's baseline does.
+
+ablation, data-step: on a head of oasis/train, from which the presets are chosen: settings of DiffDeuR, and its data
+step by conjugate gradients and by the coordinate network (quality and seconds of the whole run).
+steps: data residual and LPIPS after every prior step and every data step of a run, with either data step.
+warm-start: epochs and seconds of one data step of the preset *paper* with the last step's network and with a new one,
+to the same residual, and to the same value of what the step minimises; at several pairs of timesteps.
+margin: why the margin of the paper comes out or does not, on the second protocol. Every row is scored twice: inside
+the brain after an intensity fit, as everywhere here, and over the whole field of view of axial slices with a background
+of 0, without a fit, as papers on skull-stripped slices do (``whole field``). Rows beside the methods: ``--priors
+NAME=FOLDER``: DiffDeuR (fast) with the prior of a run of slice_prior, such as one that was trained for a shorter time.
+``t=``: *standard* from a higher noise level, so that less of the interpolated scan is left in the start.
+``noise-free data``: the scan without its noise, with the weights of the noisy one. ``oracle start``: the true image
+takes the place of the interpolated scan, and is noised to the same first timestep. Both together are the upper bound:
+what is lost there, this prior does not keep with these steps, whatever the data. ``oracle start, no data``: the true
+image noised once to the first timestep and denoised once. The settings of all these are those of *fast*.
+margin-thin: the same rows for slices of 1 mm: what is left when nothing is lost between the slices.
+
+Results go to diffdeur.json and diffdeur*.md beside this file row by row. With ``--resume`` a row is left out that is
+recorded with the same weights (after a change of presets, run it without); scores of other weights are forgotten when
+their row is run again. ``--slab MM`` (with another ``--out``) runs an axial slab of each head, to try the parts.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import time
-from collections.abc import Iterator
+import os
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from quality import COLUMNS, HEADS, PROTOCOL, Subject, fidelity_fields, structure_scores, table
+from diffdeur_heads import Bench, load, noise_free, run, scans, score, whole_field_scores
+from diffdeur_steps import every_step, warm_start
+from diffdeur_tables import COMPARISON, tables
+from diffdeur_trials import Bm3d, Trial, prior_of
+from quality import Subject
 
-from LowFieldEnhanceLib.diffusion.samplers import gaussian_noise, hqs
-from LowFieldEnhanceLib.evaluation.data_consistency import measure_fidelity
-from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
-from LowFieldEnhanceLib.events import Events
-from LowFieldEnhanceLib.image_io import read_image
-from LowFieldEnhanceLib.methods.base import Case, Method, run_method
+from LowFieldEnhanceLib.methods.base import Case, Method
 from LowFieldEnhanceLib.methods.classical import Bm4d, Interpolation
-from LowFieldEnhanceLib.methods.coordinate_fit import CoordinateFit
-from LowFieldEnhanceLib.methods.diffdeur import (
-    MODEL,
-    PRESETS,
-    SCHEDULE,
-    DiffDeur,
-    DiffDeurSettings,
-    make_data_step,
-    slice_prior,
-)
+from LowFieldEnhanceLib.methods.coordinate_fit import FitSettings
+from LowFieldEnhanceLib.methods.diffdeur import MODEL, PRESETS, DiffDeur, DiffDeurSettings
 from LowFieldEnhanceLib.methods.dps import Dps
 from LowFieldEnhanceLib.methods.irem import Irem
-from LowFieldEnhanceLib.methods.measurement import Measurement, data_weight, intensity
-from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
-from LowFieldEnhanceLib.preprocess.brain import brain_mask
-from LowFieldEnhanceLib.preprocess.grid import Grid, resample
-from LowFieldEnhanceLib.preprocess.prepare import prepare, to_working_grid
+from LowFieldEnhanceLib.physics.simulate import Protocol
+from LowFieldEnhanceLib.preprocess.intensity import to_model
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
-from LowFieldEnhanceLib.training.data import brain_of, data_root, head_names
-from LowFieldEnhanceLib.weights import load_network
+from LowFieldEnhanceLib.training.data import data_root
+from LowFieldEnhanceLib.weights import file_sha256, model_info
 
 FOLDER = Path(__file__).resolve().parent
-SECOND = Protocol(spacing=(3.0, 3.0, 5.0), snr=20.0)
-FAST = PRESETS["fast"]
+FAST, STANDARD = PRESETS["fast"], PRESETS["standard"]
 NETWORK = replace(FAST, data_step="inr")
 ROWS: dict[str, tuple[Method, str]] = {
     "cubic": (Interpolation("cubic"), "fast"),
+    "cubic + BM3D": (Bm3d(), "fast"),
     "bm4d": (Bm4d(), "fast"),
     "irem": (Irem(), "fast"),
     "dps": (Dps(), "fast"),
@@ -67,141 +72,116 @@ ROWS: dict[str, tuple[Method, str]] = {
     "diffdeur:fast, coordinate network": (DiffDeur(NETWORK), "fast"),
     "diffdeur:standard": (DiffDeur(), "standard"),
 }
+SLOW = ("diffdeur:standard",)
 ABLATION: dict[str, DiffDeurSettings] = {
     "fast": FAST,
     **{f"t={t}": replace(FAST, start=t) for t in (60, 200, 300)},
-    **{f"lambda={s}": replace(FAST, strength=s) for s in (0.1, 1.0)},
+    **{f"lambda={s}": replace(FAST, strength=s) for s in (1.3, 13.0)},
     **{f"{n} steps": replace(FAST, steps=n) for n in (4, 16)},
     "zeta=0.3": replace(FAST, fresh=0.3),
     "three orientations averaged": replace(FAST, orientations="average"),
 }
-PARTS = ("ulf-sim", "3mm", "T2w", "FLAIR", "ablation", "steps", "warm-start")
-SHOWN = ("psnr", "ssim", "lpips", "volume_error", "dice", "residual_rms", "evaluations", "seconds")
+DATA_STEPS: dict[str, DiffDeurSettings] = {
+    "conjugate gradients (fast)": FAST,
+    "network, z plus a change": NETWORK,
+    "network, z plus a change, 2 epochs": replace(NETWORK, first_epochs=2, epochs=2),
+    "network is the volume": replace(NETWORK, fit=FitSettings(), first_epochs=20),
+}
+STARTS = {f"diffdeur:standard, t={t}": replace(STANDARD, start=t) for t in (200, 400, 700)}
+PAIRS = ((400, 390), (200, 190), (100, 90), (50, 40))  # timesteps that follow each other in the preset paper, about
+PARTS = (*COMPARISON, "ablation", "data-step", "steps", "warm-start", "margin", "margin-thin")
+FIGURES = ("psnr", "ssim", "lpips", "volume_error", "field_psnr", "residual_rms", "seconds")
+SINGLE = ("steps", "warm-start", "margin", "margin-thin")  # one head unless asked for more
+Scan = tuple[str, Path, str, Protocol, int]
+PRIOR_ROW = "diffdeur:fast, prior "
+Job = Callable[[Subject], dict[str, Any]]
 
 
-def scans(root: Path, part: str) -> Iterator[tuple[str, Path, str, Protocol, int]]:
-    """Name, file, contrast, protocol and seed of the heads of a part."""
-    if part in ("T2w", "FLAIR"):
-        for data_set in ("brats", "openms"):
-            folder = root / data_set / "test"
-            for n, name in enumerate(head_names(folder)):
-                yield f"{data_set}/{name}", folder / f"{name}_{part}.nii.gz", part, PROTOCOL, 2000 + n
-        return
-    if part == "ablation":
-        yield "1000", root / "oasis" / "train" / "1000_T1w.nii.gz", "T1w", PROTOCOL, 500
-        return
-    protocol = SECOND if part == "3mm" else PROTOCOL
-    for n, name in enumerate(HEADS):
-        yield name, root / "oasis" / "test" / f"{name}_T1w.nii.gz", "T1w", protocol, 1000 + n
+class Record:
+    """The recorded results of all parts, part to row to head to figures, as a file that is always complete.
+
+    Args:
+        path: of the JSON file; the tables are written beside it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def has(self, part: str, row: str, head: str, weights: dict[str, str]) -> bool:
+        """Whether the head is recorded, with these weights."""
+        return self.results.get(part, {}).get(row, {}).get(head, {}).get("weights") == weights
+
+    def put(self, part: str, row: str, head: str, figures: dict[str, Any], weights: dict[str, str]) -> None:
+        """Record and write; heads of the row that were run with other weights are forgotten."""
+        heads = self.results.setdefault(part, {}).setdefault(row, {})
+        for name in [name for name, found in heads.items() if found.get("weights") != weights]:
+            del heads[name]
+        heads[head] = {**figures, "weights": weights}
+        temporary = self.path.with_suffix(".partial")
+        temporary.write_text(json.dumps(self.results, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self.path)
+        for suffix, text in tables(self.results):
+            name = f"{self.path.stem}_{suffix}.md" if suffix else f"{self.path.stem}.md"
+            self.path.with_name(name).write_text(text, encoding="utf-8")
 
 
-def load(name: str, path: Path, contrast: str, protocol: Protocol, seed: int, segmenter: Segmenter) -> Subject:
-    """Simulate the scan; the truth's own segmentation stands where no manual labels are known."""
-    high = read_image(path, contrast)
-    brain_only = not name.startswith("openms")
-    brain_high = brain_of(high.array) if brain_only else None
-    level = None if brain_high is None else float(np.percentile(high.array[brain_high], 75))
-    low = simulate(high, protocol, seed, signal_level=level)
-    on_grid = to_working_grid(low, 1.0)
-    grid = Grid.of(on_grid)
-    truth = resample(high, grid, "cubic")
-    truth = truth.with_array(np.maximum(truth.array, 0))
-    labels = segmenter.segment(truth)
-    if brain_high is None:
-        brain = brain_mask(labels)
-    else:
-        brain = resample(high.with_array(brain_high.astype(np.float32)), grid, "nearest").array > 0.5
-    prepared = prepare(low, on_grid, None, brain)
-    return Subject(name, truth, brain, labels, labels, segmenter.segment(on_grid), prepared)
+def weights_of(row: str, priors: dict[str, Path]) -> dict[str, str]:
+    """Checksums (their first 12 digits) of the networks that a row depends on; the segmenter scores them all."""
+    models = ROWS[row][0].models if row in ROWS else (MODEL,)
+    found = {name: model_info(name)[0].sha256[:12] for name in ("segmenter", *models)}
+    folder = priors.get(row.removeprefix(PRIOR_ROW)) if row.startswith(PRIOR_ROW) else None
+    if folder is not None:
+        found[MODEL] = file_sha256(folder / f"{MODEL}.safetensors")[:12]
+    return found
 
 
-def score(method: Method, preset: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
-    """One method on one head."""
-    started = time.monotonic()
-    outcome = run_method(method, Case.of(subject.prepared), preset, torch.Generator().manual_seed(0), Events())
-    seconds = time.monotonic() - started
-    enhanced = subject.prepared.back(outcome.array, brain_only=False)
-    scores = score_images(subject.truth.array, enhanced.array, subject.brain, lpips)
-    _, fidelity = measure_fidelity(enhanced, subject.prepared)
+def margin_jobs(scan: Scan, bench: Bench, priors: dict[str, Path], slab: float | None) -> dict[str, Job]:
+    """Rows of the parts margin and margin-thin on one head."""
+    _, path, contrast, protocol, _ = scan
+
+    def both(subject: Subject, method: Method, preset: str = "fast", quiet: bool = False) -> dict[str, Any]:
+        case = Case.of(subject.prepared)
+        if quiet:
+            case = replace(case, measured=noise_free(path, contrast, protocol, subject, slab))
+        enhanced, scores = run(method, preset, subject, bench.lpips, case)
+        return {**scores, **whole_field_scores(subject.truth.array, enhanced.array, subject.brain, bench.lpips)}
+
+    def oracle(subject: Subject, quiet: bool = False, data: bool = True) -> dict[str, Any]:
+        start = subject.truth.with_array(to_model(subject.truth.array * subject.prepared.mask, subject.prepared.scale))
+        settings = FAST if data else replace(FAST, steps=1)
+        return both(subject, Trial(settings, start=start, data=data), quiet=quiet)
+
+    def other_prior(subject: Subject, folder: Path) -> dict[str, Any]:
+        return both(subject, Trial(FAST, prior_of(folder)))
+
+    methods = {row: partial(both, method=m, preset=preset) for row, (m, preset) in ROWS.items() if "network" not in row}
     return {
-        **{k: getattr(scores, k) for k in ("psnr", "ssim", "lpips")},
-        **structure_scores(subject, segmenter.segment(enhanced)),
-        **fidelity_fields(fidelity),
-        "seconds": seconds,
-        "evaluations": outcome.details.get("evaluations", 0),
+        **methods,
+        **{row: partial(both, method=DiffDeur(settings)) for row, settings in STARTS.items()},
+        **{f"{PRIOR_ROW}{name}": partial(other_prior, folder=folder) for name, folder in priors.items()},
+        "diffdeur:fast, noise-free data": partial(both, method=DiffDeur(), quiet=True),
+        "diffdeur:fast, oracle start": oracle,
+        "diffdeur:fast, oracle start, noise-free data": partial(oracle, quiet=True),
+        "oracle start, no data": partial(oracle, data=False),
     }
 
 
-def steps(subject: Subject, lpips: Lpips) -> list[dict[str, float]]:
-    """LPIPS, PSNR and data residual after every prior step and every data step of a fast run."""
-    case, place = Case.of(subject.prepared).cropped()
-    measurement, generator = Measurement(case), torch.Generator().manual_seed(0)
-    prior = slice_prior(load_network(MODEL)[0], case.target, FAST.orientations, measurement.mask, Events())
-    data_step, _ = make_data_step(measurement, FAST, generator, Events())
-    truth, brain = subject.truth.array[place], subject.brain[place]
-    rows: list[dict[str, float]] = []
-
-    def record(kind: str, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        scores = score_images(truth, intensity(x).numpy() * subject.prepared.scale, brain, lpips)
-        residual = measurement.rms(intensity(x))
-        rows.append({"step": kind, "level": sigma, "psnr": scores.psnr, "lpips": scores.lpips, "residual": residual})
-        return x
-
-    start = torch.from_numpy(case.inputs[case.target].array)
-    noise = gaussian_noise(start.shape, generator, start.device)
-    record("scan", start, 0.0)
-    with torch.no_grad():
-        hqs(
-            lambda x, sigma: record("prior", prior(x, sigma), sigma), start,
-            [float(SCHEDULE.sigma(t)) for t in FAST.timesteps],
-            lambda z, sigma: record("data", data_step(z, sigma), sigma), noise,
-        )  # fmt: skip
-    return rows
-
-
-def warm_start(subject: Subject, level: float = 0.2) -> dict[str, Any]:
-    """The coordinate network that is the volume ("fitted"): the next data step from the last one's state, or anew."""
-    case, _ = Case.of(subject.prepared).cropped()
-    measurement = Measurement(case)
-    settings = replace(PRESETS["paper"].fit, tolerance=-1.0)
-    rho = data_weight(measurement.sigma, level)
-    z = intensity(torch.from_numpy(case.inputs[case.target].array)) * measurement.mask
-    network = CoordinateFit(measurement, settings, torch.Generator().manual_seed(0))
-    before, _ = network.fit(z, rho, 40)
-    # the next level's prior image: the last volume, a little smoother, as a denoiser leaves it
-    smooth = torch.nn.functional.avg_pool3d(before[None, None], 3, 1, 1)[0, 0]
-    z = (0.8 * before + 0.2 * smooth) * measurement.mask
-    target = 1.05 * measurement.rms(before)
-    result: dict[str, Any] = {"target": target}
-    scratch = CoordinateFit(measurement, settings, torch.Generator().manual_seed(1))
-    for name, fit in (("warm", network), ("scratch", scratch)):
-        started = time.monotonic()
-        _, record = fit.fit(z, rho, 40, target)
-        result[name] = {
-            "iterations": record.iterations,
-            "seconds": time.monotonic() - started,
-            "residuals": record.residuals,
-        }
-    return result
-
-
-def markdown(results: dict[str, Any]) -> str:
-    """One table a part."""
-    columns = [column for column in COLUMNS if column[0] in SHOWN]
-    parts = [table(part, results[part], columns) for part in results if part not in ("steps", "warm-start")]
-    if "steps" in results:
-        lines = ["| step | sigma | PSNR dB ↑ | LPIPS ↓ | residual σ |", "|---|---|---|---|---|"]
-        for rows in results["steps"].values():
-            for row in rows:
-                figures = "{level:.2f} | {psnr:.2f} | {lpips:.4f} | {residual:.2f}".format(**row)
-                lines.append(f"| {row['step']} | {figures} |")
-        parts.append("\n".join(lines) + "\n")
-    if "warm-start" in results:
-        lines = ["| fit | optimiser steps | s |", "|---|---|---|"]
-        for row in results["warm-start"].values():
-            lines += [f"| {k} | {row[k]['iterations']} | {row[k]['seconds']:.0f} |" for k in ("warm", "scratch")]
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+def jobs_of(part: str, scan: Scan, bench: Bench, priors: dict[str, Path], slab: float | None) -> dict[str, Job]:
+    """Row to the function that scores it on the prepared head of ``scan``."""
+    if part.startswith("margin"):
+        return margin_jobs(scan, bench, priors, slab)
+    if part == "steps":
+        runs = {"conjugate gradients": FAST, "coordinate network": NETWORK}
+        return {name: partial(every_step, bench=bench, settings=settings) for name, settings in runs.items()}
+    if part == "warm-start":
+        paper = PRESETS["paper"]
+        return {f"t = {a} to {b}": partial(warm_start, settings=paper, first=a, second=b) for a, b in PAIRS}
+    rows = ROWS
+    if part in ("ablation", "data-step"):
+        settings = ABLATION if part == "ablation" else DATA_STEPS
+        rows = {name: (DiffDeur(chosen), "fast") for name, chosen in settings.items()}
+    return {row: partial(score, method, preset, bench=bench) for row, (method, preset) in rows.items()}
 
 
 def main() -> None:
@@ -209,29 +189,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="default: LOWFIELDENHANCE_DATA")
     parser.add_argument("--parts", nargs="+", default=["ulf-sim", "3mm"], choices=PARTS)
-    parser.add_argument("--rows", nargs="+", default=list(ROWS)[:-1], choices=list(ROWS))
-    parser.add_argument("--limit", type=int, help="heads of a part at most")
+    parser.add_argument("--rows", nargs="+", help="default: all of a part, but diffdeur:standard in margin alone")
+    parser.add_argument("--limit", type=int, help=f"heads of a part at most; default: one of {', '.join(SINGLE)}")
+    parser.add_argument("--priors", nargs="+", default=[], metavar="NAME=FOLDER", help="runs of slice_prior (margin)")
+    parser.add_argument("--resume", action="store_true", help="leave out what is recorded with the same weights")
+    parser.add_argument("--slab", type=float, metavar="MM", help="an axial slab of each head only, to try the parts")
     parser.add_argument("--out", type=Path, default=FOLDER / "diffdeur.json")
     options = parser.parse_args()
-    root = data_root(options.data)
-    lpips, segmenter = Lpips(root / "lpips" / "squeezenet1_1.pth"), Segmenter()
-    results = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    if options.slab is not None and options.out.parent.resolve() == FOLDER:
+        parser.error("a slab is a trial, no result: give another --out")
+    root, record = data_root(options.data), Record(options.out)
+    bench = Bench(Segmenter(), Lpips(root / "lpips" / "squeezenet1_1.pth"))
+    priors = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in options.priors)}
     for part in options.parts:
-        single = part in ("steps", "warm-start")
-        for scan in list(scans(root, part))[: 1 if single else options.limit]:
-            subject = load(*scan, segmenter)
-            if single:
-                results[part] = {scan[0]: steps(subject, lpips) if part == "steps" else warm_start(subject)}
-            rows = {name: (DiffDeur(settings), "fast") for name, settings in ABLATION.items()}
-            if part != "ablation":
-                rows = {} if single else {name: ROWS[name] for name in options.rows}
-            for row, (method, preset) in rows.items():
-                scores = score(method, preset, subject, segmenter, lpips)
-                results.setdefault(part, {}).setdefault(row, {})[scan[0]] = scores
-                print(part, scan[0], row, " ".join(f"{k}={scores[k]:.4g}" for k in SHOWN), flush=True)
-            options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-            options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
-    print(markdown(results))
+        for scan in list(scans(root, part))[: options.limit or (1 if part in SINGLE else None)]:
+            head = scan[0]
+            subject = None
+            for row, job in jobs_of(part, scan, bench, priors, options.slab).items():
+                if row not in (options.rows or (row,)) or (row in SLOW and part in COMPARISON and not options.rows):
+                    continue
+                weights = weights_of(row, priors)
+                if options.resume and record.has(part, row, head, weights):
+                    continue
+                subject = subject or load(*scan, bench.segmenter, options.slab)
+                figures = job(subject)
+                record.put(part, row, head, figures, weights)
+                shown = " ".join(f"{key}={figures[key]:.4g}" for key in FIGURES if key in figures)
+                print(part, head, row, shown, flush=True)
+    for _, text in tables(record.results):
+        print(text)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from method_support import the_seed_alone_decides
 from test_measurement import case_of
 from torch import nn
 
@@ -140,12 +141,8 @@ def test_a_result_is_finite_on_the_grid_and_minus_one_outside_the_mask(name: str
 @pytest.mark.parametrize("name", METHODS)
 def test_the_seed_alone_decides(name: str) -> None:
     case, _ = case_of()
-    torch.manual_seed(1)
-    first = run(METHODS[name], case, seed=4).array
-    torch.manual_seed(2)
-    np.testing.assert_array_equal(run(METHODS[name], case, seed=4).array, first)
     assert METHODS[name].stochastic("fast")
-    assert np.abs(run(METHODS[name], case, seed=5).array - first).max() > 1e-4
+    the_seed_alone_decides(lambda seed: run(METHODS[name], case, seed).array, apart=1e-4)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -187,7 +184,7 @@ def test_the_data_steps_keep_the_result_nearer_to_the_scan_than_a_prior_that_kno
     knowing(monkeypatch, Zero())
     case, _ = case_of()
     fit = replace(FIT, embedding="exact", learning_rate=1e-2, tolerance=-1.0)
-    settings = replace(METHODS[name].settings, strength=0.02, first_epochs=15, epochs=5, fit=fit)
+    settings = replace(METHODS[name].settings, strength=0.02, balanced=False, first_epochs=15, epochs=5, fit=fit)
     result = run(DiffDeur(settings), case)
     steps = result.details["data_steps"]
     assert len(steps) == 3

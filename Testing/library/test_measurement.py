@@ -134,6 +134,17 @@ def test_the_weight_of_the_prior_is_the_ratio_of_the_variances_in_one_unit() -> 
     assert data_weight(0.1, 0.4, strength=2.0) == pytest.approx(0.5)
 
 
+def test_the_density_is_about_the_largest_eigenvalue_of_the_operator() -> None:
+    case, _ = case_of()
+    measurement = Measurement(case)
+    v = measurement.mask.float()
+    for _ in range(50):
+        v = measurement.normal(v / v.norm(), 0.0)
+    spacing = np.asarray(case.measured.spacing) / np.asarray(case.inputs[case.target].spacing)
+    assert measurement.density == pytest.approx(1 / np.prod(spacing))
+    assert float(v.norm()) == pytest.approx(measurement.density, rel=0.3)
+
+
 def test_intensity_and_model_range_are_inverse_inside_the_mask() -> None:
     mask = torch.tensor([True, True, False])
     x = model_range(torch.tensor([0.25, 3.0, 0.7]), mask)
