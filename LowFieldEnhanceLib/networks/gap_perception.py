@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-TEMPERATURE = 0.07  # the first one, as in the public code
+# The first one; 0.07 in the public code. Slices 1 mm apart are alike to within 1 % of cosine similarity: at 0.07 their
+# logits hardly differ, and an optimiser that moves the logarithm by 5e-4 a step takes thousands of steps to get here.
+TEMPERATURE = 0.02
 BACKGROUND = -1.0  # of the model range
 MOST_SIMILARITY_SCALE = 100.0
 

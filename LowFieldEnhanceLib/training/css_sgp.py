@@ -24,7 +24,8 @@ ARCHITECTURE = {
     "embedding": 128,
 }
 GROUPS, SLICES = 2, 24  # heads a batch, and slices of each
-SLICES_PER_HEAD = 192
+CLOSE = 16  # mm in which half of the slices of every second group lie
+SLICES_PER_HEAD = 384
 NEAR = 1.0  # mm, standard deviation of the position within which another slice counts as the same
 SHIFT = 4  # pixels by which two scans of a head may lie apart in a slice
 
@@ -33,7 +34,9 @@ class GapLoss:
     """Contrastive loss (CLIP) over slices of few heads, so that most negatives are other slices of the same head.
 
     Slices 1 mm apart are all but the same, and a low-field slice is several millimetres thick: the target is not one
-    slice but a Gaussian of ``NEAR`` around it.
+    slice but a Gaussian of ``NEAR`` around it. Every second group comes from ``CLOSE`` millimetres of a head and
+    from as many at the mirrored place: slices drawn from a whole head lie 6 mm apart, and a network that has seen only
+    those takes a neighbour, or the other side's slice of the same outline.
     """
 
     def __init__(self, pool: HeadPool, device: str, groups: int = GROUPS, slices: int = SLICES) -> None:
@@ -43,7 +46,7 @@ class GapLoss:
         """Draw a batch and return the loss."""
         low, high, positions, group = [], [], [], []
         for number in range(self.groups):
-            drawn = self.pool.group(self.slices)
+            drawn = self.pool.group(self.slices, within=CLOSE if number % 2 else None)
             shift = [int(s) for s in self.pool.rng.integers(-SHIFT, SHIFT + 1, 2)]
             low.append(drawn.low[1])
             high.append(drawn.high.roll(shift, (-2, -1)))

@@ -94,15 +94,20 @@ class HeadPool:
             self.pool.append(self.simulate())
         return self.pool[int(self.rng.integers(len(self.pool)))]
 
-    def group(self, count: int, used: int | None = None) -> SliceGroup:
+    def group(self, count: int, used: int | None = None, within: int | None = None) -> SliceGroup:
         """``count`` different slices (fewer if the head has not as many) across one axis of one head.
 
-        Only ``used`` of them (default: all) count towards the time when another head is simulated.
+        Only ``used`` of them (default: all) count towards the time when another head is simulated. With ``within``
+        they come from so many slices in a row and from the same number at the mirrored place of the head.
         """
         head = self.head()
         self.drawn += count if used is None else used
         axis = int(self.rng.choice(sorted(head.slices)))
         numbers = head.slices[axis]
+        if within is not None:
+            first = int(self.rng.integers(max(len(numbers) - within, 0) + 1))
+            last = len(numbers) - first
+            numbers = sorted({*numbers[first : first + within], *numbers[max(last - within, 0) : last]})
         chosen = self.rng.choice(numbers, min(count, len(numbers)), replace=False)
         contrast = CHANNELS[head.channel] if self.rng.random() >= CLASSLESS_SHARE else CONTRASTS[-1]
         positions = torch.from_numpy(chosen)

@@ -40,7 +40,8 @@ RANGES = {
     "regression_unet": DEGRADED,
     "bridged_bridge": DEGRADED,
     "bridged_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
-    "slice_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
+    # a scan is pulled towards the contrast of the heads it saw, so the scan must look like theirs
+    "slice_prior": {"contrasts": ["T1w", "T2w", "FLAIR"], "intensity": INTENSITY},
     "css_generator": DEGRADED,
     "css_sgp": DEGRADED,
     "css_lsc": {"contrasts": ["T1w", "T2w", "FLAIR"]},

@@ -61,7 +61,7 @@ def test_embeddings_have_length_one_and_logits_are_their_scaled_cosines() -> Non
     low, high = torch.rand(3, 20, 30), torch.rand(4, 40, 40)
     of_low, of_high = embed(network, low, high)
     torch.testing.assert_close(of_low.norm(dim=1), torch.ones(3))
-    torch.testing.assert_close(network(low, high), of_low @ of_high.T / 0.07)
+    torch.testing.assert_close(network(low, high), of_low @ of_high.T / 0.02)
 
 
 def test_the_assignment_undoes_a_shuffle() -> None:

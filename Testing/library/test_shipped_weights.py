@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from LowFieldEnhanceLib import pipeline
+from LowFieldEnhanceLib.evaluation.input_checks import input_checks
 from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
+from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image
 from LowFieldEnhanceLib.methods.registry import METHODS
 from LowFieldEnhanceLib.resources import resource
 from LowFieldEnhanceLib.segmentation.labels import label_by_id, label_table
-from LowFieldEnhanceLib.weights import file_sha256, model_info, model_names
+from LowFieldEnhanceLib.training.register import INTENSITY, RANGES
+from LowFieldEnhanceLib.weights import common_range, file_sha256, model_info, model_names
 
 TRAINING_ONLY = {"css_lsc"}  # shipped so that its generator can be trained further
 NEEDED = sorted({"segmenter", *TRAINING_ONLY, *(model for method in METHODS.values() for model in method.models)})
 # of the last part of a training; the generator's card tells of the earlier part
-LEAST_MINUTES = {"latent_autoencoder": 15, "latent_student": 20, "css_sgp": 10, "css_lsc": 5, "css_generator": 4}
+LEAST_MINUTES = {"latent_autoencoder": 15, "latent_student": 20, "css_sgp": 10, "css_lsc": 5, "css_generator": 2}
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +52,51 @@ def test_a_network_has_its_checksum_its_card_its_licence_and_an_honest_training(
     assert info.training["minutes"] >= LEAST_MINUTES.get(name, 30)
     assert info.training["steps"] > 0 and info.training["finished"]
     json.dumps(info.valid_range)
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_the_card_tells_the_range_that_the_registry_holds_and_registering_anew_would_write(name: str) -> None:
+    info, _ = model_info(name)
+    known = info.valid_range
+    assert known == RANGES[name]
+    card = resource("Models", info.card).read_text(encoding="utf-8")
+    paragraphs = [part for part in card.split("\n\n") if part.startswith("**Range.**")]
+    assert len(paragraphs) == 1
+    text = " ".join(paragraphs[0].split())
+    assert ("Any contrast" if known["contrasts"] == ["any"] else ", ".join(known["contrasts"])) in text
+    sees_low_field = "spacing_mm" in known
+    assert ("never sees a low-field scan" in text) != sees_low_field
+    if sees_low_field:
+        assert "; {:g}-{:g} mm".format(*known["spacing_mm"]) in text
+    assert ("SNR" in text) == ("snr" in known)
+    if "snr" in known:
+        assert "SNR {:g}-{:g};".format(*known["snr"]) in text
+    assert ("signal of white matter" in text) == ("intensity" in known)
+    for contrast, figures in known.get("intensity", {}).items():
+        assert "{:.2f}-{:.2f} ({})".format(*figures["grey_to_white"], contrast) in text
+
+
+def test_the_intensity_range_holds_all_that_was_measured_on_training_heads() -> None:
+    record = Path(__file__).resolve().parents[1] / "benchmarks" / "intensity_range.json"
+    measured = json.loads(record.read_text(encoding="utf-8"))["range"]
+    assert measured.keys() == INTENSITY.keys()
+    for contrast, figures in measured.items():
+        for figure, (least, greatest) in figures.items():
+            low, high = INTENSITY[contrast][figure]
+            assert low <= least <= greatest <= high, (contrast, figure)
+
+
+@pytest.mark.parametrize("method", ["bridged", "cssdiff", "diffdeur", "dps", "latent", "regression"])
+def test_a_scan_with_the_contrast_of_another_is_outside_the_range_of_every_trained_method(method: str) -> None:
+    trained = common_range(model_info(model)[0] for model in (*METHODS[method].models, "segmenter"))
+    grid, brain = Image(np.ones((60, 60, 60)), np.diag([3.0, 3.0, 3.0, 1.0]), "T1w"), np.zeros((60, 60, 60), bool)
+    brain[10:50, 10:50, 10:50] = True
+    source = {"spacing": [1.6, 1.6, 5.0], "snr": 20.0, "brain_ml": 1400.0, "contrast": "T1w"}
+    usual = {"clipped_percent": 0.0, "white_level": 0.7, "grey_to_white": 0.8}
+    for figures, ok in ((usual, True), ({**usual, "grey_to_white": 1.2}, False)):
+        checks = input_checks({**source, "intensity": figures}, grid, brain, valid_range=trained)
+        assert [check["ok"] for check in checks if check["name"] == "intensity"] == [ok]
+        assert [check["trained_range"] for check in checks if not check["ok"]] == [True] * (not ok)
 
 
 def test_the_enhanced_head_is_nearer_to_its_reference_than_interpolation(result: pipeline.Result) -> None:
