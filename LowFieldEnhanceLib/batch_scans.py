@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .errors import BadInput
 from .image import CONTRASTS
-from .image_io import EXTENSIONS, _is_dicom
+from .image_io import EXTENSIONS, is_dicom
 
 COLUMNS = ("input", "contrast", "reference", "lesions", "name")
 DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}  # by the ending of a table
@@ -129,7 +129,7 @@ def _in_folder(folder: Path, target: Path) -> Iterator[_Found]:
 
 
 def _holds_dicom(path: Path) -> bool:
-    return path.name != "DICOMDIR" and path.is_file() and os.access(path, os.R_OK) and _is_dicom(path)
+    return path.name != "DICOMDIR" and path.is_file() and os.access(path, os.R_OK) and is_dicom(path)
 
 
 def _inside(path: Path, folder: Path) -> bool:

@@ -99,7 +99,7 @@ def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_sca
     if path.is_dir():
         source, meta = _read_series(path)
     else:
-        if not path.name.lower().endswith(EXTENSIONS) and not _is_dicom(path):
+        if not path.name.lower().endswith(EXTENSIONS) and not is_dicom(path):
             raise BadInput(f"{path.name} is not a format that can be read; use one of {', '.join(EXTENSIONS)} or DICOM")
         source, meta = _read_file(path)
     name = f"{meta.get('SeriesDescription', '')} {meta.get('ProtocolName', '')} {path.name}"
@@ -175,7 +175,8 @@ def _check_slice_gaps(reader: SimpleITK.ImageSeriesReader, count: int, spacing: 
         )
 
 
-def _is_dicom(path: Path) -> bool:
+def is_dicom(path: Path) -> bool:
+    """Whether a file has the mark of DICOM behind its preamble."""
     with path.open("rb") as stream:
         stream.seek(128)
         return stream.read(4) == b"DICM"

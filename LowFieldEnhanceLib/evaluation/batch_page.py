@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from .html import MISSING, TEMPLATES
+from .html import MISSING
+from .page_templates import page_environment
 from .report_text import percent
 
 
@@ -21,13 +20,7 @@ def render_batch(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any],
         folder: name of the batch's folder.
         notice: that marks every output.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(number=_number, share=percent, link=quote)
     return environment.get_template("batch.html.j2").render(
         rows=rows, settings=settings, folder=folder, notice=notice, missing=MISSING, columns=_columns(rows)

@@ -6,12 +6,12 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..image_io import DERIVED
 from .disagreement import most_different
-from .html import MISSING, TEMPLATES
+from .html import MISSING
+from .page_templates import page_environment
 from .uncertainty import COLUMNS
 
 MOST_STRUCTURES = 10
@@ -34,13 +34,7 @@ def render_comparison(
         narrow: the same for a phone; None takes the sheet.
         between: summary of the disagreement among the methods (evaluation.disagreement); None leaves it out.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     sheet, small = (Markup(base64.b64encode(data).decode("ascii")) for data in (picture, narrow or picture))
     return environment.get_template("compare.html.j2").render(
         headings=headings, rows=rows, file=file or "", picture=sheet, narrow=small, between=between,

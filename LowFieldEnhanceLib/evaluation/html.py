@@ -6,15 +6,14 @@ import base64
 import json
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..image import Image
 from ..image_io import replaced
 from .overlays import added_detail_picture
+from .page_templates import page_environment
 from .pictures import (
     label_overlay_picture,
     residual_picture,
@@ -24,7 +23,6 @@ from .pictures import (
 )
 from .report_text import percent
 
-TEMPLATES = Path(__file__).resolve().parent / "templates"
 MISSING = "–"
 NARROW = "_narrow"  # ends the name of a picture's other layout, for a phone
 
@@ -69,13 +67,7 @@ def render_html(report: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str
         pictures: PNG bytes by name; unknown names are shown too, under their name. One that ends in ``_narrow`` takes
             the place of the other on a phone.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment()
     environment.filters.update(number=_number, signed=_signed, share=percent, settings=_settings, place=_place)
     encoded = {name: Markup(base64.b64encode(data).decode("ascii")) for name, data in pictures.items()}
     return environment.get_template("report.html.j2").render(
