@@ -116,6 +116,23 @@ def test_the_slices_of_a_group_are_those_of_the_head_with_their_neighbours() -> 
         assert float((group.low[1] - group.high).abs().mean()) < 0.02  # only the border of the brain was blurred
 
 
+def test_a_close_group_comes_from_one_place_and_from_its_mirror_image() -> None:
+    drawn = pool(seed=5)
+    for _ in range(6):
+        group = drawn.group(100, within=3)
+        axis = group.kind % 3
+        numbers = next(
+            head.slices[axis]
+            for head in drawn.pool
+            if torch.equal(head.high.movedim(axis, 0)[group.positions], group.high)
+        )
+        found = sorted(numbers.index(position) for position in group.positions.tolist())
+        mirrored = sorted(len(numbers) - 1 - n for n in found)
+        assert found == mirrored and 3 <= len(found) <= 6
+        near = [n for n in found if n <= max(len(numbers) // 2, found[0])]
+        assert max(near) - min(near) <= 5
+
+
 def test_a_head_is_replaced_after_its_slices_were_drawn() -> None:
     drawn = pool(slices_per_head=8)
     drawn.group(4)
