@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ..image import Image
 from .checks import check_same_shape
 from .cut_grid import NARROW_COLUMNS, NARROW_DPI, plane_grid
-from .panels import DPI, Layer, to_png, window
+from .panels import DPI, Layer, brain_or_all, to_png, window
 
 COLUMNS = 4
 MARGIN_MM = 8.0
@@ -41,8 +41,7 @@ def comparison_figure(
     further = [image.array for image in (reference, spread) if image is not None]
     for array in (brain, *(i.array for _, i in results), *further):
         check_same_shape(before.array, array, "the images and the brain mask of the sheet")
-    inside = np.asarray(brain) != 0
-    inside = inside if inside.any() else np.ones(before.shape, dtype=bool)
+    inside = brain_or_all(brain)
     shared = window(before.array[inside])
     layers = [Layer("input, interpolated", before.array, shared)]
     layers += [Layer(title, image.array, shared, notice=True) for title, image in results]

@@ -18,6 +18,7 @@ from .panels import (
     Layer,
     box_around,
     box_size,
+    brain_or_all,
     colour_bar,
     draw,
     oriented,
@@ -52,8 +53,7 @@ def added_detail_figure(
     """
     for array in (percent.array, brain):
         check_same_shape(enhanced.array, array, "the image, its added detail and the brain mask of the picture")
-    inside = np.asarray(brain) != 0
-    inside = inside if inside.any() else np.ones(enhanced.shape, dtype=bool)
+    inside = brain_or_all(brain)
     place = [float(indices.mean()) for indices in np.nonzero(inside)]
     if centre_ras_mm is not None:
         place = list((np.linalg.inv(enhanced.affine) @ [*centre_ras_mm, 1.0])[:3])

@@ -120,6 +120,12 @@ def window(values: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (low, low + 1.0)
 
 
+def brain_or_all(brain: np.ndarray) -> np.ndarray:
+    """The brain as bool; every voxel if there is none, so that window and box are never empty."""
+    inside = np.asarray(brain) != 0
+    return inside if inside.any() else np.ones(inside.shape, dtype=bool)
+
+
 def box_around(mask: np.ndarray, spacing: tuple[float, float, float], margin_mm: float) -> tuple[slice, slice, slice]:
     """Slices of the box around a mask that is not empty, widened in mm where the grid allows."""
     parts = []

@@ -28,6 +28,7 @@ from .panels import (
     Layer,
     box_around,
     box_size,
+    brain_or_all,
     colour_bar,
     draw,
     oriented,
@@ -66,8 +67,7 @@ def three_plane_figure(
     """
     for array in (enhanced.array, brain, *([] if reference is None else [reference.array])):
         check_same_shape(before.array, array, "the images and the brain mask of the picture")
-    inside = np.asarray(brain) != 0
-    inside = inside if inside.any() else np.ones(before.shape, dtype=bool)
+    inside = brain_or_all(brain)
     shared = window(np.concatenate([before.array[inside], enhanced.array[inside]]))
     change = enhanced.array - before.array
     limit = float(np.percentile(np.abs(change[inside]), 99.5)) or 0.01 * (shared[1] - shared[0])
@@ -144,8 +144,7 @@ def uncertainty_figure(enhanced: Image, uncertainty: Image, brain: np.ndarray) -
     """
     for array in (uncertainty.array, brain):
         check_same_shape(enhanced.array, array, "the image, its uncertainty and the brain mask of the picture")
-    inside = np.asarray(brain) != 0
-    inside = inside if inside.any() else np.ones(enhanced.shape, dtype=bool)
+    inside = brain_or_all(brain)
     own = window(enhanced.array[inside])
     limit = float(np.percentile(uncertainty.array[inside], 99.5)) or 0.01 * (own[1] - own[0])
     bar = "standard deviation, intensity"

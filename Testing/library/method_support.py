@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from LowFieldEnhanceLib.events import Events
+
 
 def the_seed_alone_decides(voxels: Callable[[int], np.ndarray], apart: float) -> None:
     """The same seed gives the same voxels whatever torch's own generator holds, another seed others.
@@ -20,3 +22,15 @@ def the_seed_alone_decides(voxels: Callable[[int], np.ndarray], apart: float) ->
     torch.manual_seed(2)
     np.testing.assert_array_equal(voxels(4), first)
     assert np.abs(voxels(5) - first).max() > apart
+
+
+def cancelled_after(done: int) -> Events:
+    """Events that cancel the run as soon as so many units of its work are done."""
+    events = Events()
+
+    def stop(event: dict) -> None:
+        if event["done"] == done:
+            events.cancel()
+
+    events._sink = stop
+    return events

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from method_support import the_seed_alone_decides
+from method_support import cancelled_after, the_seed_alone_decides
 from test_measurement import case_of
 from torch import nn
 
@@ -157,15 +157,8 @@ def test_progress_starts_at_zero_rises_and_ends_complete(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_cancel_ends_the_run_at_the_next_step(name: str, after: int) -> None:
-    events = Events()
-
-    def stop(event: dict) -> None:
-        if event["done"] == after:
-            events.cancel()
-
-    events._sink = stop
     with pytest.raises(Cancelled):
-        run(METHODS[name], case_of()[0], events=events)
+        run(METHODS[name], case_of()[0], events=cancelled_after(after))
 
 
 def test_a_cancel_from_another_thread_ends_the_paper_preset() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from method_support import the_seed_alone_decides
+from method_support import cancelled_after, the_seed_alone_decides
 from test_measurement import case_of
 from torch import Tensor, nn
 
@@ -206,15 +206,8 @@ def test_a_single_result_comes_with_the_spread_of_its_orientations(phantom) -> N
 
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_cancel_ends_the_run_at_the_next_stack(after: int) -> None:
-    events = Events()
-
-    def stop(event: dict) -> None:
-        if event["done"] == after:
-            events.cancel()
-
-    events._sink = stop
     with pytest.raises(Cancelled):
-        run(SETTINGS["four steps"], case_of()[0], events=events)
+        run(SETTINGS["four steps"], case_of()[0], events=cancelled_after(after))
 
 
 def test_a_cancel_from_another_thread_ends_the_paper_preset() -> None:
