@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 from batch_support import RegisteredAnatomy
-from conftest import ROOT, phantom_head
+from child_support import cancelled_within_two_seconds
+from conftest import phantom_head
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.cli import build_parser, main
@@ -212,20 +209,10 @@ def test_an_interrupt_ends_the_batch_within_2_seconds_and_keeps_the_finished_sca
         assert main(["batch", str(data / "s1_T1w.nii.gz"), "-o", str(out), *QUICK, "--json"]) == 0
     done = {p.name: p.read_bytes() for p in (out / "s1_T1w").iterdir()}
     slow = ["--samples", "8", "-m", "linear", "--spacing", "1", "--device", "cpu"]
-    command = [sys.executable, "-m", "LowFieldEnhanceLib", "batch", str(data / "s2_T1w.nii.gz"), "-o", str(out)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        [*command, *slow, "--json"], cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment
-    ) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            if json.loads(line).get("stage", "").startswith("s2_T1w (1 of 1): "):
-                break
-        started = time.monotonic()
-        child.send_signal(how)
-        rest = child.stdout.read()
-        assert child.wait(timeout=10) == 130
-        assert time.monotonic() - started < 2.0
-    assert json.loads(rest.splitlines()[-1])["kind"] == "Cancelled"
+    cancelled_within_two_seconds(
+        ["batch", str(data / "s2_T1w.nii.gz"), "-o", str(out), *slow],
+        how,
+        lambda event: event.get("stage", "").startswith("s2_T1w (1 of 1): "),
+    )
     assert {p.name for p in out.iterdir()} == {"s1_T1w", *SUMMARY}
     assert {p.name: p.read_bytes() for p in (out / "s1_T1w").iterdir()} == done

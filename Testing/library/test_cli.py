@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK
+from child_support import cancelled_within_two_seconds
 
 from LowFieldEnhanceLib.cli import main
 from LowFieldEnhanceLib.image_io import read_image, write_image
@@ -143,21 +140,11 @@ def test_an_interrupt_ends_the_run_within_2_seconds_and_leaves_nothing(
     tmp_path: Path, tiny_models: Path, brain_mask: str, how: signal.Signals
 ) -> None:
     outputs = ["-o", str(tmp_path / "e.nii.gz"), "--report", str(tmp_path / "r.html")]
-    command = [sys.executable, "-m", "LowFieldEnhanceLib", "enhance", SAMPLE, "--json", "-p", "paper"]
-    command += ["--spacing", "3", "--brain-mask", brain_mask, *outputs]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment) as child:
-        assert child.stdout is not None
-        for line in child.stdout:
-            event = json.loads(line)
-            if event.get("stage") == "enhance" and event["done"] > 1:
-                break
-        started = time.monotonic()
-        child.send_signal(how)
-        rest = child.stdout.read()
-        assert child.wait(timeout=10) == 130
-        assert time.monotonic() - started < 2.0
-    assert json.loads(rest.splitlines()[-1])["kind"] == "Cancelled"
+    cancelled_within_two_seconds(
+        ["enhance", SAMPLE, "-p", "paper", "--spacing", "3", "--brain-mask", brain_mask, *outputs],
+        how,
+        lambda event: event.get("stage") == "enhance" and event["done"] > 1,
+    )
     assert list(tmp_path.iterdir()) == []
 
 
