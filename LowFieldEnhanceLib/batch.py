@@ -2,7 +2,7 @@
 
 The folder of a scan appears whole or not at all. It holds what ``enhance`` writes and :data:`RECORD`, which says from
 what the sidecar does not: the options, the contrast, and the checksums of the files. With both, the next call knows
-whether the scan is finished. Two batches must not write into one folder at the same time.
+whether the scan is finished. A second batch in the folder is refused while one is at work there (batch_lock).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from .batch_lock import only_batch_in
 from .batch_scans import RECORD, Scan
 from .batch_summary import DONE, FAILED, KEPT, State, write_summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError
@@ -120,32 +121,39 @@ def run_batch(
         One state a scan, in their order.
 
     Raises:
-        BadInput: the folder cannot be made. Cancelled: through ``events`` or by a signal; the finished scans stay.
+        BadInput: the folder cannot be made, or another run is at work in it; nothing was written. Cancelled: through
+            ``events`` or by a signal; the finished scans stay.
         OSError: the summary cannot be written.
     """
     target, events = check_batch_folder(folder), events or Events()
     target.mkdir(exist_ok=True)
     states = [State(scan) for scan in scans]
-    try:
-        todo = _look_for_finished(states, target, work, events)
-        write_summary(states, target, work.settings)
-        durations: list[float] = []
-        for number, (state, request) in enumerate(todo, start=1):
-            begun = clock()
-            left = sum(durations) / len(durations) * (len(todo) - number + 1) if durations else None
-            part = _OneScan(events, number, len(todo), left, state.warnings, clock)
-            about = f", {in_words(left)} left" if left is not None else ""
-            with _noted(state, events), part.scope(f"{state.scan.name} ({number} of {len(todo)}{about})"):
-                _do(state, target, request, work, part)
-                durations.append(clock() - begun)
+    with only_batch_in(target):
+        try:
+            _do_all(states, target, work, events, clock)
+        except (Cancelled, KeyboardInterrupt):
             write_summary(states, target, work.settings)
-    except (Cancelled, KeyboardInterrupt):
-        write_summary(states, target, work.settings)
-        finished = sum(state.state in (DONE, KEPT) for state in states)
-        raise Cancelled(
-            f"the batch was cancelled; {finished} of {len(states)} scans are finished, and the same call does the rest"
-        ) from None
+            finished = sum(state.state in (DONE, KEPT) for state in states)
+            raise Cancelled(
+                f"the batch was cancelled; {finished} of {len(states)} scans are finished, and the same call does the "
+                "rest"
+            ) from None
     return states
+
+
+def _do_all(states: list[State], target: Path, work: Work, events: Events, clock: Callable[[], float]) -> None:
+    todo = _look_for_finished(states, target, work, events)
+    write_summary(states, target, work.settings)
+    durations: list[float] = []
+    for number, (state, request) in enumerate(todo, start=1):
+        begun = clock()
+        left = sum(durations) / len(durations) * (len(todo) - number + 1) if durations else None
+        part = _OneScan(events, number, len(todo), left, state.warnings, clock)
+        about = f", {in_words(left)} left" if left is not None else ""
+        with _noted(state, events), part.scope(f"{state.scan.name} ({number} of {len(todo)}{about})"):
+            _do(state, target, request, work, part)
+            durations.append(clock() - begun)
+        write_summary(states, target, work.settings)
 
 
 def check_batch_folder(folder: str | os.PathLike[str]) -> Path:

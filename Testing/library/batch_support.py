@@ -50,6 +50,11 @@ def scans_in(folder: Path, *names: str) -> list[Scan]:
     return [Scan(name, folder / name) for name in names]
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, by its path from there."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
 class FakeWork:
     """Writes the four files that a finished scan must have; the input's text decides the checksum.
 

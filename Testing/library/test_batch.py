@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_support import FakeWork, scans_in
+from batch_support import FakeWork, contents, scans_in
 
 from LowFieldEnhanceLib import batch
 from LowFieldEnhanceLib.batch import in_words, replaced_folder, run_batch
@@ -23,10 +23,6 @@ SUMMARY = {"summary.csv", "summary.html", "summary.json"}
 def states_of(folder: Path) -> dict[str, str]:
     document = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return {row["name"]: row["state"] for row in document["scans"]}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture

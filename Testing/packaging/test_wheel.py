@@ -14,8 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLED = ("Labels", "Models", "SampleData", "Terminology")
-# What Slicer brings, and torch, which comes through the PyTorch extension: pip inside Slicer never touches these.
-SLICER_BRINGS = {"numpy", "scipy", "simpleitk", "torch"}
+# What Slicer brings, and torch, which comes through the PyTorch extension with filelock: pip inside Slicer never
+# touches these.
+SLICER_BRINGS = {"filelock", "numpy", "scipy", "simpleitk", "torch"}
 
 pytest.importorskip("hatchling", reason="the wheel is built with hatchling (pip install hatchling)")
 
