@@ -21,7 +21,7 @@ from ..networks.patch_discriminator import PatchDiscriminator
 from ..networks.registry import build_network
 from ..weights import load_network
 from .css_lsc import corrected, corrupt
-from .css_networks import ARCHITECTURE, BACKWARD, from_prior
+from .css_networks import ARCHITECTURE, BACKWARD, for_gap, from_prior
 from .css_pairs import CycleBatch, CycleSampler
 from .css_slices import HeadPool
 from .css_terms import brain_l1, dissimilarity, settle
@@ -116,12 +116,15 @@ class CycleLoss:
         path = start / "checkpoint.pt"
         try:
             content = torch.load(path, map_location=self.device, weights_only=True)
-            network.load_state_dict(content["average"])
-            self.back.load_state_dict(content["loss"]["back"])
+            states = (network, content["average"]), (self.back, content["loss"]["back"])
+            for generator, state in states:
+                fitting, new_gap = for_gap(generator, state)
+                generator.load_state_dict(fitting)
             self.critics.load_state_dict(content["loss"]["critics"])
         except (OSError, KeyError, RuntimeError) as error:
             raise BadInput(f"{path} is not a checkpoint of css_generator") from error
-        return f"start from {content['step']} steps of css_generator"
+        heard = ", which had listened to another SGP" if new_gap else ""
+        return f"start from {content['step']} steps of css_generator{heard}"
 
     def begin(self, progress: float, rate: float) -> None:
         """See loop.LearningLoss."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import BadInput
@@ -14,6 +15,7 @@ ARCHITECTURE = {
     "coordinates": COORDINATES,
     "context": css_sgp.ARCHITECTURE["embedding"],
 }
+CONTEXT = ("context.weight", "context.bias")  # of a generator: how it listens to SGP
 BACKWARD = {**ARCHITECTURE, "in_channels": 2}
 
 
@@ -34,6 +36,19 @@ def from_prior(generator: nn.Module, prior: dict[str, Tensor]) -> None:
         if wide is None or wide.shape != value.shape:
             raise BadInput(f"the slice prior does not fit the generator at '{name}'")
         wide.copy_(value)
-    for name in ("acquisition.layers.2.weight", "acquisition.layers.2.bias", "context.weight", "context.bias"):
+    for name in ("acquisition.layers.2.weight", "acquisition.layers.2.bias", *CONTEXT):
         if name in state:
             state[name].zero_()
+
+
+def for_gap(generator: nn.Module, state: dict[str, Tensor]) -> tuple[dict[str, Tensor], bool]:
+    """Weights of a generator for one whose SGP has an embedding of another length: it starts to listen at zero.
+
+    Returns:
+        The weights, and whether they were changed.
+    """
+    own = generator.state_dict()
+    if all(name in own and name in state and own[name].shape == state[name].shape for name in CONTEXT):
+        return state, False
+    kept = {name: value for name, value in state.items() if name not in CONTEXT}
+    return kept | {name: torch.zeros_like(own[name]) for name in CONTEXT if name in own}, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..networks.gap_perception import GapPerception
+from ..preprocess.intensity import MODEL_MIN
 from .css_slices import HeadPool
 from .data import load_heads
 
@@ -21,13 +23,13 @@ ARCHITECTURE = {
     "width": 128,
     "layers": 4,
     "heads": 4,
-    "embedding": 128,
+    "embedding": 1152,
 }
 GROUPS, SLICES = 2, 24  # heads a batch, and slices of each
 CLOSE = 16  # mm in which half of the slices of every second group lie
 SLICES_PER_HEAD = 384
 NEAR = 1.0  # mm, standard deviation of the position within which another slice counts as the same
-SHIFT = 4  # pixels by which two scans of a head may lie apart in a slice
+SHIFT, TURN = 8.0, 6.0  # pixels and degrees by which two scans of a head may lie apart in a slice, in either direction
 
 
 class GapLoss:
@@ -47,9 +49,9 @@ class GapLoss:
         low, high, positions, group = [], [], [], []
         for number in range(self.groups):
             drawn = self.pool.group(self.slices, within=CLOSE if number % 2 else None)
-            shift = [int(s) for s in self.pool.rng.integers(-SHIFT, SHIFT + 1, 2)]
+            down, right, turn = self.pool.rng.uniform(-1, 1, 3) * (SHIFT, SHIFT, TURN)
             low.append(drawn.low[1])
-            high.append(drawn.high.roll(shift, (-2, -1)))
+            high.append(displaced(drawn.high, (float(down), float(right)), float(turn)))
             positions.append(drawn.positions.float())
             group.append(torch.full((len(drawn.positions),), number))
         target = soft_target(torch.cat(positions), torch.cat(group)).to(self.device)
@@ -57,6 +59,25 @@ class GapLoss:
             logits = network(torch.cat(low).to(self.device), torch.cat(high).to(self.device))
         logits = logits.float()
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def displaced(slices: Tensor, shift: tuple[float, float], turn: float) -> Tensor:
+    """Slices (B, H, W) in the model range, turned by ``turn`` degrees about their middle and then moved.
+
+    Args:
+        slices: background -1, which also comes in from outside.
+        shift: pixels along H and W.
+        turn: from the axis of H towards that of W.
+    """
+    height, width = slices.shape[-2:]
+    c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    # affine_grid asks where each pixel comes from, as (W, H) in halves of the edges
+    back = torch.tensor([[c, -s * height / width], [s * width / height, c]])
+    move = torch.tensor([2 * shift[1] / width, 2 * shift[0] / height])
+    matrix = torch.cat([back, -(back @ move)[:, None]], dim=1).expand(len(slices), 2, 3)
+    grid = F.affine_grid(matrix, [len(slices), 1, height, width], align_corners=False)
+    above = slices[:, None] - MODEL_MIN
+    return F.grid_sample(above, grid, "bilinear", "zeros", align_corners=False)[:, 0] + MODEL_MIN
 
 
 def soft_target(positions: Tensor, group: Tensor) -> Tensor:

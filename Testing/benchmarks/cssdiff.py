@@ -43,7 +43,7 @@ from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.preprocess.intensity import intensity_scale, to_model
 from LowFieldEnhanceLib.preprocess.prepare import prepare, to_working_grid
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
-from LowFieldEnhanceLib.training.css_sgp import embed, repair
+from LowFieldEnhanceLib.training.css_sgp import displaced, embed, repair
 from LowFieldEnhanceLib.training.data import brain_of, data_root
 from LowFieldEnhanceLib.weights import load_network, model_info
 
@@ -51,7 +51,11 @@ FOLDER = Path(__file__).resolve().parent
 PARTS = ("sgp", "ablation", "anatomy", "real")
 TOLERANCE = 2  # mm
 LEAST_BRAIN = 0.05  # of the frame that SGP looks at
-DISPLACEMENT = 3  # mm
+UNREGISTERED = {  # row to what the high-field slices are moved by within their plane: mm along both axes, degrees
+    "as they lie": ((0.0, 0.0), 0.0),
+    "displaced": ((3.0, -3.0), 0.0),
+    "displaced and turned": ((6.0, -6.0), 5.0),
+}
 ROWS = {
     "all parts": (),
     "without cycle": ("cycle",),
@@ -102,8 +106,8 @@ def perceive(root: Path, names: list[str]) -> Iterator[tuple[str, str, dict[str,
         for axis, plane in enumerate(("sagittal", "coronal", "axial")):
             shown = framed(low.movedim(axis, 0), gap.edge), framed(high.movedim(axis, 0), gap.edge)
             kept = (shown[1] > -1).float().mean((1, 2)) > LEAST_BRAIN
-            for row, shift in (("as they lie", 0), ("displaced", DISPLACEMENT)):
-                moved = shown[1][kept].roll((shift, -shift), (-2, -1))
+            for row, (shift, turn) in UNREGISTERED.items():
+                moved = displaced(shown[1][kept], shift, turn)
                 yield row, f"{name} {plane}", shuffled(shown[0][kept], moved, gap, axis)
 
 

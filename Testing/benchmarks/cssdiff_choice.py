@@ -8,6 +8,7 @@ Rule, fixed before the first run: among the states within 0.3 dB of the best PSN
 white matter's and the cortex's volume error. Training against pairs raises PSNR while it thins the cortex, so neither
 figure alone may decide.
 The recorded states: minutes of training with pairs (pairing full), then with pairs found by SGP as it ships (weak).
+A state that listened to an SGP of another kind than the one at hand is shown, but cannot be taken any more.
 Results go to cssdiff_choice.json and cssdiff_choice.md beside this file, state by state.
 """
 
@@ -55,7 +56,8 @@ def main() -> None:
     options = parser.parse_args()
     root = data_root(options.data)
     lpips, segmenter = Lpips(root / "lpips" / "squeezenet1_1.pth"), Segmenter()
-    rows = json.loads(options.out.read_text(encoding="utf-8"))["rows"] if options.out.exists() else {}
+    recorded = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    rows, earlier = recorded.get("rows", {}), recorded.get("earlier", {})  # earlier: with another SGP
     runs = {name: Path(folder) for name, folder in (pair.split("=", 1) for pair in options.runs)}
     for name in runs:
         rows.pop(name, None)
@@ -69,9 +71,10 @@ def main() -> None:
             scores = score_method(method, options.preset, subject, segmenter, lpips)
             rows.setdefault(state, {})[name] = scores
             print(name, state, " ".join(f"{key}={scores[key]:.4g}" for key in SHOWN), flush=True)
-    results = {"preset": options.preset, "chosen": chosen(rows), "rows": rows}
+    results = {"preset": options.preset, "chosen": chosen(rows), "rows": rows, "earlier": earlier}
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    text = table("state", rows, [column for column in COLUMNS if column[0] in SHOWN])
+    shown = {f"{name} (earlier SGP)": scores for name, scores in earlier.items()} | rows
+    text = table("state", shown, [column for column in COLUMNS if column[0] in SHOWN])
     text += f"\nTaken by the rule: {results['chosen']}.\n"
     options.out.with_suffix(".md").write_text(text, encoding="utf-8")
     print(text)

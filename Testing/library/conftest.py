@@ -140,7 +140,7 @@ def tiny_architectures() -> dict[str, dict[str, Any]]:
         "bridged_prior": _tiny(bridged.PRIOR),
         "slice_prior": _tiny(slice_prior.ARCHITECTURE),
         "css_generator": {**_tiny(css_networks.ARCHITECTURE), "context": 8},
-        "css_sgp": {**css_sgp.ARCHITECTURE, "width": 8, "layers": 1, "heads": 1, "embedding": 8},
+        "css_sgp": {**css_sgp.ARCHITECTURE, "edge": 32, "width": 8, "layers": 1, "heads": 1, "embedding": 8},
         "latent_autoencoder": _tiny(latent_autoencoder.ARCHITECTURE),
         "latent_teacher": _tiny(latent_teacher.ARCHITECTURE),
         "latent_student": _tiny(latent_student.ARCHITECTURE),

@@ -192,6 +192,19 @@ def test_a_run_can_start_from_another_ones_networks(tmp_path: Path) -> None:
         other.prepare(network, tmp_path)
 
 
+@pytest.mark.usefixtures("one_second_a_step")
+def test_a_start_that_listened_to_another_perception_begins_to_listen_anew(tmp_path: Path) -> None:
+    first = loss_of()
+    weights = train(tiny(), first, Plan(tmp_path / "first", 3 / 60))["weights"]
+    other, network = loss_of(), build_network({**ARCHITECTURE, **TINY, "context": 9})
+    other.back = build_network({**BACKWARD, **TINY, "context": 9})
+    assert "another SGP" in other.prepare(network, tmp_path / "first")
+    for generator_ in (network, other.back):
+        assert not generator_.context.weight.any() and not generator_.context.bias.any()
+    state = network.state_dict()
+    assert all(torch.equal(state[key], value) for key, value in weights.items() if not key.startswith("context"))
+
+
 @torch.no_grad()
 def test_a_generator_starts_as_the_slice_prior(tiny_models) -> None:
     prior, _ = load_network("slice_prior")

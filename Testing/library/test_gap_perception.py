@@ -15,15 +15,15 @@ from LowFieldEnhanceLib.diffusion.denoiser import slice_class
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import CONTRASTS
 from LowFieldEnhanceLib.networks.gap_perception import GapPerception, framed
-from LowFieldEnhanceLib.training import css_lsc, css_sgp
+from LowFieldEnhanceLib.training import css_lsc
 from LowFieldEnhanceLib.training.css_lsc import MASK_VALUE, CorrectionLoss, corrupt
 from LowFieldEnhanceLib.training.css_pairs import CycleSampler
-from LowFieldEnhanceLib.training.css_sgp import GapLoss, embed, repair, soft_target
+from LowFieldEnhanceLib.training.css_sgp import GapLoss, displaced, embed, repair, soft_target
 from LowFieldEnhanceLib.training.css_slices import HeadPool, centred
 from LowFieldEnhanceLib.training.pairs import DegradationRange
 from LowFieldEnhanceLib.training.slice_prior import SliceSampler
 
-SMALL = {"edge": 32, "patch": 8, "width": 16, "layers": 1, "heads": 2, "embedding": 8}
+SMALL = {"edge": 32, "patch": 8, "width": 16, "layers": 1, "heads": 2, "embedding": 32}
 SHARP = DegradationRange(
     in_plane=(1.0, 1.0), slices=(1.0, 1.0), isotropic_share=0.0, common_share=0.0, snr=(1e5, 1e5), bias=0.0,
     contrast=0.0, gain=0.0, misjudged=(0.0, 0.0), unknown=0.0, width_factor=(0.5, 0.5),
@@ -62,6 +62,46 @@ def test_embeddings_have_length_one_and_logits_are_their_scaled_cosines() -> Non
     of_low, of_high = embed(network, low, high)
     torch.testing.assert_close(of_low.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(network(low, high), of_low @ of_high.T / 0.02)
+
+
+def test_the_embedding_knows_where_in_the_slice_something_lies() -> None:
+    """Which a mean over the patches forgets."""
+    torch.manual_seed(0)
+    network = GapPerception(**{**SMALL, "edge": 64, "embedding": 256}).low.requires_grad_(False)
+    torch.nn.init.zeros_(network.places)
+    slices = torch.full((2, 64, 64), -1.0)
+    slices[0, 16:24, 16:24] = slices[1, 40:48, 40:48] = 1.0
+    here, there = network(slices).reshape(2, 8, 8, 4)
+    torch.testing.assert_close(here[2, 2], there[5, 5])
+    torch.testing.assert_close(here.mean((0, 1)), there.mean((0, 1)))
+    assert float((here - there)[2, 2].norm()) > 0.2 * float(here[2, 2].norm())
+
+
+@pytest.mark.parametrize(("name", "value"), [("embedding", 40), ("patch", 12), ("edge", 36)])
+def test_sizes_that_do_not_fit_are_refused(name: str, value: int) -> None:
+    with pytest.raises(BadInput, match="do not fit"):
+        GapPerception(**{**SMALL, name: value})
+
+
+def centre(slices: torch.Tensor) -> tuple[float, float]:
+    """Centre of mass of the light of a slice above the background, pixels from its middle."""
+    light = (slices[0] + 1).double()
+    return tuple(
+        float((light.sum(1 - axis) * (torch.arange(size) - (size - 1) / 2)).sum() / light.sum())
+        for axis, size in enumerate(light.shape)
+    )
+
+
+def test_slices_are_turned_about_their_middle_and_then_moved() -> None:
+    slices = torch.full((1, 41, 61), -1.0)
+    slices[0, 20:23, 39:42] = 1.0  # 1 pixel down of the middle, 10 to the right
+    assert displaced(slices, (0.0, 0.0), 0.0).sub(slices).abs().max() < 1e-5
+    assert centre(displaced(slices, (3.0, -5.0), 0.0)) == pytest.approx((4.0, 5.0), abs=1e-3)
+    turned = (math.cos(math.pi / 6) - 10 * math.sin(math.pi / 6), math.sin(math.pi / 6) + 10 * math.cos(math.pi / 6))
+    assert centre(displaced(slices, (0.0, 0.0), 30.0)) == pytest.approx(turned, abs=0.05)
+    both = displaced(slices, (3.0, -5.0), 30.0)
+    assert centre(both) == pytest.approx((turned[0] + 3, turned[1] - 5), abs=0.05)
+    assert float(both.min()) == -1.0 and float(both[0, 0, 0]) == -1.0
 
 
 def test_the_assignment_undoes_a_shuffle() -> None:
@@ -219,4 +259,3 @@ def test_a_correction_that_changes_nothing_pays_for_what_was_broken() -> None:
     value = float(loss(lambda slices, noise, kind: torch.zeros_like(slices)))
     assert 0.01 < value < 0.5
     assert set(css_lsc.ARCHITECTURE) <= {"kind", "widths", "blocks", "embedding", "classes", "output_scale"}
-    assert css_sgp.ARCHITECTURE["edge"] % css_sgp.ARCHITECTURE["patch"] == 0
