@@ -31,15 +31,15 @@ class DpsSettings:
     Attributes:
         start: timestep the interpolated scan is noised to; 1000 is noise alone, as in the paper.
         steps: timesteps between ``start`` and 1.
-        step_size: zeta of the paper, for x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps. With many unknowns for each
-            voxel of the scan, far larger than the paper's 0.3 .. 1: the gradient of a norm has about the same length
-            however many voxels it is spread over.
+        step_size: zeta of the paper, for x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps, times Measurement.density: a voxel
+            of the scan is a mean over many unknowns, so that the gradient of a norm is the shorter the larger it is.
+            Hence far more than the paper's 0.3 .. 1, where every unknown has a measurement of its own size.
         forward: what the user knows of slice profile and noise.
     """
 
-    start: int = 300
-    steps: int = 10
-    step_size: float = 50.0
+    start: int = 100
+    steps: int = 8
+    step_size: float = 4.444
     forward: ForwardSettings = field(default_factory=ForwardSettings)
 
     @property
@@ -102,9 +102,11 @@ class Dps(Configured[DpsSettings]):
             # in the unit of the model range, which is twice the intensity's
             return 2 * measurement.residual(intensity(estimate)).square().sum().sqrt()
 
+        zeta = settings.step_size / measurement.density
+
         def step_size(now: float, after: float) -> float:
             """zeta sqrt((1 + now^2) (1 + after^2)): the paper's step on x_t, for x = x_t / sqrt(abar_t)."""
-            return settings.step_size * ((1 + now**2) * (1 + after**2)) ** 0.5
+            return zeta * ((1 + now**2) * (1 + after**2)) ** 0.5
 
         noise = gaussian_noise(case.shape, generator, measurement.mask.device)
         start = torch.from_numpy(case.inputs[case.target].array).to(case.device) + sigmas[0] * noise()

@@ -31,7 +31,9 @@ class IremSettings:
 
     epochs: int = 20
     target: float = 1.0
-    fit: FitSettings = field(default_factory=lambda: FitSettings(finest=2.0, edge=32, tolerance=-1.0))
+    fit: FitSettings = field(
+        default_factory=lambda: FitSettings(finest=4.0, learning_rate=2e-3, edge=48, tolerance=-1.0)
+    )
     forward: ForwardSettings = field(default_factory=ForwardSettings)
 
 

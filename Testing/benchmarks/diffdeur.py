@@ -12,12 +12,15 @@ ablation, data-step: on a head of oasis/train, from which the presets are chosen
 step by conjugate gradients and by the coordinate network (quality and seconds of the whole run).
 steps: data residual and LPIPS after every prior step and every data step of a run, with either data step.
 warm-start: epochs and seconds of one data step of the preset *paper* with the last step's network and with a new one,
-to the same residual, and to the same value of what the step minimises; at several pairs of timesteps.
+to the same residual, and to the same value of what the step minimises; at several pairs of timesteps. ``z plus a
+change``: the warm network learns what the step changes in the prior's image, as the presets' does where a coordinate
+network is asked for; the new one is the volume, as in *paper*.
 margin: why the margin of the paper comes out or does not, on the second protocol. Every row is scored twice: inside
 the brain after an intensity fit, as everywhere here, and over the whole field of view of axial slices with a background
 of 0, without a fit, as papers on skull-stripped slices do (``whole field``). Rows beside the methods: ``--priors
 NAME=FOLDER``: DiffDeuR (fast) with the prior of a run of slice_prior, such as one that was trained for a shorter time.
 ``t=``: *standard* from a higher noise level, so that less of the interpolated scan is left in the start.
+``half a voxel off``: the interpolation with the error of place that resizing an array easily makes.
 ``noise-free data``: the scan without its noise, with the weights of the noisy one. ``oracle start``: the true image
 takes the place of the interpolated scan, and is noised to the same first timestep. Both together are the upper bound:
 what is lost there, this prior does not keep with these steps, whatever the data. ``oracle start, no data``: the true
@@ -43,7 +46,7 @@ from typing import Any
 from diffdeur_heads import Bench, load, noise_free, run, scans, score, whole_field_scores
 from diffdeur_steps import every_step, warm_start
 from diffdeur_tables import COMPARISON, tables
-from diffdeur_trials import Bm3d, Trial, prior_of
+from diffdeur_trials import Bm3d, HalfVoxelOff, Trial, prior_of
 from quality import Subject
 
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
@@ -158,6 +161,7 @@ def margin_jobs(scan: Scan, bench: Bench, priors: dict[str, Path], slab: float |
     methods = {row: partial(both, method=m, preset=preset) for row, (m, preset) in ROWS.items() if "network" not in row}
     return {
         **methods,
+        "cubic, half a voxel off": partial(both, method=HalfVoxelOff()),
         **{row: partial(both, method=DiffDeur(settings)) for row, settings in STARTS.items()},
         **{f"{PRIOR_ROW}{name}": partial(other_prior, folder=folder) for name, folder in priors.items()},
         "diffdeur:fast, noise-free data": partial(both, method=DiffDeur(), quiet=True),
@@ -176,7 +180,12 @@ def jobs_of(part: str, scan: Scan, bench: Bench, priors: dict[str, Path], slab: 
         return {name: partial(every_step, bench=bench, settings=settings) for name, settings in runs.items()}
     if part == "warm-start":
         paper = PRESETS["paper"]
-        return {f"t = {a} to {b}": partial(warm_start, settings=paper, first=a, second=b) for a, b in PAIRS}
+        change = replace(paper, fit=NETWORK.fit, first_epochs=NETWORK.first_epochs)
+        fits = {"": partial(warm_start, settings=paper)}
+        fits["z plus a change, "] = partial(warm_start, settings=change, from_scratch=paper.fit)
+        return {
+            f"{name}t = {a} to {b}": partial(job, first=a, second=b) for name, job in fits.items() for a, b in PAIRS
+        }
     rows = ROWS
     if part in ("ablation", "data-step"):
         settings = ABLATION if part == "ablation" else DATA_STEPS

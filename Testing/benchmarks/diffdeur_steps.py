@@ -16,7 +16,7 @@ from LowFieldEnhanceLib.diffusion.samplers import gaussian_noise, hqs
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.methods.base import Case
-from LowFieldEnhanceLib.methods.coordinate_fit import CoordinateFit
+from LowFieldEnhanceLib.methods.coordinate_fit import CoordinateFit, FitSettings
 from LowFieldEnhanceLib.methods.diffdeur import (
     MODEL,
     SCHEDULE,
@@ -69,12 +69,13 @@ def fit_curve(
     The residual is that of the rendered volume; the time that rendering and measuring takes is not counted.
     """
     measurement, curve = fit.measurement, []
+    base = z - fit.render() if fit.settings.embedding == "exact" else torch.zeros_like(z)
     volume, spent, since = z, 0.0, time.monotonic()
 
     def after_epoch(_: int) -> None:
         nonlocal volume, spent, since
         spent += time.monotonic() - since
-        volume = torch.where(fit.share > 0, fit.render(), z * measurement.mask)
+        volume = torch.where(fit.share > 0, (base + fit.render()) * measurement.mask, z * measurement.mask)
         squares = float(measurement.residual(volume).square().sum())
         distance = float(((volume - z) * measurement.mask).square().sum())
         curve.append({"residual": measurement.rms(volume), "objective": squares + rho * distance, "seconds": spent})
@@ -90,20 +91,27 @@ def fit_curve(
 
 
 def warm_start(
-    subject: Subject, settings: DiffDeurSettings, first: int, second: int, most: int = 60, fitted: int | None = None
+    subject: Subject,
+    settings: DiffDeurSettings,
+    first: int,
+    second: int,
+    most: int = 60,
+    fitted: int | None = None,
+    from_scratch: FitSettings | None = None,
 ) -> Row:
     """One data step from the network of the step before, and the same one from scratch, to the same residual.
 
-    The network is the volume ("fitted"), as in the preset paper. It is fitted at timestep ``first``; its volume is
-    noised and denoised at ``second``; the data step there is made with the network as it is, for as many epochs as
-    the preset takes with its early stopping, and with a new network until both the data residual and the objective
-    ||y - A x||^2 + rho ||x - z||^2 are as low, for ``most`` epochs at most.
+    The network is the volume ("fitted"), as in the preset paper, or learns a change of z. It is fitted at timestep
+    ``first``; its volume is noised and denoised at ``second``; the data step there is made with the network as it is,
+    for as many epochs as the preset takes with its early stopping, and with a new network until both the data residual
+    and the objective ||y - A x||^2 + rho ||x - z||^2 are as low, for ``most`` epochs at most.
 
     Args:
         settings: of which the fit, the epochs and the weight are taken.
         first, second: timesteps that follow each other.
         most: epochs from scratch.
         fitted: epochs of the first fit; None takes the settings'.
+        from_scratch: the fit of the new network; None takes the settings'.
     """
     case, _ = Case.of(subject.prepared).cropped()
     measurement, generator = Measurement(case), torch.Generator().manual_seed(0)
@@ -128,7 +136,7 @@ def warm_start(
     def enough(curve: list[Row]) -> bool:
         return all(reached(curve, key, goal[key]) is not None for key in ("residual", "objective"))
 
-    patient = replace(settings.fit, tolerance=-1.0)
+    patient = replace(from_scratch or settings.fit, tolerance=-1.0)
     scratch = CoordinateFit(measurement, patient, torch.Generator().manual_seed(1))
     of_scratch, _ = fit_curve(scratch, z, rho, most, enough)
     return {"level": level, "rho": rho, "warm": of_warm, "scratch": of_scratch}

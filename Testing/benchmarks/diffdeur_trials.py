@@ -1,9 +1,9 @@
-"""What only diffdeur.py runs: BM3D of slices, and DiffDeuR with another prior, another start or no data step."""
+"""What only diffdeur.py runs: BM3D of slices, an interpolation that is off, and DiffDeuR with parts replaced."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from LowFieldEnhanceLib.diffusion.samplers import gaussian_noise, hqs
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.methods.base import Case, Enhancement
-from LowFieldEnhanceLib.methods.classical import Bm4d
+from LowFieldEnhanceLib.methods.classical import Bm4d, Interpolation
 from LowFieldEnhanceLib.methods.diffdeur import (
     MODEL,
     SCHEDULE,
@@ -47,6 +47,26 @@ class Bm3d(Bm4d):
             part = cubic.array[:, :, k : k + 1]
             clean[:, :, k] = np.reshape(bm4d(part, max(case.sigma, 1e-4), BM4DProfileBM3D()), part.shape[:2])
         return Enhancement(clean * 2 - 1, {"evaluations": 0, "sigma": case.sigma})
+
+
+class HalfVoxelOff(Interpolation):
+    """Cubic interpolation, half a voxel of the scan off along both axes of its slices.
+
+    An array that is enlarged corner to corner, or with the edges of its voxels taken for their centres, ends there.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("cubic")
+
+    def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
+        """See base.Method."""
+        scan = case.measured
+        moved = np.eye(4)
+        moved[:2, 3] = 0.5
+        return super().enhance(
+            replace(case, measured=Image(scan.array, scan.affine @ moved, scan.contrast, scan.meta)),
+            preset, generator, events,
+        )  # fmt: skip
 
 
 class Trial(DiffDeur):

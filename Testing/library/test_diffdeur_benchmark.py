@@ -21,12 +21,14 @@ from diffdeur_heads import slab_of, whole_field_scores  # noqa: E402
 from diffdeur_prior import errors, framed, samples  # noqa: E402
 from diffdeur_steps import every_step, fit_curve, reached, warm_start  # noqa: E402
 from diffdeur_tables import PAPER, PAPER_DIFFDEUR, margins, steps_table, warm_start_table  # noqa: E402
-from diffdeur_trials import Trial, prior_of  # noqa: E402
+from diffdeur_trials import HalfVoxelOff, Trial, prior_of  # noqa: E402
 from quality import Subject  # noqa: E402
 
 from LowFieldEnhanceLib.evaluation.intensity import psnr  # noqa: E402
+from LowFieldEnhanceLib.events import Events  # noqa: E402
 from LowFieldEnhanceLib.image import Image  # noqa: E402
 from LowFieldEnhanceLib.methods.base import Case  # noqa: E402
+from LowFieldEnhanceLib.methods.classical import Interpolation  # noqa: E402
 from LowFieldEnhanceLib.methods.coordinate_fit import CoordinateFit  # noqa: E402
 from LowFieldEnhanceLib.methods.diffdeur import SCHEDULE, DiffDeur  # noqa: E402
 from LowFieldEnhanceLib.methods.measurement import Measurement  # noqa: E402
@@ -63,6 +65,23 @@ def test_a_slab_lies_where_the_head_lies() -> None:
     np.testing.assert_array_equal(slab.array, head.array[..., 3:7])
     np.testing.assert_allclose(slab.affine @ [0, 0, 0, 1], head.affine @ [0, 0, 3, 1])
     assert slab_of(head, None) is head
+
+
+def test_the_interpolation_that_is_off_lies_half_a_voxel_of_the_scan_away() -> None:
+    case, _ = case_of()
+    array = case.measured.array
+    place = np.stack(np.meshgrid(*(np.arange(n) for n in array.shape), indexing="ij"))
+    blob = np.exp(-((place - np.array(array.shape)[:, None, None, None] / 2) ** 2).sum(0) / 8).astype(np.float32)
+    case = replace(case, measured=case.measured.with_array(blob))
+    centres = []
+    for method in (Interpolation("cubic"), HalfVoxelOff()):
+        light = (method.enhance(case, "fast", torch.Generator(), Events()).array + 1) ** 4  # without its tails
+        fine = np.stack(np.meshgrid(*(np.arange(n) for n in light.shape), indexing="ij"))
+        centres.append((fine * light).sum((1, 2, 3)) / light.sum())
+    fine_spacing = np.array(case.inputs[case.target].spacing)
+    moved = (centres[1] - centres[0]) * fine_spacing
+    half = 0.5 * np.array(case.measured.spacing)
+    np.testing.assert_allclose(np.abs(moved), [half[0], half[1], 0.0], atol=0.03 * half[0])
 
 
 @pytest.mark.usefixtures("tiny_models")
@@ -163,6 +182,22 @@ def test_the_curve_of_a_fit_ends_where_it_is_enough_with_the_residual_of_its_vol
     squares = float(measurement.residual(volume).square().sum())
     distance = float(((volume - values) * measurement.mask).square().sum())
     assert curve[-1]["objective"] == pytest.approx(squares + 0.1 * distance, rel=1e-4)
+
+
+@pytest.mark.parametrize("embedding", ["fitted", "exact"])
+def test_the_last_volume_of_a_curve_is_what_the_fit_returns(embedding: str) -> None:
+    case, values = case_of()
+    measurement = Measurement(case)
+
+    def fresh() -> CoordinateFit:
+        settings = replace(SMALL, embedding=embedding, tolerance=-1.0)
+        return CoordinateFit(measurement, settings, torch.Generator().manual_seed(0))
+
+    z = 0.5 * values  # far from the data, so that the fit has something to do
+    _, volume = fit_curve(fresh(), z, 0.1, 3)
+    wanted, _ = fresh().fit(z, 0.1, 3)
+    assert not torch.allclose(wanted, z)
+    torch.testing.assert_close(volume, wanted)
 
 
 def enough(curve: list[dict[str, float]], goal: dict[str, float]) -> bool:
