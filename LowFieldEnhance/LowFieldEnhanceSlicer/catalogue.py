@@ -145,10 +145,10 @@ METHODS: dict[str, MethodEntry] = {
             "dps",
             "DPS",
             "Diffusion posterior sampling with the high-field slice prior; a gradient step on the scan at each level.",
-            {"fast": 10, "paper": 1000},
+            {"fast": 8, "paper": 1000},
             ("slice_prior",),
             draws=("fast", "paper"),
-            work={"fast": 10 * PRIOR_WITH_GRADIENT, "paper": 1000 * PRIOR_WITH_GRADIENT},
+            work={"fast": 8 * PRIOR_WITH_GRADIENT, "paper": 1000 * PRIOR_WITH_GRADIENT},
         ),
         MethodEntry(
             "irem",
