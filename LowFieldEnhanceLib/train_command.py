@@ -29,6 +29,9 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
         type=Path,
         help="run folder of regression_unet that bridged_bridge starts from, or of css_generator for css_generator",
     )
+    parser.add_argument(
+        "--preconditioning", choices=("ddpm", "edm"), help="of slice_prior: Ho et al. 2020 or Karras et al. 2022"
+    )
     css = parser.add_argument_group("css_generator")
     css.add_argument("--pairing", choices=("none", "weak", "full"), help="how slices are paired (default: full)")
     css.add_argument("--without", help="parts left out, separated by commas: cycle, sgp, lsc, adversarial")
@@ -43,7 +46,11 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .training.recipes import run_recipe
 
     plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=options.device, resume=options.resume)
-    given = {"pairing": options.pairing, "warm_up": options.warm_up}
+    given = {
+        "pairing": options.pairing,
+        "warm_up": options.warm_up,
+        "preconditioning": options.preconditioning,
+    }
     if options.without is not None:
         given["without"] = [part.strip() for part in options.without.split(",") if part.strip()]
     chosen = {name: value for name, value in given.items() if value is not None}

@@ -25,7 +25,8 @@ class FitSettings:
 
     Attributes:
         embedding: how z enters. ``fitted``: the network is the volume and learns z (the paper). ``exact``: the volume
-            is z plus what the network changed since the step began, so that detail of z is never lost to the fit.
+            is z plus what the network changed since the step began, so that detail of z is never lost to the fit;
+            how far to go along that change is found exactly (line search).
         coarsest, finest: cell sizes of the hash grid, working voxels.
         levels, features, log2_table, hidden: see networks.hash_grid.
         learning_rate: of Adam.
@@ -147,14 +148,21 @@ class CoordinateFit:
         volume = (base + self.render()) * self.measurement.mask
         if z is not None:
             volume = torch.where(self.share > 0, volume, z * self.measurement.mask)
-            if exact and self._objective(volume, z, rho) > self._objective(z, z, rho):
-                volume = z * self.measurement.mask  # where the data ask for nothing, the fit's own noise is all it adds
+            if exact:
+                volume = self._searched(volume, z * self.measurement.mask, rho)
         return volume, record
 
-    def _objective(self, v: Tensor, z: Tensor, rho: float) -> float:
-        """||y - A v||^2 + rho ||v - z||^2."""
-        distance = ((v - z) * self.measurement.mask).square().sum()
-        return float(self.measurement.residual(v).square().sum() + rho * distance)
+    def _searched(self, v: Tensor, z: Tensor, rho: float) -> Tensor:
+        """Exact line search: z + a (v - z) with the a >= 0 of the least ||y - A x||^2 + rho ||x - z||^2.
+
+        Where the data ask for nothing, the fit's own noise is all it adds: a is then near 0. The residual is never
+        larger than that of z.
+        """
+        left = self.measurement.residual(z)
+        effect = left - self.measurement.residual(v)  # A (v - z)
+        curvature = effect.square().sum() + rho * (v - z).square().sum()
+        share = ((left * effect).sum() / curvature.clamp_min(1e-30)).clamp_min(0)
+        return z + share * (v - z)
 
     def _enough(self, residuals: list[float], target: float | None) -> bool:
         if target is not None and residuals[-1] <= target:

@@ -8,6 +8,7 @@ from torch import nn
 
 from ..errors import BadInput
 from .coarse_to_fine_unet import CoarseToFineUNet
+from .edm_slice_unet import EdmSliceUNet
 from .gap_perception import GapPerception
 from .latent_autoencoder import LatentAutoencoder
 from .latent_unet import LatentUNet
@@ -18,6 +19,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "residual_unet": ResidualUNet,
     "coarse_to_fine_unet": CoarseToFineUNet,
     "slice_unet": SliceUNet,
+    "edm_slice_unet": EdmSliceUNet,
     "gap_perception": GapPerception,
     "latent_autoencoder": LatentAutoencoder,
     "latent_unet": LatentUNet,

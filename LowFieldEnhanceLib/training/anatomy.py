@@ -28,14 +28,22 @@ class AnatomyLoss:
     L1 mean moves by its smoothing. Structures are not told apart, because a patch does not show where in the head it
     lies. The high-field posteriors are the target, so that no labels are needed and every contrast takes part.
 
+    The divergence weighs every voxel alone and leaves a bias that all of them share: a second term compares how much
+    of each tissue the patch holds, |V_estimate - V_truth| summed over white matter, grey matter and fluid, as a share
+    of the three volumes in the truth.
+
     Args:
         segmenter: network from image to scores, edges of the volumes a multiple of its ``multiple``; it is frozen.
         device: torch device.
         groups: tissue of each channel, default :func:`tissue_of_channels`.
+        volume_weight: of the volumes' term.
     """
 
-    def __init__(self, segmenter: nn.Module, device: str = "cpu", groups: Tensor | None = None) -> None:
+    def __init__(
+        self, segmenter: nn.Module, device: str = "cpu", groups: Tensor | None = None, volume_weight: float = 1.0
+    ) -> None:
         self.segmenter, self.device = segmenter.requires_grad_(False), device
+        self.volume_weight = volume_weight
         self.groups = (tissue_of_channels() if groups is None else groups).to(device)
 
     @classmethod
@@ -51,9 +59,12 @@ class AnatomyLoss:
         """(B, 1, I, J, K) each in the model range -> the mean over voxels that are not background in the truth."""
         with torch.no_grad():
             target = self._tissues(truth)
-        divergence = (target * (target.log() - self._tissues(estimate).log())).sum(1)
+        found = self._tissues(estimate)
+        divergence = (target * (target.log() - found.log())).sum(1)
         weight = 1 - target[:, 0]
-        return (divergence * weight).sum() / weight.sum().clamp_min(1)
+        volumes, wanted = (p[:, 1:].flatten(2).sum(2) for p in (found, target))
+        change = ((volumes - wanted).abs().sum(1) / wanted.sum(1).clamp_min(1)).mean()
+        return (divergence * weight).sum() / weight.sum().clamp_min(1) + self.volume_weight * change
 
     def _tissues(self, image: Tensor) -> Tensor:
         """(B, 4, I, J, K) probabilities."""

@@ -29,6 +29,9 @@ class DegradationRange:
 
     Bias and gain change the target as they change the scan: a method is not asked to guess them (the pipeline offers
     N4), and as unpredictable errors they would hide what can be learned. The contrast changes the scan alone.
+
+    A share ``filtered_share`` of the scans went through the scanner's filter: it blurs the anatomy and makes the noise
+    of neighbours alike, by a Gaussian of ``filter_width`` voxels of the scan (full width at half maximum).
     """
 
     in_plane: tuple[float, float] = (1.0, 2.0)
@@ -46,6 +49,8 @@ class DegradationRange:
     gain: float = 0.04
     misjudged: tuple[float, float] = (0.05, 0.2)
     unknown: float = 0.1
+    filtered_share: float = 0.3
+    filter_width: tuple[float, float] = (0.6, 2.2)
 
 
 @dataclass(frozen=True)
@@ -147,19 +152,24 @@ class PairSampler:
         """Intensities of order one through PSF, down-sampling, noise and interpolation back, in the model range."""
         size = values.shape[-1]
         spacing = self._spacing()
+        filtered = None
+        if self.rng.random() < self.ranges.filtered_share:
+            filtered = self.rng.uniform(*self.ranges.filter_width, size=3)
         down, up = [], []
-        for step in spacing:
+        for axis, step in enumerate(spacing):
             count = int(np.floor((size - 1) / step))
             centres = self.rng.uniform(0, step) + step * np.arange(count)
             centres = centres[centres <= size - 1]
-            width = step * self.rng.uniform(*self.ranges.width_factor)
+            blur = 0.0 if filtered is None else float(filtered[axis])
+            width = step * float(np.hypot(self.rng.uniform(*self.ranges.width_factor), blur))
             profile = "gaussian" if self.rng.random() < 0.7 else "box"
             down.append(profile_matrix(centres, width, size, profile))
             up.append(cubic_matrix((np.arange(size) - centres[0]) / step, len(centres)))
         low = SeparableOperator(down)(values)
         # white matter of T1w sits near 0.8 of the scale; the other contrasts' brightest tissue does too
         sigma = 0.8 / float(np.exp(self.rng.uniform(*np.log(self.ranges.snr))))
-        low = add_noise(low, sigma, "rician" if self.rng.random() < 0.8 else "gaussian", self.generator)
+        kind = "rician" if self.rng.random() < 0.8 else "gaussian"
+        low = add_noise(low, sigma, kind, self.generator, filtered)
         restored = SeparableOperator(up)(low)
         restored = torch.where(mask, restored, torch.zeros(())) * 2 - 1
         return restored.clamp(MODEL_MIN, MODEL_MAX), Acquisition((spacing[0], spacing[1], spacing[2]), sigma)

@@ -76,13 +76,19 @@ def _segmenter(data: Path, seed: int, device: str) -> tuple[dict[str, Any], Loss
     return ARCHITECTURE, SegmenterLoss(generator, 1, device), text
 
 
-def _slice_prior(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
+def _slice_prior(
+    data: Path, seed: int, device: str, preconditioning: str = "ddpm"
+) -> tuple[dict[str, Any], LossFunction, str]:
     from .data import load_heads
-    from .slice_prior import ARCHITECTURE, BATCH, SlicePriorLoss, SliceSampler
+    from .slice_prior import ARCHITECTURE, BATCH, EDM, SlicePriorLoss, SliceSampler
 
+    if preconditioning not in ("ddpm", "edm"):
+        raise BadInput(f"the slice prior's preconditioning is 'ddpm' or 'edm', not '{preconditioning}'")
+    edm = preconditioning == "edm"
     heads = load_heads(data, ("oasis", "openms", "brats"))
     text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train, some painted with other contrasts"
-    return ARCHITECTURE, SlicePriorLoss(SliceSampler(heads, seed=seed), BATCH, device), f"{text}; high field only"
+    loss = SlicePriorLoss(SliceSampler(heads, seed=seed), BATCH, device, edm)
+    return EDM if edm else ARCHITECTURE, loss, f"{text}; high field only"
 
 
 RECIPES: dict[str, Recipe] = {
@@ -117,7 +123,7 @@ LEARNING_RATES = {
 }
 
 
-OPTIONS = {"css_generator": ("pairing", "without", "warm_up")}
+OPTIONS = {"css_generator": ("pairing", "without", "warm_up"), "slice_prior": ("preconditioning",)}
 
 
 def run_recipe(

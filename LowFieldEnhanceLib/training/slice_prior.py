@@ -29,6 +29,8 @@ ARCHITECTURE = {
     "classes": 12,
     "output_scale": 0.3,
 }
+EDM = {**ARCHITECTURE, "kind": "edm_slice_unet", "deviation": 0.6, "output_scale": 1.0}
+EDM_NOISE = (-1.2, 1.2)  # mean and standard deviation of ln sigma
 SCHEDULE = CosineSchedule()
 EDGE, BATCH = 128, 8
 CLASSLESS_SHARE = 0.1  # samples shown without their contrast's name, so that "other" is a mixture of all
@@ -161,21 +163,34 @@ class SlicePriorLoss:
 
     Low noise levels, where the data steps leave little to do, are drawn more often than by uniform t (see
     training.bridged.PriorLoss).
+
+    With ``edm``, the loss of Karras et al. 2022 (table 1) instead: ln sigma normal, and the error of the clean estimate
+    weighted by (sigma^2 + s^2) / (sigma s)^2, s the standard deviation of the data.
     """
 
-    def __init__(self, sampler: SliceSampler, batch: int, device: str) -> None:
-        self.sampler, self.batch, self.device = sampler, batch, device
+    def __init__(self, sampler: SliceSampler, batch: int, device: str, edm: bool = False) -> None:
+        self.sampler, self.batch, self.device, self.edm = sampler, batch, device, edm
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch of slices and return the loss."""
         clean, kind = self.sampler.batch(self.batch)
         clean, kind = clean.to(self.device), kind.to(self.device)
-        t = torch.rand(self.batch, generator=self.sampler.generator) ** 2 * (SCHEDULE.steps - 1) + 1
+        t = self._times()
         noise = torch.randn(clean.shape, generator=self.sampler.generator).to(self.device)
         predicted = _predict(network, clean, noise, t, kind)
         abar = alpha_bar(t.to(self.device), SCHEDULE)
-        trust = (MAX_SNR * (1 - abar) / abar).clamp_max(1.0)
+        variance = (1 - abar) / abar
+        trust = 1 + variance / EDM["deviation"] ** 2 if self.edm else (MAX_SNR * variance).clamp_max(1.0)
         return (trust * (predicted - noise) ** 2).mean()
+
+    def _times(self) -> Tensor:
+        """Timesteps (batch,) between 1 and T."""
+        generator = self.sampler.generator
+        if not self.edm:
+            return torch.rand(self.batch, generator=generator) ** 2 * (SCHEDULE.steps - 1) + 1
+        mean, deviation = EDM_NOISE
+        sigma = (mean + deviation * torch.randn(self.batch, generator=generator)).exp()
+        return torch.from_numpy(SCHEDULE.timestep(sigma.numpy())).float().clamp(1, SCHEDULE.steps)
 
 
 def _predict(network: nn.Module, clean: Tensor, noise: Tensor, t: Tensor, kind: Tensor) -> Tensor:

@@ -32,15 +32,28 @@ def tissue(value: float) -> float:
 
 
 def test_the_loss_is_the_divergence_of_the_tissues_not_of_the_structures() -> None:
-    loss = AnatomyLoss(Brightness(), groups=GROUPS)
+    loss = AnatomyLoss(Brightness(), groups=GROUPS, volume_weight=0)
     truth, estimate = (torch.full((1, 1, 2, 2, 2), v) for v in (0.5, -0.5))
     p, q = tissue(0.5), tissue(-0.5)
     expected = p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
     assert float(loss(estimate, truth)) == pytest.approx(expected, rel=0.02)  # bfloat16
 
 
+def test_a_second_term_is_the_change_of_the_tissues_volumes() -> None:
+    parts = [AnatomyLoss(Brightness(), groups=GROUPS, volume_weight=w) for w in (0.0, 3.0)]
+    truth, estimate = torch.full((1, 1, 2, 2, 2), 0.5), torch.full((1, 1, 2, 2, 2), -0.5)
+    p, q = tissue(0.5), tissue(-0.5)
+    without, with_volumes = (float(loss(estimate, truth)) for loss in parts)
+    assert with_volumes - without == pytest.approx(3 * (p - q) / p, rel=0.02)  # bfloat16
+    # as much gained in one half as is lost in the other: no change of volume
+    half = torch.cat([torch.full((1, 1, 1, 2, 2), v) for v in (0.5, -0.5)], dim=2)
+    without, with_volumes = (float(loss(half, half.flip(2))) for loss in parts)
+    assert without > 0.05
+    assert with_volumes == pytest.approx(without, rel=1e-3)
+
+
 def test_background_in_the_truth_does_not_count() -> None:
-    loss = AnatomyLoss(Brightness(gain=40.0), groups=GROUPS)
+    loss = AnatomyLoss(Brightness(gain=40.0), groups=GROUPS, volume_weight=0)
     truth = torch.full((1, 1, 2, 2, 4), -1.0)  # surely background
     truth[..., :2] = 0.8
     wrong = truth.clone()

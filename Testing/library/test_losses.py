@@ -73,7 +73,7 @@ def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm:
         shown["x"] = x
         return torch.zeros(x.shape[0], 3, *x.shape[2:])
 
-    losses = [float(BridgeLoss(sampler, 1, "cpu", norm=norm)(Answer(silent))) for _ in range(40)]
+    losses = [float(BridgeLoss(sampler, 1, "cpu", norm=norm, ssim_weight=0)(Answer(silent))) for _ in range(40)]
     distance = float(((high - low)[present].abs() ** norm).mean())
     # the clean estimate counts in full, the noised pair by the signal's amplitude at t in [250, 750]
     least, most = (float(SCHEDULE.alpha_bar(t)) ** (norm / 2) for t in reversed(BRIDGE_TIMES))
@@ -84,11 +84,22 @@ def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm:
     assert not low_shown[2].any() and not presence[2].any() and bool((presence[present] == PRESENCE_VALUE).all())
 
 
+def test_the_bridge_is_asked_for_the_structure_of_the_high_field_image_inside_the_brain() -> None:
+    sampler = still_pair()
+    sampler.rng = SimpleNamespace(random=lambda *size: np.full(size, 0.5) if size else 0.5)
+    silent = Answer(lambda x, told: torch.zeros(x.shape[0], 3, *x.shape[2:]))
+    low, high, present, _ = sampler.pair()
+    expected = [1 - float(ssim3d(a[None, None], b[None, None]).mean()) for a, b in zip(low, high, strict=True)]
+    loss = BridgeLoss(sampler, 1, "cpu", weights=(0, 0, 0), ssim_weight=2.0)
+    found = {round(float(loss(silent)), 4) for _ in range(20)}
+    assert found == {round(2.0 * e, 4) for e, there in zip(expected, present.tolist(), strict=True) if there}
+
+
 def test_the_bridge_is_asked_to_leave_high_field_alone_on_samples_of_their_own() -> None:
     ones = Answer(lambda x, noise: torch.ones(x.shape[0], 3, *x.shape[2:]))
-    identity = float(BridgeLoss(still_pair(same=True), 2, "cpu", weights=(0, 0, 1))(ones))
+    identity = float(BridgeLoss(still_pair(same=True), 2, "cpu", weights=(0, 0, 1), ssim_weight=0)(ones))
     assert identity == pytest.approx(1.0, rel=1e-4)
-    assert float(BridgeLoss(still_pair(same=True), 2, "cpu", weights=(1, 1, 0))(ones)) == 0.0
+    assert float(BridgeLoss(still_pair(same=True), 2, "cpu", weights=(1, 1, 0), ssim_weight=0)(ones)) == 0.0
 
 
 def test_a_prior_that_answers_the_noise_has_no_loss_and_silence_costs_its_variance() -> None:

@@ -200,6 +200,22 @@ def test_a_step_that_the_data_do_not_ask_for_leaves_the_prior_as_it_is() -> None
     torch.testing.assert_close(v, values)
 
 
+def test_a_step_too_long_is_shortened_until_it_helps() -> None:
+    case, _ = case_of()
+    measurement = Measurement(case)
+    z, rho = start(case), 0.005
+    hasty = replace(SMALL, embedding="exact", learning_rate=0.1)
+    v, _ = CoordinateFit(measurement, hasty, torch.Generator().manual_seed(0)).fit(z, rho, 1)
+
+    def objective(v: torch.Tensor) -> float:
+        return float(measurement.residual(v).square().sum() + rho * (v - z).square().sum())
+
+    assert 0 < float((v - z).abs().max())
+    assert measurement.rms(v) < measurement.rms(z)
+    # along its own direction there is nothing better
+    assert objective(v) <= min(objective(z + share * (v - z)) for share in (0.0, 0.9, 1.1)) * (1 + 1e-6)
+
+
 def test_a_warm_start_needs_a_fifth_of_the_iterations_of_a_fit_from_scratch_at_the_same_residual() -> None:
     case, values = case_of()
     measurement = Measurement(case)

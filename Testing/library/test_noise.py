@@ -50,6 +50,24 @@ def test_no_noise_changes_nothing_and_a_seed_repeats_itself(kind: str) -> None:
     assert torch.equal(add_noise(y, 0.1, kind, generator()), add_noise(y, 0.1, kind, generator()))
 
 
+def test_filtered_noise_has_the_level_asked_for_and_the_correlation_of_its_filter() -> None:
+    widths = (2.0, 0.0, 1.6)
+    noise = add_noise(torch.zeros(48, 48, 48, dtype=torch.float64), 0.5, "gaussian", generator(), widths)
+    assert float(noise.std()) == pytest.approx(0.5, rel=0.02)
+    for axis, width in enumerate(widths):
+        # a Gaussian filter of standard deviation s makes neighbours' correlation exp(-1 / 4 s^2)
+        s = width / 2.3548
+        expected = math.exp(-1 / (4 * s**2)) if width else 0.0
+        found = float((noise * noise.roll(1, axis)).mean() / noise.square().mean())
+        assert found == pytest.approx(expected, abs=0.03)
+
+
+def test_filtered_rician_noise_of_an_axis_shorter_than_the_filter_has_a_level_too() -> None:
+    y = add_noise(torch.full((60, 60, 2), 10.0, dtype=torch.float64), 0.5, "rician", generator(), (1.5, 1.5, 3.0))
+    assert float(y.std()) == pytest.approx(0.5, rel=0.05)
+    assert float(y.mean()) == pytest.approx(rician_mean(10.0, 0.5), abs=0.05)
+
+
 def test_unknown_kinds_and_negative_levels_are_refused() -> None:
     with pytest.raises(BadInput, match="unknown noise 'poisson'"):
         add_noise(torch.zeros(3), 1.0, "poisson")

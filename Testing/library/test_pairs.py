@@ -20,7 +20,7 @@ from LowFieldEnhanceLib.training.pairs import DegradationRange, PairSampler, _cr
 SIZE = 48
 TRIVIAL = DegradationRange(
     in_plane=(1, 1), slices=(1, 1), isotropic=(1, 1), width_factor=(1, 1), snr=(1e6, 1e6), bias=0, contrast=0, gain=0,
-    common_share=0, misjudged=(0, 0), unknown=0,
+    common_share=0, misjudged=(0, 0), unknown=0, filtered_share=0,
 )  # fmt: skip
 
 
@@ -63,6 +63,25 @@ def test_a_seed_repeats_its_pairs_and_another_does_not() -> None:
     torch.manual_seed(1)  # the global generator must not matter
     assert torch.equal(draw(5), first)
     assert not torch.equal(draw(6), first)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_filtered_scan_is_blurred_and_its_noise_is_alike_in_neighbours(share: float) -> None:
+    ranges = replace(TRIVIAL, filtered_share=share, filter_width=(2.0, 2.0))
+
+    def drawn(snr: float) -> tuple[torch.Tensor, torch.Tensor]:
+        return PairSampler([smooth_head()], patch=30, ranges=replace(ranges, snr=(snr, snr)), seed=0).pair()[:2]
+
+    quiet, high = drawn(1e6)
+    noise = (drawn(20.0)[0] - quiet)[0]
+    inside = torch.from_numpy(ndimage.binary_erosion((high[0] > -1).numpy(), np.ones((7, 7, 7))))
+    pairs = inside & inside.roll(1, 0)
+    alike = float((noise * noise.roll(1, 0))[pairs].mean() / noise[inside].square().mean())
+    assert alike == pytest.approx(0.7 if share else 0.0, abs=0.1)  # exp(-1 / 4 s^2), s = 2 / 2.355
+    # the level is that after the filter; interpolation takes some of white noise
+    assert float(noise[inside].std()) == pytest.approx(2 * 0.8 / 20, rel=0.1 if share else 0.3)
+    edge = torch.from_numpy((high[0] > -1).numpy()) ^ inside
+    assert (float((quiet - high)[0][edge].abs().mean()) > 0.05) == bool(share)
 
 
 @pytest.mark.parametrize("labelled", [True, False])

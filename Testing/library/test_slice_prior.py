@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +13,9 @@ import torch
 from test_pairs import smooth_head
 from torch import nn
 
-from LowFieldEnhanceLib.diffusion.denoiser import slice_class
+from LowFieldEnhanceLib.diffusion.denoiser import SliceDenoiser, slice_class
 from LowFieldEnhanceLib.image import CONTRASTS
+from LowFieldEnhanceLib.networks.edm_slice_unet import EdmSliceUNet
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.networks.slice_unet import SliceUNet
 from LowFieldEnhanceLib.segmentation.labels import label_table
@@ -23,6 +25,7 @@ from LowFieldEnhanceLib.training.loop import Plan, train
 from LowFieldEnhanceLib.training.recipes import RECIPES
 from LowFieldEnhanceLib.training.slice_prior import (
     ARCHITECTURE,
+    EDM,
     PAINTS,
     SCHEDULE,
     SlicePriorLoss,
@@ -158,6 +161,45 @@ def test_the_loss_of_a_network_that_knows_the_slices_is_zero() -> None:
     # a clean estimate that is off by e costs trust e^2 abar / (1 - abar) <= 100 e^2
     wrong = float(SlicePriorLoss(sampler, 3, "cpu")(KnowsTheSlice(clean, 0.1)))
     assert 0 < wrong <= 100 * 0.1**2 + 1e-6
+
+
+def test_the_loss_of_edm_is_the_error_over_the_square_of_its_output_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    clean, kinds = SliceSampler([labelled_head()], edge=16, seed=0).batch(3)
+    sampler = SliceSampler([labelled_head()], edge=16, seed=0)
+    sampler.batch = lambda size: (clean, kinds)
+    loss = SlicePriorLoss(sampler, 3, "cpu", edm=True)
+    assert float(loss(KnowsTheSlice(clean))) < 1e-6
+    sigma, s = 0.5, EDM["deviation"]
+    monkeypatch.setattr(loss, "_times", lambda: torch.full((3,), float(SCHEDULE.timestep(sigma))))
+    assert float(loss(KnowsTheSlice(clean, 0.1))) == pytest.approx(
+        0.01 * (sigma**2 + s**2) / (sigma * s) ** 2, rel=1e-3
+    )
+
+
+def test_edm_draws_the_logarithm_of_the_noise_from_a_normal_distribution() -> None:
+    loss = SlicePriorLoss(SliceSampler([labelled_head()], edge=16, seed=0), 4000, "cpu", edm=True)
+    logs = np.log(SCHEDULE.sigma(loss._times().numpy()))
+    assert logs.mean() == pytest.approx(-1.2, abs=0.08) and logs.std() == pytest.approx(1.2, abs=0.08)
+
+
+class Constant(nn.Module):
+    """In the place of the network inside: records its input and answers ones."""
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
+        self.seen = x, noise
+        return torch.ones_like(x)
+
+
+def test_the_network_of_edm_is_scaled_as_karras_et_al_say_and_answers_as_the_others_do() -> None:
+    net = EdmSliceUNet(deviation=0.6, **SMALL)
+    net.network = inner = Constant()
+    sigma, clean = 0.8, torch.full((1, 1, 1, 16, 16), 0.3)
+    estimate = SliceDenoiser(net, SCHEDULE, "T1w", (2,), bfloat16=False)(clean[0, 0].movedim(0, 2), sigma)
+    spread = math.hypot(sigma, 0.6)
+    assert float(estimate.mean()) == pytest.approx(0.36 / spread**2 * 0.3 + sigma * 0.6 / spread, rel=1e-4)
+    seen, noise = inner.seen
+    assert float(seen.mean()) == pytest.approx(0.3 / spread, rel=1e-4)
+    assert float(noise) == pytest.approx(math.log(sigma) / 4, rel=1e-3)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0])
