@@ -55,6 +55,7 @@ def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--snr", type=float, default=20.0, help="white matter over noise")
     parser.add_argument("--profile", default="gaussian", choices=("gaussian", "box", "point"))
     parser.add_argument("--noise", default="rician", choices=("rician", "gaussian"))
+    parser.add_argument("--filter", type=float, default=0.0, help="width of the scanner's filter in voxels; 0 for none")
     parser.add_argument("--bias", type=float, default=0.0, help="standard deviation of the log bias field")
     parser.add_argument("--field-contrast", type=float, default=0.0, help="0 keeps the contrast, 1 is 64 mT contrast")
     parser.add_argument("--labels", help="label map of the input (for --field-contrast and the SNR); else segmented")
@@ -83,6 +84,7 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         noise=options.noise,
         bias=options.bias,
         contrast=options.field_contrast,
+        filtered=options.filter,
     )
     low = simulate(image, protocol, options.seed, labels)
     write_image(low, options.output, "SIMULATED low-field scan")

@@ -26,7 +26,7 @@ class FitSettings:
     Attributes:
         embedding: how z enters. ``fitted``: the network is the volume and learns z (the paper). ``exact``: the volume
             is z plus what the network changed since the step began, so that detail of z is never lost to the fit;
-            how far to go along that change is found exactly (line search).
+            how far to go along that change is found exactly (line search), and the rate falls as 1 / sqrt(rho).
         coarsest, finest: cell sizes of the hash grid, working voxels.
         levels, features, log2_table, hidden: see networks.hash_grid.
         learning_rate: of Adam.
@@ -78,6 +78,7 @@ class CoordinateFit:
         self.generator, self.check = generator, check
         self.blocks = measurement.blocks(settings.edge)
         self.warm = False  # whether something was fitted before
+        self.first_weight = 0.0  # rho of the first fit
         self.network = CoordinateNetwork(
             measurement.image.shape, settings.coarsest, settings.finest, settings.levels, settings.features,
             settings.log2_table, settings.hidden, generator,
@@ -127,6 +128,9 @@ class CoordinateFit:
         exact = z is not None and self.settings.embedding == "exact"
         base = (z - self.render()) * self.measurement.mask if exact else torch.zeros_like(self.share)
         peak = self.settings.learning_rate * (self.settings.warm_rate if self.warm else 1.0)
+        if exact:
+            self.first_weight = self.first_weight or rho
+            peak *= (self.first_weight / rho) ** 0.5  # the change of z that the data may ask for shrinks like this
         self.warm = True
         record = FitRecord()
         for epoch in range(epochs):
@@ -145,12 +149,20 @@ class CoordinateFit:
                 after_epoch(len(record.residuals))
             if self._enough(record.residuals, target):
                 break
-        volume = (base + self.render()) * self.measurement.mask
-        if z is not None:
-            volume = torch.where(self.share > 0, volume, z * self.measurement.mask)
-            if exact:
-                volume = self._searched(volume, z * self.measurement.mask, rho)
-        return volume, record
+        return self.volume(z, rho, base), record
+
+    def volume(self, z: Tensor | None, rho: float, base: Tensor) -> Tensor:
+        """The volume that the network as it is stands for; arguments as of :meth:`fit`.
+
+        Args:
+            base: what is added to the network's own volume: z less what it was before the fit (``exact``), else 0.
+        """
+        mask = self.measurement.mask
+        volume = (base + self.render()) * mask
+        if z is None:
+            return volume
+        volume = torch.where(self.share > 0, volume, z * mask)
+        return self._searched(volume, z * mask, rho) if self.settings.embedding == "exact" else volume
 
     def _searched(self, v: Tensor, z: Tensor, rho: float) -> Tensor:
         """Exact line search: z + a (v - z) with the a >= 0 of the least ||y - A x||^2 + rho ||x - z||^2.

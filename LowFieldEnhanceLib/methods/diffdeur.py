@@ -32,7 +32,7 @@ SCHEDULE = CosineSchedule()
 MODEL = "slice_prior"
 AXES = (0, 1, 2)
 CG_ITERATIONS = 100
-EXACT = FitSettings(embedding="exact", edge=32, learning_rate=4e-3, warm_rate=1.0)
+EXACT = FitSettings(embedding="exact", edge=32, learning_rate=1.5e-3, warm_rate=1.0, tolerance=0.005)
 
 
 @dataclass(frozen=True)

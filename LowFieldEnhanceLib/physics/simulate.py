@@ -17,6 +17,8 @@ from .contrast import apply_field_contrast
 from .noise import add_noise
 from .operator import ForwardOperator
 
+MOST_FILTERED = 5.0  # voxels
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -30,6 +32,9 @@ class Protocol:
         noise: ``rician`` or ``gaussian``.
         bias: standard deviation of the log bias field's knots.
         contrast: strength of the change to 64 mT contrast (needs labels); 0 leaves the contrast as it is.
+        filtered: full width at half maximum, in voxels of the scan, of the Gaussian filter that the scanner sends the
+            image through: it widens the PSF and makes the noise of neighbours alike; 0 for none. The SNR is that after
+            the filter.
     """
 
     spacing: tuple[float, float, float] = (1.6, 1.6, 5.0)
@@ -39,6 +44,7 @@ class Protocol:
     noise: str = "rician"
     bias: float = 0.0
     contrast: float = 0.0
+    filtered: float = 0.0
 
 
 def simulate(
@@ -67,6 +73,8 @@ def simulate(
     protocol = protocol or Protocol()
     if not (protocol.snr > 0 and all(MIN_SPACING_MM <= s <= MAX_SPACING_MM for s in protocol.spacing)):
         raise BadInput("a low-field protocol needs a positive SNR and a spacing between 0.05 and 20 mm")
+    if not 0 <= protocol.filtered <= MOST_FILTERED:
+        raise BadInput(f"a scanner's filter is between 0 and {MOST_FILTERED:g} voxels wide, not {protocol.filtered:g}")
     if protocol.contrast and labels is None:
         raise BadInput("changing the tissue contrast needs a label map of the head")
     if signal_level is None:
@@ -78,12 +86,14 @@ def simulate(
     if protocol.bias:
         volume = volume * random_bias_field(image.shape, protocol.bias, generator)
     grid = canonical_grid(image, protocol.spacing)
+    widths = np.hypot(protocol.fwhm or protocol.spacing, np.multiply(protocol.filtered, protocol.spacing))
     operator = ForwardOperator(
-        image.shape, image.affine, grid.shape, grid.affine, protocol.fwhm or protocol.spacing, protocol.profile
+        image.shape, image.affine, grid.shape, grid.affine, [float(w) for w in widths], protocol.profile
     )
     low = operator(volume)
     if math.isfinite(protocol.snr):
-        low = add_noise(low, signal_level / protocol.snr, protocol.noise, generator)
+        along = (protocol.filtered,) * 3 if protocol.filtered else None
+        low = add_noise(low, signal_level / protocol.snr, protocol.noise, generator, along)
     return Image(low.numpy(), grid.affine, image.contrast, {"simulated": True})
 
 

@@ -75,7 +75,7 @@ def fit_curve(
     def after_epoch(_: int) -> None:
         nonlocal volume, spent, since
         spent += time.monotonic() - since
-        volume = torch.where(fit.share > 0, (base + fit.render()) * measurement.mask, z * measurement.mask)
+        volume = fit.volume(z, rho, base)
         squares = float(measurement.residual(volume).square().sum())
         distance = float(((volume - z) * measurement.mask).square().sum())
         curve.append({"residual": measurement.rms(volume), "objective": squares + rho * distance, "seconds": spent})

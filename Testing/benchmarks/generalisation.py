@@ -2,7 +2,8 @@
 
     python Testing/benchmarks/generalisation.py --data DATA
 
-Each line changes one thing of ULF-sim v1 (see quality.py): slices in another axis or thicker, more noise, a slice
+Each line changes one thing of ULF-sim v1 (see quality.py): slices in another axis or thicker, more noise, noise
+that a filter smeared over its neighbours, a slice
 profile of another shape and width than assumed, another tone curve, strong bias, the contrast of 64 mT, a tilted head,
 a field of view that cuts the brain, and lesions. Scores are those of quality.py. Writes generalisation.json and
 generalisation.md beside this file: PSNR and LPIPS of each method, and how much it gains over cubic interpolation.
@@ -106,6 +107,7 @@ VARIATIONS: dict[str, tuple[Protocol, Change]] = {
     "sagittal slices of 5 mm": (replace(PROTOCOL, spacing=(5.0, 1.6, 1.6)), unchanged),
     "coronal slices of 5 mm": (replace(PROTOCOL, spacing=(1.6, 5.0, 1.6)), unchanged),
     "slices of 8 mm": (replace(PROTOCOL, spacing=(1.6, 1.6, 8.0)), unchanged),
+    "filter of 2 voxels": (replace(PROTOCOL, filtered=2.0), unchanged),
     "SNR 6": (replace(PROTOCOL, snr=6.0), unchanged),
     "box profile, a third wider": (replace(PROTOCOL, profile="box", fwhm=(2.1, 2.1, 6.7)), unchanged),
     "gamma 0.7": (PROTOCOL, gamma(0.7)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,17 @@ def test_noise_has_the_level_the_snr_says() -> None:
     assert float(np.std(scan.array - quiet.array)) == pytest.approx(5.0, rel=0.02)
 
 
+def test_a_filter_widens_the_psf_and_keeps_the_level_of_the_noise() -> None:
+    usual = Protocol(spacing=(2, 2, 2), snr=math.inf, fwhm=(2, 2, 2), filtered=1.5)
+    # Gaussians add in squares: 2 mm and 1.5 voxels of 2 mm
+    wide = Protocol(spacing=(2, 2, 2), snr=math.inf, fwhm=(math.hypot(2, 3),) * 3)
+    quiet = simulate(ball(), usual)
+    np.testing.assert_allclose(quiet.array, simulate(ball(), wide).array, atol=1e-4)
+    noise = simulate(ball(), replace(usual, snr=20, noise="gaussian"), signal_level=100.0).array - quiet.array
+    assert float(noise.std()) == pytest.approx(5.0, rel=0.05)
+    assert float((noise[1:] * noise[:-1]).mean()) > 0.4 * float(noise.var())
+
+
 def test_same_seed_same_scan_other_seed_other_noise() -> None:
     head = ball(32)
     first, again, other = (simulate(head, Protocol(bias=0.1), seed) for seed in (1, 1, 2))
@@ -67,6 +79,13 @@ def test_reference_level_is_the_white_matter_mean_when_labels_are_known() -> Non
 
 
 def test_refuses_impossible_protocols() -> None:
-    for protocol in (Protocol(snr=0), Protocol(spacing=(0, 1, 1)), Protocol(contrast=1.0), Protocol(noise="pink")):
+    for protocol in (
+        Protocol(snr=0),
+        Protocol(spacing=(0, 1, 1)),
+        Protocol(contrast=1.0),
+        Protocol(noise="pink"),
+        Protocol(filtered=-1.0),
+        Protocol(filtered=9.0),
+    ):
         with pytest.raises(BadInput):
             simulate(ball(16), protocol)
