@@ -18,7 +18,7 @@ from ..events import Events
 from ..image import CONTRASTS
 from ..networks.windows import WindowedNetwork
 from ..weights import load_network
-from .base import PRESENCE_VALUE, Case, Configured, Cost, Enhancement, network_cost
+from .base import COMPANION_VALUE, PRESENCE_VALUE, Case, Configured, Cost, Enhancement, network_cost
 
 SCHEDULE = CosineSchedule()
 FURTHER_CONTRASTS = (
@@ -101,21 +101,24 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         if len(case.inputs) > 1:
             events.warning(FURTHER_CONTRASTS)
         low, presence = case.channels()
+        channel = case.channel_of(case.target)
+        target = torch.zeros_like(presence)
+        target[:, channel] = presence[:, channel]
         draws = [gaussian_noise(low.shape, generator, low.device) for generator in generators]
         estimate = low
         total = settings.evaluations
         if settings.use_bridge:
             events.progress("enhance", 0, total)
-            estimate = self._bridge(low, presence, case.told().flatten(1), settings, case.device, events)
+            marks = PRESENCE_VALUE * target + COMPANION_VALUE * (presence - target)
+            estimate = self._bridge(low, marks, case.told().flatten(1), settings, case.device, events)
             events.progress("enhance", 1, total)
         if settings.timesteps:
             first = int(settings.use_bridge)
             estimate = self._refine(
-                estimate.expand(len(draws), -1, -1, -1, -1), presence, settings,
+                (estimate * target).expand(len(draws), -1, -1, -1, -1), target, settings,
                 lambda: torch.cat([draw() for draw in draws]), case.device, events,
                 lambda done, _: events.progress("enhance", first + done, total),
             )  # fmt: skip
-        channel = case.channel_of(case.target)
         details = {
             **asdict(settings),
             "timesteps": settings.timesteps,
@@ -125,11 +128,14 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         samples = estimate.expand(len(draws), -1, -1, -1, -1)[:, channel].cpu().numpy()
         return [Enhancement(sample, details) for sample in samples]
 
-    def _bridge(self, low, presence, told, settings, device, events) -> torch.Tensor:  # noqa: ANN001
-        """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF)."""
+    def _bridge(self, low, marks, told, settings, device, events) -> torch.Tensor:  # noqa: ANN001
+        """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF).
+
+        Of the target's channel; what the network answers in those of the contrasts beside it was never trained.
+        """
         network, _ = load_network(self.models[0], device)
         windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        return ((low + windowed(torch.cat([low, PRESENCE_VALUE * presence], 1), told)) * presence).clamp(-1.0, 1.5)
+        return (low + windowed(torch.cat([low, marks], 1), told)).clamp(-1.0, 1.5)
 
     def _refine(self, estimate, presence, settings, draw, device, events, callback) -> torch.Tensor:  # noqa: ANN001
         """Re-noise and denoise with the prior along the timesteps."""

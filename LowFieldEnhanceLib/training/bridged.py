@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..diffusion.denoiser import alpha_bar, epsilon_from_output, noise_coordinate
 from ..diffusion.schedules import CosineSchedule
-from ..methods.base import PRESENCE_VALUE
+from ..methods.base import COMPANION_VALUE, PRESENCE_VALUE
 from ..physics.acquisition import COORDINATES, Acquisition
 from .anatomy import AnatomyLoss
 from .pairs import PairSampler, inside_brain
@@ -30,6 +30,7 @@ BRIDGE = {**PRIOR, "coordinates": 3 * COORDINATES, "output_scale": 0.1}
 HIGH_FIELD = Acquisition((1.0, 1.0, 1.0), 0.0)
 BRIDGE_TIMES = (250, 750)
 IDENTITY_SHARE = 0.05
+ALL_SHARE = 0.5  # of the bridge's samples that keep every contrast of a head
 MAX_SNR = 100.0  # abar / (1 - abar): above it, sigma < 0.1
 SCHEDULE = CosineSchedule()
 
@@ -47,6 +48,11 @@ def drop_contrasts(present: Tensor, sampler: PairSampler) -> Tensor:
 def presence_channels(kept: Tensor, shape: tuple[int, ...]) -> Tensor:
     """(B, 3) bool -> (B, 3, I, J, K) float of ones and zeros."""
     return kept.float()[:, :, None, None, None].expand(-1, -1, *shape)
+
+
+def marked_presence(kept: Tensor, targets: Tensor) -> Tensor:
+    """(B, 3) bool and (B,) channels to be enhanced -> (B, 3) values of the presence mask."""
+    return torch.where(F.one_hot(targets, kept.shape[1]) > 0, PRESENCE_VALUE, COMPANION_VALUE) * kept
 
 
 class PriorLoss:
@@ -103,6 +109,9 @@ class BridgeLoss:
     Our phi = sqrt(abar_t) f(LF) sees the low-field image without noise, so that eps falls out of all three terms and
     is not drawn: given LF, the noised LF says nothing more about HF.
 
+    One present contrast of each sample, drawn at random, is the one to be enhanced: the presence mask marks it, and all
+    terms look at it alone. A network that must restore all three at once has a third of its features for each.
+
     The fourth, ours: the segmenter must see the same tissues in the estimate as in the high-field image (see
     AnatomyLoss). An L1 mean moves borders between tissues by its smoothing; this term moves them back.
 
@@ -126,46 +135,43 @@ class BridgeLoss:
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch of pairs and return the loss."""
-        lows, highs, kept, told = [], [], [], []
+        lows, highs, kept, told, targets = [], [], [], [], []
         for _ in range(self.batch):
             low, high, present, acquisitions = self.sampler.pair()
-            keep = drop_contrasts(present, self.sampler)
+            every = self.sampler.rng.random() < ALL_SHARE
+            keep = present if every else drop_contrasts(present, self.sampler)
+            targets.append(int(self.sampler.rng.choice(torch.nonzero(keep)[:, 0].numpy())))
             if self.sampler.rng.random() < IDENTITY_SHARE:
                 low = high
                 acquisitions = torch.tensor(HIGH_FIELD.coordinates()).expand(3, -1)
             told.append(torch.where(keep[:, None], acquisitions, torch.tensor(torch.nan)).flatten())
-            zero = torch.zeros(())
-            lows.append(torch.where(keep[:, None, None, None], low, zero))
-            highs.append(torch.where(keep[:, None, None, None], high, zero))
+            lows.append(torch.where(keep[:, None, None, None], low, torch.zeros(())))
+            highs.append(high)
             kept.append(keep)
         low, high = torch.stack(lows).to(self.device), torch.stack(highs).to(self.device)
-        presence = presence_channels(torch.stack(kept).to(self.device), low.shape[2:])
+        marks = marked_presence(torch.stack(kept), torch.tensor(targets))
+        presence = presence_channels(marks, low.shape[2:]).to(self.device)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            residual = network(
-                torch.cat([low, PRESENCE_VALUE * presence], 1), torch.stack(told).to(self.device)
-            ).float()
-        look = self._look_at_structure(low, low + residual, high, presence)
+            residual = network(torch.cat([low, presence], 1), torch.stack(told).to(self.device)).float()
+        pick = torch.arange(self.batch, device=self.device), torch.tensor(targets, device=self.device)
+        low, high, residual = (image[pick][:, None] for image in (low, high, residual))
         # outside the brain both images are -1 and the result is not used: those voxels count in no term
-        presence = presence * inside_brain(low, high)
-        share = presence.sum() / presence.numel()
+        inside = inside_brain(low, high)
+        look = self._look_at_structure(low + residual, high, inside)
+        share = inside.sum() / inside.numel()
         start, end = BRIDGE_TIMES
         t = start + (end - start) * torch.rand(self.batch, generator=self.sampler.generator)
         amplitude = torch.from_numpy(SCHEDULE.alpha_bar(t.numpy()) ** 0.5).float().to(self.device)
         clean_error = high - low - residual
         noised_error = amplitude[:, None, None, None, None] * clean_error
         same = (low == high).flatten(1).all(1)[:, None, None, None, None].float()
-        pairs, same = presence * (1 - same), presence * same
+        pairs, same = inside * (1 - same), inside * same
         terms = (noised_error * pairs, clean_error * pairs, clean_error * same)
         powers = (term.abs() if self.norm == 1 else term**2 for term in terms)
         return sum((w * p.mean() / share for w, p in zip(self.weights, powers, strict=True)), start=look)
 
-    def _look_at_structure(self, low: Tensor, estimate: Tensor, high: Tensor, presence: Tensor) -> Tensor:
-        """The SSIM and anatomy terms on one present contrast of each head, drawn at random."""
-        kept = presence[:, :, 0, 0, 0].cpu()
-        channel = torch.multinomial(kept, 1, generator=self.sampler.generator)[:, 0].to(self.device)
-        pick = torch.arange(len(channel), device=self.device)
-        low, estimate, high = (image[pick, channel][:, None] for image in (low, estimate, high))
-        inside = inside_brain(low, high)
+    def _look_at_structure(self, estimate: Tensor, high: Tensor, inside: Tensor) -> Tensor:
+        """The SSIM and anatomy terms."""
         difference = (1 - ssim3d(torch.where(inside > 0, estimate, high), high)) * inside
         loss = self.ssim_weight * difference.sum() / inside.sum().clamp_min(1)
         return loss if self.anatomy is None else loss + self.anatomy_weight * self.anatomy(estimate, high)

@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import uniform_filter
 from torch import Tensor, nn
 
-from LowFieldEnhanceLib.methods.base import PRESENCE_VALUE
+from LowFieldEnhanceLib.methods.base import COMPANION_VALUE, PRESENCE_VALUE
 from LowFieldEnhanceLib.training.bridged import (
     BRIDGE_TIMES,
     MAX_SNR,
@@ -19,6 +19,7 @@ from LowFieldEnhanceLib.training.bridged import (
     BridgeLoss,
     PriorLoss,
     drop_contrasts,
+    marked_presence,
     sobel_difference,
     ssim3d,
 )
@@ -64,8 +65,8 @@ def test_a_bridge_that_answers_the_difference_has_no_loss() -> None:
 
 @pytest.mark.parametrize("norm", [1, 2])
 def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm: int) -> None:
-    sampler = still_pair()
-    sampler.rng = SimpleNamespace(random=lambda *size: np.full(size, 0.5) if size else 0.5)  # keep all, no identity
+    sampler, target = still_pair(), 1
+    sampler.rng = SimpleNamespace(random=lambda: 0.49, choice=lambda _: target)  # keep all, no identity
     low, high, present, _ = sampler.pair()
     shown = {}
 
@@ -74,19 +75,46 @@ def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm:
         return torch.zeros(x.shape[0], 3, *x.shape[2:])
 
     losses = [float(BridgeLoss(sampler, 1, "cpu", norm=norm, ssim_weight=0)(Answer(silent))) for _ in range(40)]
-    distance = float(((high - low)[present].abs() ** norm).mean())
+    distance = float(((high - low)[target].abs() ** norm).mean())
     # the clean estimate counts in full, the noised pair by the signal's amplitude at t in [250, 750]
     least, most = (float(SCHEDULE.alpha_bar(t)) ** (norm / 2) for t in reversed(BRIDGE_TIMES))
     assert all((least + 1) * distance * 0.999 <= loss <= (most + 1) * distance * 1.001 for loss in losses)
     assert max(losses) - min(losses) > 0.5 * (most - least) * distance
     low_shown, presence = shown["x"][0, :3], shown["x"][0, 3:]
     torch.testing.assert_close(low_shown[present], low[present])
-    assert not low_shown[2].any() and not presence[2].any() and bool((presence[present] == PRESENCE_VALUE).all())
+    assert not low_shown[2].any() and not presence[2].any()
+    assert (presence[1] == PRESENCE_VALUE).all() and (presence[0] == COMPANION_VALUE).all()
+
+
+def test_the_contrast_to_be_enhanced_is_marked_among_those_that_are_there() -> None:
+    kept = torch.tensor([[True, False, True], [False, True, False]])
+    marks = marked_presence(kept, torch.tensor([2, 1]))
+    a, b = COMPANION_VALUE, PRESENCE_VALUE
+    torch.testing.assert_close(marks, torch.tensor([[a, 0, b], [0, b, 0]]))
+
+
+def test_what_the_bridge_answers_for_a_contrast_beside_the_target_does_not_count() -> None:
+    sampler = still_pair()
+    low, high, _, _ = sampler.pair()
+
+    def right_in_the_target(x: Tensor, _told: Tensor) -> Tensor:
+        marked = (x[:, 3:] == PRESENCE_VALUE).float()
+        same = torch.stack(
+            [
+                torch.tensor(float(torch.equal(s[m], h[m])))
+                for s, h, m in zip(x[:, :3], high.expand(len(x), -1, -1, -1, -1), marked > 0, strict=True)
+            ]
+        )
+        answer = (high - low)[None] * (1 - same)[:, None, None, None, None]
+        return torch.where(marked > 0, answer, torch.full((), 9.0))
+
+    assert max(float(BridgeLoss(sampler, 2, "cpu")(Answer(right_in_the_target))) for _ in range(8)) < 1e-6
 
 
 def test_the_bridge_is_asked_for_the_structure_of_the_high_field_image_inside_the_brain() -> None:
     sampler = still_pair()
-    sampler.rng = SimpleNamespace(random=lambda *size: np.full(size, 0.5) if size else 0.5)
+    draws = np.random.default_rng(0)
+    sampler.rng = SimpleNamespace(random=lambda: 0.49, choice=draws.choice)
     silent = Answer(lambda x, told: torch.zeros(x.shape[0], 3, *x.shape[2:]))
     low, high, present, _ = sampler.pair()
     expected = [1 - float(ssim3d(a[None, None], b[None, None]).mean()) for a, b in zip(low, high, strict=True)]

@@ -6,22 +6,21 @@ import importlib.util
 import json
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from method_support import constant_network, run, thick_slices
 
 from LowFieldEnhanceLib.errors import BadInput, Cancelled
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import CONTRASTS, Image
 from LowFieldEnhanceLib.methods.base import Case, Cost, Enhancement, run_method
-from LowFieldEnhanceLib.methods.bridged import PRESETS, SCHEDULE, BridgedDiffusion, BridgedSettings
 from LowFieldEnhanceLib.methods.classical import Interpolation
 from LowFieldEnhanceLib.methods.registry import METHODS, get_method
 from LowFieldEnhanceLib.physics.acquisition import Acquisition
-from LowFieldEnhanceLib.preprocess.grid import Grid, canonical_grid, resample
-from LowFieldEnhanceLib.preprocess.prepare import prepare
+from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 
 QUICK = 20  # network evaluations; longer presets are only announced and cancelled here
 WITHOUT_BM4D = importlib.util.find_spec("bm4d") is None
@@ -31,15 +30,7 @@ pytestmark = pytest.mark.usefixtures("tiny_models")
 
 @pytest.fixture(scope="module")
 def case(phantom) -> Case:
-    """A thick-slice phantom scan on an 8 mm working grid: 22 x 26 x 22 voxels, an odd size for any network."""
-    image, labels = phantom((22, 26, 22), (8.0, 8.0, 8.0), stripped=True)
-    scan = resample(image, canonical_grid(image, (8.0, 8.0, 16.0)), "linear")
-    prepared = prepare(scan, image, labels, sigma=20)
-    return Case({"T1w": prepared.model_input}, "T1w", prepared.mask, prepared.measured, prepared.sigma / prepared.scale)
-
-
-def run(name: str, preset: str, case: Case, seed: int = 0, events: Events | None = None) -> Enhancement:
-    return get_method(name).enhance(case, preset, torch.Generator().manual_seed(seed), events or Events())
+    return thick_slices(phantom)
 
 
 def quick_runs() -> list[tuple[str, str]]:
@@ -174,63 +165,11 @@ def test_progress_starts_at_zero_and_ends_complete(name: str, preset: str, case:
 # what the single methods compute
 
 
-def constant_network(value: float, channels: int):
-    """Stands for any weights: answers ``value`` everywhere."""
-
-    class Constant(torch.nn.Module):
-        multiple = 4
-
-        def forward(self, x: torch.Tensor, noise: torch.Tensor | None = None) -> torch.Tensor:
-            return torch.full((x.shape[0], channels, *x.shape[2:]), value)
-
-    return Constant()
-
-
 def test_the_regression_adds_its_residual_to_the_input(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "LowFieldEnhanceLib.methods.regression.load_network", lambda *_: (constant_network(0.25, 1), None)
     )
     np.testing.assert_allclose(run("regression", "fast", case).array, case.inputs["T1w"].array + 0.25, atol=1e-6)
-
-
-def test_the_bridge_adds_its_residual_to_the_clean_input(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "LowFieldEnhanceLib.methods.bridged.load_network", lambda *_: (constant_network(0.125, 3), None)
-    )
-    expected = np.clip(case.inputs["T1w"].array + 0.125, -1, 1.5)
-    np.testing.assert_allclose(run("bridged", "fast", case).array, expected, atol=1e-6)
-
-
-def test_a_prior_that_knows_the_noise_leaves_the_estimate_as_it_is(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    low, presence = case.channels()
-
-    class KnowsTheNoise(torch.nn.Module):
-        multiple = 2
-
-        def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-            abar = float(SCHEDULE.alpha_bar(float(noise[0]) * SCHEDULE.steps))
-            clean = low[..., : x.shape[2], : x.shape[3], : x.shape[4]]
-            return abar**0.5 * x[:, :3] - clean
-
-    monkeypatch.setattr("LowFieldEnhanceLib.methods.bridged.load_network", lambda *_: (KnowsTheNoise(), None))
-    method = BridgedDiffusion(BridgedSettings(use_bridge=False, prior_time=300, steps=5, repeats=2))
-    result = method.enhance(case, "standard", torch.Generator().manual_seed(0), Events())
-    np.testing.assert_allclose(result.array, case.inputs["T1w"].array, atol=0.02)
-
-
-def test_without_bridge_and_prior_nothing_happens(case: Case) -> None:
-    method = BridgedDiffusion(BridgedSettings(use_bridge=False, use_prior=False))
-    result = method.enhance(case, "fast", torch.Generator(), Events())
-    np.testing.assert_array_equal(result.array, case.inputs["T1w"].array)
-    assert method.cost(case, "fast").evaluations == 0
-
-
-def test_the_presets_of_bridged_diffusion_count_their_evaluations() -> None:
-    assert PRESETS["fast"].evaluations == 1
-    assert PRESETS["paper"].evaluations == 1 + 400 * 3  # bridge, then J = 3 at each of K = 400 timesteps
-    assert PRESETS["paper"].timesteps == list(range(400, 0, -1))
-    assert (PRESETS["standard"].timesteps, PRESETS["standard"].evaluations) == ([30], 2)
-    assert json.dumps(asdict(PRESETS["paper"]))
 
 
 @pytest.mark.parametrize("order", ["linear", "cubic"])
@@ -257,17 +196,6 @@ def test_a_scan_of_unknown_contrast_does_not_overwrite_the_t1w() -> None:
     case = Case({"other": image, "T1w": image}, "other", np.ones((4, 4, 4), dtype=bool), image, 0.1)
     with pytest.raises(BadInput, match="not both"):
         case.channels()
-
-
-def test_a_second_contrast_changes_the_answer_of_bridged_diffusion_and_keeps_the_target(case: Case) -> None:
-    other = case.inputs["T1w"].with_array(-case.inputs["T1w"].array)
-    both = Case({**case.inputs, "T2w": other}, "T1w", case.mask, case.measured, case.sigma)
-    said: list[dict] = []
-    alone, together = run("bridged", "fast", case).array, run("bridged", "fast", both, events=Events(said.append)).array
-    assert any(line["event"] == "warning" and "further contrasts" in line["message"] for line in said)
-    assert together.shape == alone.shape
-    assert np.abs(together - alone).max() > 1e-4
-    assert np.abs(together - case.inputs["T1w"].array).mean() < np.abs(together - other.array).mean()
 
 
 def test_networks_are_told_of_each_contrasts_acquisition_in_its_row_unless_it_cannot_be_true(case: Case) -> None:
