@@ -88,7 +88,7 @@ def markdown(rows: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Run everything and write the table."""
+    """Run the rows asked for and merge them into the recorded results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="default: LOWFIELDENHANCE_DATA")
     parser.add_argument("--heads", nargs="+", default=list(HEADS))
@@ -97,12 +97,15 @@ def main() -> None:
     options = parser.parse_args()
     root = data_root(options.data)
     lpips = Lpips(root / "lpips" / "squeezenet1_1.pth")
-    rows: dict[str, Any] = {}
+    recorded = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    rows: dict[str, Any] = recorded["rows"] if recorded.get("heads") == options.heads else {}
     heads = {name: load(root, name) for name in options.heads}
     for contrast in CHANNELS:
         for row in options.rows:
             rows[f"{contrast}, {row}"] = {name: score(row, head, contrast, lpips) for name, head in heads.items()}
             print(markdown({f"{contrast}, {row}": rows[f"{contrast}, {row}"]}).splitlines()[-1], flush=True)
+    order = [f"{contrast}, {row}" for contrast in CHANNELS for row in ROWS]
+    rows = {row: rows[row] for row in (*order, *(set(rows) - set(order))) if row in rows}
     results = {"protocol": "ULF-sim v1 on brats/test", "heads": options.heads, "rows": rows}
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     options.out.with_suffix(".md").write_text(markdown(rows), encoding="utf-8")
