@@ -156,7 +156,7 @@ METHODS: dict[str, MethodEntry] = {
             "A coordinate network fitted to this scan alone through the forward model; nothing is learned elsewhere.",
             {"fast": 0},
             draws=("fast",),
-            work={"fast": 20 * FIT_EPOCH},
+            work={"fast": 40 * FIT_EPOCH},
         ),
         MethodEntry(
             "cubic",

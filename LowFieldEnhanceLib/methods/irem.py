@@ -29,7 +29,7 @@ class IremSettings:
         forward: what the user knows of slice profile and noise.
     """
 
-    epochs: int = 20
+    epochs: int = 40
     target: float = 1.0
     fit: FitSettings = field(
         default_factory=lambda: FitSettings(finest=4.0, learning_rate=2e-3, edge=48, tolerance=-1.0)
