@@ -13,6 +13,7 @@ from ..physics.acquisition import UNKNOWN, Acquisition
 from ..physics.bias import random_bias_field
 from ..physics.noise import add_noise
 from ..physics.separable import SeparableOperator, cubic_matrix, profile_matrix
+from ..preprocess.brain import dilated
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
 from ..segmentation.labels import label_table, mirrored_channels
 from .data import Head
@@ -51,6 +52,7 @@ class DegradationRange:
     unknown: float = 0.1
     filtered_share: float = 0.3
     filter_width: tuple[float, float] = (0.6, 2.2)
+    most_grown: int = 3
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,13 @@ class PairSampler:
             present = present & (torch.arange(3) == channel)
         inner = (slice(None), *(slice(MARGIN, MARGIN + self.patch),) * 3)
         low, high = torch.full_like(images, -1.0), torch.full_like(images, -1.0)
+        seen = _grown(mask, int(self.rng.integers(self.ranges.most_grown + 1)))
         bias = random_bias_field(tuple(mask.shape), self.rng.uniform(0, self.ranges.bias), self.generator)
         told = torch.tensor([UNKNOWN] * 3)
         for n in torch.nonzero(present)[:, 0].tolist():
             received = bias * float(1 + self.ranges.gain * self.rng.standard_normal())
             values = (images[n] + 1) * 0.5
-            low[n], acquisition = self._degrade(self._change_contrast(values, labels) * received, mask)
+            low[n], acquisition = self._degrade(self._change_contrast(values, labels) * received, seen)
             told[n] = torch.tensor(self._told(acquisition))
             high[n] = (values * received * 2 - 1).clamp(MODEL_MIN, MODEL_MAX)
         return low[inner], high[inner], present, told, bias[inner[1:]]
@@ -200,6 +203,11 @@ class PairSampler:
         spacing = [in_plane] * 3
         spacing[self.rng.integers(3)] = float(self.rng.uniform(*ranges.slices))
         return spacing
+
+
+def _grown(mask: Tensor, voxels: int) -> Tensor:
+    """A mask (I, J, K) grown by so many voxels along the axes."""
+    return torch.from_numpy(dilated(mask.numpy(), voxels))
 
 
 def inside_brain(low: Tensor, high: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ SIZE = 48
 TRIVIAL = DegradationRange(
     in_plane=(1, 1), slices=(1, 1), isotropic=(1, 1), width_factor=(1, 1), snr=(1e6, 1e6), bias=0, contrast=0, gain=0,
     common_share=0, misjudged=(0, 0), unknown=0, filtered_share=0,
+    most_grown=0,
 )  # fmt: skip
 
 
@@ -63,6 +64,23 @@ def test_a_seed_repeats_its_pairs_and_another_does_not() -> None:
     torch.manual_seed(1)  # the global generator must not matter
     assert torch.equal(draw(5), first)
     assert not torch.equal(draw(6), first)
+
+
+def test_the_scans_mask_reaches_up_to_so_many_voxels_over_the_heads_and_shows_what_the_scan_smeared_there() -> None:
+    thick = replace(TRIVIAL, isotropic=(3, 3), isotropic_share=1, most_grown=2)
+    sampler = PairSampler([smooth_head()], patch=40, ranges=thick, seed=0)
+    reached, smeared = set(), []
+    for _ in range(12):
+        low, high, _, _ = sampler.pair()
+        brain, seen = (high[0] > -1).numpy(), (low[0] > -1).numpy()
+        grown = next(
+            n for n in range(4) if not (seen & ~(ndimage.binary_dilation(brain, iterations=n) if n else brain)).any()
+        )
+        reached.add(grown)
+        if grown:
+            smeared.append(float((low[0][torch.from_numpy(seen & ~brain)] + 1).mean()))
+    assert reached == {0, 1, 2}
+    assert min(smeared) > 0.02
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
