@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import ndimage
 
 from ..segmentation.labels import LabelMap
 
 CSF = 24
+SHELL_MM = (6.0, 15.0)  # off the brain: there lie skull and scalp
+BRIGHT = 0.4  # of the brain's median: noise stays below it (signal-to-noise ratio 6), fat and skin do not
 
 
 def brain_mask(labels: LabelMap) -> np.ndarray:
@@ -40,3 +44,23 @@ def feathered(mask: np.ndarray, width: float = 1.5) -> np.ndarray:
         return np.ones(mask.shape, dtype=np.float32)
     inside = ndimage.distance_transform_edt(mask)
     return np.clip(inside / width, 0.0, 1.0).astype(np.float32)
+
+
+def faded(brain: np.ndarray, voxels: int) -> np.ndarray:
+    """Blending weight 0..1: 1 in the brain, falling to 0 over the ``voxels`` that :func:`dilated` adds to it."""
+    outside = ndimage.distance_transform_edt(~brain) if not brain.all() else np.zeros(brain.shape)
+    return np.clip(1 - outside / (voxels + 1), 0.0, 1.0).astype(np.float32) * dilated(brain, voxels)
+
+
+def is_stripped(array: np.ndarray, brain: np.ndarray, spacing: Sequence[float]) -> bool:
+    """Whether a scan shows the brain alone: nothing bright lies where skull and scalp would be.
+
+    Args:
+        array: intensities [i, j, k].
+        brain: bool, same shape.
+        spacing: of the voxels, mm.
+    """
+    every = (slice(None, None, 2),) * 3
+    distance = ndimage.distance_transform_edt(~brain[every], sampling=[2 * s for s in spacing])
+    shell = array[every][(distance > SHELL_MM[0]) & (distance < SHELL_MM[1])]
+    return not shell.size or bool(np.percentile(shell, 90) < BRIGHT * np.median(array[brain]))

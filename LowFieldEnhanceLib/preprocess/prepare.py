@@ -13,7 +13,7 @@ from ..physics.acquisition import Acquisition
 from ..physics.noise import estimate_sigma
 from ..segmentation.labels import LabelMap
 from .bias_correction import n4_bias_field
-from .brain import brain_mask, dilated, feathered
+from .brain import brain_mask, dilated, faded, feathered, is_stripped
 from .grid import Grid, canonical_grid, resample
 from .intensity import from_model, intensity_scale, to_model
 
@@ -33,6 +33,7 @@ class Prepared:
         scale: intensity that maps to model +1.
         sigma: noise level in the scan's units.
         sigma_source: ``background``, ``difference`` or ``user``.
+        stripped: whether the scan shows the brain alone (see brain.is_stripped).
     """
 
     acquired: Image
@@ -42,6 +43,16 @@ class Prepared:
     scale: float
     sigma: float
     sigma_source: str
+    stripped: bool
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Share of a result in the picture, 0 to 1: 1 in the brain, 0 outside the mask.
+
+        Off the brain of a stripped scan lies nothing but what the scan smeared there, which a result may take back.
+        In a whole head lie fluid and meninges, and the scan's own come through.
+        """
+        return feathered(self.mask) if self.stripped else faded(self.brain, MASK_MARGIN)
 
     @property
     def model_input(self) -> Image:
@@ -60,13 +71,13 @@ class Prepared:
 
     def back(self, enhanced: np.ndarray, brain_only: bool) -> Image:
         """A result in the model range -> the scanner's intensities; outside the brain the input, or 0."""
-        weight = feathered(self.mask)
+        weight = self.weight
         outside = np.zeros_like(self.on_grid.array) if brain_only else self.on_grid.array
         return self.on_grid.with_array(weight * from_model(enhanced, self.scale) + (1 - weight) * outside)
 
     def difference_back(self, difference: np.ndarray) -> np.ndarray:
         """A difference of results in the model range -> the scanner's unit, 0 outside the brain."""
-        return feathered(self.mask) * difference.astype(np.float32) * np.float32(self.scale / 2)
+        return self.weight * difference.astype(np.float32) * np.float32(self.scale / 2)
 
 
 def to_working_grid(image: Image, spacing: float) -> Image:
@@ -115,7 +126,8 @@ def prepare(
     if sigma is None:
         head = resample(on_grid.with_array(dilated(brain, 1).astype(np.float32)), Grid.of(image), "linear").array > 0.5
         sigma, source = estimate_sigma(image.array, head)
-    return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source)
+    stripped = is_stripped(on_grid.array, brain, on_grid.spacing)
+    return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source, stripped)
 
 
 def prepare_others(contrasts: Mapping[str, Image], main: Prepared) -> tuple[dict[str, Image], dict[str, Acquisition]]:

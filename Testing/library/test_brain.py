@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial import cKDTree
 
-from LowFieldEnhanceLib.preprocess.brain import brain_mask, dilated, feathered
+from LowFieldEnhanceLib.preprocess.brain import brain_mask, dilated, feathered, is_stripped
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 
@@ -69,3 +69,18 @@ def test_the_feather_is_the_distance_to_the_outside_over_its_width(width: float)
 
 def test_a_mask_without_an_outside_is_not_feathered() -> None:
     np.testing.assert_array_equal(feathered(np.ones((6, 6, 6), dtype=bool)), 1.0)
+
+
+@pytest.mark.parametrize("snr", [8.0, 20.0])
+@pytest.mark.parametrize("scalp", [0.0, 0.6])
+def test_a_scan_is_stripped_if_nothing_bright_lies_off_its_brain(snr: float, scalp: float) -> None:
+    rng = np.random.default_rng(0)
+    brain = ball(12, 60, (30, 30, 30))
+    skin = ball(24, 60, (30, 30, 30)) & ~ball(20, 60, (30, 30, 30))
+    clean = np.where(brain, 0.8, np.where(skin, scalp, 0.0))
+    noisy = np.hypot(clean + rng.standard_normal(clean.shape) / snr, rng.standard_normal(clean.shape) / snr)
+    assert is_stripped(noisy, brain, (1.0, 1.0, 1.0)) == (scalp == 0)
+
+
+def test_a_brain_that_fills_the_field_of_view_counts_as_stripped() -> None:
+    assert is_stripped(np.ones((8, 8, 8)), np.ones((8, 8, 8), dtype=bool), (1.0, 1.0, 1.0))

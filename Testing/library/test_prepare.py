@@ -55,6 +55,22 @@ def test_the_way_back_keeps_the_scan_outside_the_brain_and_undoes_the_scaling_in
     np.testing.assert_array_equal(other.array[~prepared.mask], head.array[~prepared.mask])
 
 
+def test_off_the_brain_a_whole_head_comes_through_and_what_a_stripped_scan_smeared_there_is_taken_back(
+    prepared: Prepared, head: Image, head_labels: LabelMap
+) -> None:
+    def share(case: Prepared) -> tuple[float, float]:
+        result = case.back(np.full(head.shape, 1.0, np.float32), brain_only=True).array / case.scale
+        rim = case.mask & ~case.brain
+        return float(result[rim].mean()), float(result[case.brain].min())
+
+    alone = head.with_array(np.where(prepared.brain, head.array, 0))
+    stripped = prepare(alone, to_working_grid(alone, 4.0), head_labels)
+    assert (prepared.stripped, stripped.stripped) == (False, True)
+    of_head, of_stripped = share(prepared), share(stripped)
+    assert of_head[1] == of_stripped[1] == pytest.approx(1.0)
+    assert of_head[0] < 0.6 < 0.75 < of_stripped[0]
+
+
 def test_brain_only_is_zero_outside_the_mask(prepared: Prepared) -> None:
     back = prepared.back(prepared.model_input.array, brain_only=True)
     assert not back.array[~prepared.mask].any()
