@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ..diffusion.schedules import CosineSchedule
 from .slice_unet import SliceUNet
 
-SCHEDULE = CosineSchedule()
+OFFSET, LEAST = 0.008, 1e-5  # of the cosine schedule (Nichol and Dhariwal 2021, eq. 17), as the samplers have it
 
 
 class EdmSliceUNet(nn.Module):
@@ -33,13 +32,17 @@ class EdmSliceUNet(nn.Module):
 
     def forward(self, x: Tensor, noise: Tensor, kind: Tensor) -> Tensor:
         """x (B, 1, S, H, W), t / T (B,), class (B,) -> u (B, 1, S, H, W); float32 whatever the network computes in."""
-        times = noise.detach().cpu().numpy() * SCHEDULE.steps
-        sigma, abar = (
-            torch.from_numpy(values(times)).float().to(x.device)[:, None, None, None, None]
-            for values in (SCHEDULE.sigma, SCHEDULE.alpha_bar)
-        )
+        abar = signal_share(noise.float())[:, None, None, None, None]
+        sigma = ((1 - abar) / abar).sqrt()
         noisy = x.float() / abar.sqrt()
         spread = (sigma**2 + self.deviation**2).sqrt()
         answer = self.network(noisy / spread, sigma.clamp_min(1e-4).log().flatten() / 4, kind).float()
         denoised = (self.deviation / spread) ** 2 * noisy + sigma * self.deviation / spread * answer
         return abar.sqrt() * x.float() - denoised
+
+
+def signal_share(time: Tensor) -> Tensor:
+    """abar of t / T in 0..1, the cosine schedule."""
+    angle = (time + OFFSET) / (1 + OFFSET) * (math.pi / 2)
+    start = math.cos(OFFSET / (1 + OFFSET) * math.pi / 2) ** 2
+    return (angle.cos() ** 2 / start).clamp(LEAST, 1.0)

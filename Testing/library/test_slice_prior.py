@@ -15,7 +15,7 @@ from torch import nn
 
 from LowFieldEnhanceLib.diffusion.denoiser import SliceDenoiser, slice_class
 from LowFieldEnhanceLib.image import CONTRASTS
-from LowFieldEnhanceLib.networks.edm_slice_unet import EdmSliceUNet
+from LowFieldEnhanceLib.networks.edm_slice_unet import EdmSliceUNet, signal_share
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.networks.slice_unet import SliceUNet
 from LowFieldEnhanceLib.segmentation.labels import label_table
@@ -180,6 +180,12 @@ def test_edm_draws_the_logarithm_of_the_noise_from_a_normal_distribution() -> No
     loss = SlicePriorLoss(SliceSampler([labelled_head()], edge=16, seed=0), 4000, "cpu", edm=True)
     logs = np.log(SCHEDULE.sigma(loss._times().numpy()))
     assert logs.mean() == pytest.approx(-1.2, abs=0.08) and logs.std() == pytest.approx(1.2, abs=0.08)
+
+
+def test_edm_reads_the_noise_off_the_schedule_of_the_samplers() -> None:
+    times = torch.linspace(0, 1, 41)
+    expected = torch.from_numpy(SCHEDULE.alpha_bar(times.numpy() * SCHEDULE.steps)).float()
+    torch.testing.assert_close(signal_share(times), expected, atol=2e-6, rtol=1e-3)
 
 
 class Constant(nn.Module):
