@@ -16,6 +16,7 @@ from LowFieldEnhanceLib.training.slice_pairs import SlicePairSampler
 
 EDGE = 24
 PLAIN = DegradationRange(
+    filtered_share=0, most_grown=0,
     in_plane=(1.0, 1.0), slices=(3.0, 3.0), isotropic_share=0.0, common_share=0.0, snr=(1e5, 1e5),
     bias=0.0, contrast=0.0, gain=0.0, misjudged=(0.0, 0.0), unknown=0.0,
 )  # fmt: skip
