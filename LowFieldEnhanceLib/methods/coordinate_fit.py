@@ -125,10 +125,9 @@ class CoordinateFit:
         Returns:
             The volume (0 outside the mask; z where no data reaches) and what was done.
         """
-        exact = z is not None and self.settings.embedding == "exact"
-        base = (z - self.render()) * self.measurement.mask if exact else torch.zeros_like(self.share)
+        base = self.base(z)
         peak = self.settings.learning_rate * (self.settings.warm_rate if self.warm else 1.0)
-        if exact:
+        if z is not None and self.settings.embedding == "exact":
             self.first_weight = self.first_weight or rho
             peak *= (self.first_weight / rho) ** 0.5  # the change of z that the data may ask for shrinks like this
         self.warm = True
@@ -151,12 +150,13 @@ class CoordinateFit:
                 break
         return self.volume(z, rho, base), record
 
-    def volume(self, z: Tensor | None, rho: float, base: Tensor) -> Tensor:
-        """The volume that the network as it is stands for; arguments as of :meth:`fit`.
+    def base(self, z: Tensor | None) -> Tensor:
+        """What a fit that begins now adds to the network's own volume: z less that volume (``exact``), else 0."""
+        exact = z is not None and self.settings.embedding == "exact"
+        return (z - self.render()) * self.measurement.mask if exact else torch.zeros_like(self.share)
 
-        Args:
-            base: what is added to the network's own volume: z less what it was before the fit (``exact``), else 0.
-        """
+    def volume(self, z: Tensor | None, rho: float, base: Tensor) -> Tensor:
+        """The volume that the network as it is stands for; arguments as of :meth:`fit`, and :meth:`base` before it."""
         mask = self.measurement.mask
         volume = (base + self.render()) * mask
         if z is None:

@@ -100,7 +100,7 @@ class PriorLoss:
 
 
 class BridgeLoss:
-    """The three losses of the bridge phi on pairs noised with the same eps at t in [250, 750], and one on anatomy.
+    """The three losses of the bridge phi on pairs noised with the same eps at t in [250, 750], and two of ours.
 
     (1) x_t^LF + phi against x_t^HF; (2) the clean estimates after the known eps is taken off; (3) identity:
     phi on high-field input is 0, on its own samples. ``norm`` 1 or 2 is the power; the paper's is 2, ours 1, and the

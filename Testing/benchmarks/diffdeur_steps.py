@@ -69,7 +69,7 @@ def fit_curve(
     The residual is that of the rendered volume; the time that rendering and measuring takes is not counted.
     """
     measurement, curve = fit.measurement, []
-    base = z - fit.render() if fit.settings.embedding == "exact" else torch.zeros_like(z)
+    base = fit.base(z)
     volume, spent, since = z, 0.0, time.monotonic()
 
     def after_epoch(_: int) -> None:
