@@ -23,7 +23,7 @@ from .batch_scans import RECORD, Scan
 from .batch_summary import DONE, FAILED, KEPT, State, write_summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError
 from .events import Events
-from .weights import file_sha256
+from .weight_files import file_sha256
 
 RECORD_SCHEMA = "lowfieldenhance-batch-scan/1"
 OUTPUT, SIDECAR, SEGMENTATION = "enhanced.nii.gz", "enhanced.json", "segmentation.nii.gz"

@@ -106,7 +106,8 @@ class EachScan:
         from .methods.base import check_preset
         from .methods.registry import get_method
         from .pipeline import Options, choose_device
-        from .weights import file_sha256, model_info
+        from .weight_files import file_sha256
+        from .weights import model_info
 
         method = get_method(options.method)
         preset = options.preset or method.presets[0]

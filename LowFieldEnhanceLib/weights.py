@@ -1,11 +1,10 @@
-"""The model registry: ``Resources/Models/models.json`` and its checksummed half-precision weights.
+"""The model registry: ``Resources/Models/models.json`` and its checksummed weights.
 
 ``LOWFIELDENHANCE_MODELS`` names a folder that is looked into first. Nothing is ever downloaded here.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import BadInput, CorruptModel, MissingModel
 from .resources import resource
+from .weight_files import file_sha256, read_weights
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 OVERRIDE = "LOWFIELDENHANCE_MODELS"
 KEPT: ContextVar[dict[Any, Any] | None] = ContextVar("KEPT", default=None)  # networks, inside networks_kept
@@ -136,15 +136,6 @@ def _read_registry(folder: Path) -> dict[str, dict[str, Any]]:
         raise CorruptModel(f"the model registry {path} cannot be read: {error}") from error
 
 
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        for block in iter(lambda: stream.read(1 << 20), b""):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 @cache
 def _verified(path: Path, size: int, modified: int, sha256: str) -> bool:
     return file_sha256(path) == sha256
@@ -183,24 +174,12 @@ def load_network(name: str, device: str = "cpu") -> tuple[nn.Module, ModelInfo]:
 def _read_network(info: ModelInfo, path: Path, device: str) -> nn.Module:
     import torch
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     from .networks.registry import build_network
 
     try:
         network = build_network(info.architecture)
-        network.load_state_dict({k: v.float() for k, v in load_file(path).items()})
+        network.load_state_dict(read_weights(path))
     except (BadInput, RuntimeError, ValueError, SafetensorError) as error:
         raise CorruptModel(f"the weights of '{info.name}' do not fit their architecture") from error
     return network.to(device).to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)
-
-
-def save_weights(tensors: dict[str, Tensor], path: Path) -> str:
-    """Write tensors in half precision (temporary file, then rename); returns the file's SHA-256."""
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    save_file({k: v.half().contiguous() if v.is_floating_point() else v for k, v in tensors.items()}, temporary)
-    os.replace(temporary, path)
-    return file_sha256(path)

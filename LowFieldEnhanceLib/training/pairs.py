@@ -33,6 +33,9 @@ class DegradationRange:
 
     A share ``filtered_share`` of the scans went through the scanner's filter: it blurs the anatomy and makes the noise
     of neighbours alike, by a Gaussian of ``filter_width`` voxels of the scan (full width at half maximum).
+
+    A share ``session_share`` of the heads with several contrasts has them all acquired on one grid, as in a session;
+    each still has its own noise. The rest has a protocol for each contrast.
     """
 
     in_plane: tuple[float, float] = (1.0, 2.0)
@@ -53,6 +56,26 @@ class DegradationRange:
     filtered_share: float = 0.3
     filter_width: tuple[float, float] = (0.6, 2.2)
     most_grown: int = 3
+    session_share: float = 0.5
+
+
+@dataclass(frozen=True)
+class ScanGrid:
+    """Where and how a scan samples a cube: the same in every contrast of a session.
+
+    Attributes:
+        spacing: mm along each axis.
+        centres: of the voxels along each axis, mm from the cube's first voxel.
+        widths: of the voxel profiles, mm.
+        profiles: ``gaussian`` or ``box`` along each axis.
+        filtered: width of the scanner's filter in voxels of the scan along each axis, or None.
+    """
+
+    spacing: tuple[float, float, float]
+    centres: tuple[np.ndarray, ...]
+    widths: tuple[float, ...]
+    profiles: tuple[str, ...]
+    filtered: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -127,10 +150,14 @@ class PairSampler:
         seen = _grown(mask, int(self.rng.integers(self.ranges.most_grown + 1)))
         bias = random_bias_field(tuple(mask.shape), self.rng.uniform(0, self.ranges.bias), self.generator)
         told = torch.tensor([UNKNOWN] * 3)
+        size, session = images.shape[-1], None
+        if int(present.sum()) > 1 and self.rng.random() < self.ranges.session_share:
+            session = self._grid(size)
         for n in torch.nonzero(present)[:, 0].tolist():
             received = bias * float(1 + self.ranges.gain * self.rng.standard_normal())
             values = (images[n] + 1) * 0.5
-            low[n], acquisition = self._degrade(self._change_contrast(values, labels) * received, seen)
+            grid = session or self._grid(size)
+            low[n], acquisition = self._degrade(self._change_contrast(values, labels) * received, seen, grid)
             told[n] = torch.tensor(self._told(acquisition))
             high[n] = (values * received * 2 - 1).clamp(MODEL_MIN, MODEL_MAX)
         return low[inner], high[inner], present, told, bias[inner[1:]]
@@ -151,31 +178,40 @@ class PairSampler:
             if head.mask[tuple(voxel)]:
                 return voxel
 
-    def _degrade(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Acquisition]:
-        """Intensities of order one through PSF, down-sampling, noise and interpolation back, in the model range."""
-        size = values.shape[-1]
+    def _grid(self, size: int) -> ScanGrid:
+        """A random grid over a cube with ``size`` voxels along its edges."""
         spacing = self._spacing()
         filtered = None
         if self.rng.random() < self.ranges.filtered_share:
             filtered = self.rng.uniform(*self.ranges.filter_width, size=3)
-        down, up = [], []
+        centres, widths, profiles = [], [], []
         for axis, step in enumerate(spacing):
-            count = int(np.floor((size - 1) / step))
-            centres = self.rng.uniform(0, step) + step * np.arange(count)
-            centres = centres[centres <= size - 1]
+            along = self.rng.uniform(0, step) + step * np.arange(int(np.floor((size - 1) / step)))
+            centres.append(along[along <= size - 1])
             blur = 0.0 if filtered is None else float(filtered[axis])
-            width = step * float(np.hypot(self.rng.uniform(*self.ranges.width_factor), blur))
-            profile = "gaussian" if self.rng.random() < 0.7 else "box"
-            down.append(profile_matrix(centres, width, size, profile))
-            up.append(cubic_matrix((np.arange(size) - centres[0]) / step, len(centres)))
+            widths.append(step * float(np.hypot(self.rng.uniform(*self.ranges.width_factor), blur)))
+            profiles.append("gaussian" if self.rng.random() < 0.7 else "box")
+        return ScanGrid((spacing[0], spacing[1], spacing[2]), tuple(centres), tuple(widths), tuple(profiles), filtered)
+
+    def _degrade(self, values: Tensor, mask: Tensor, grid: ScanGrid) -> tuple[Tensor, Acquisition]:
+        """Intensities of order one through PSF, down-sampling, noise and interpolation back, in the model range."""
+        size = values.shape[-1]
+        down = [
+            profile_matrix(centres, width, size, profile)
+            for centres, width, profile in zip(grid.centres, grid.widths, grid.profiles, strict=True)
+        ]
+        up = [
+            cubic_matrix((np.arange(size) - centres[0]) / step, len(centres))
+            for centres, step in zip(grid.centres, grid.spacing, strict=True)
+        ]
         low = SeparableOperator(down)(values)
         # white matter of T1w sits near 0.8 of the scale; the other contrasts' brightest tissue does too
         sigma = 0.8 / float(np.exp(self.rng.uniform(*np.log(self.ranges.snr))))
         kind = "rician" if self.rng.random() < 0.8 else "gaussian"
-        low = add_noise(low, sigma, kind, self.generator, filtered)
+        low = add_noise(low, sigma, kind, self.generator, grid.filtered)
         restored = SeparableOperator(up)(low)
         restored = torch.where(mask, restored, torch.zeros(())) * 2 - 1
-        return restored.clamp(MODEL_MIN, MODEL_MAX), Acquisition((spacing[0], spacing[1], spacing[2]), sigma)
+        return restored.clamp(MODEL_MIN, MODEL_MAX), Acquisition(grid.spacing, sigma)
 
     def _change_contrast(self, values: Tensor, labels: Tensor | None) -> Tensor:
         """Field-dependent contrast: random tissue factors relative to white matter where labels exist, else a gamma.

@@ -18,7 +18,8 @@ from torch import nn
 
 from ..errors import BadInput
 from ..networks.registry import build_network
-from ..weights import is_installed, save_weights
+from ..weight_files import save_weights
+from ..weights import is_installed
 from . import css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
 from .loop import LearningLoss, LossFunction, Plan, resumed_step, train
 from .warm_start import warm_start

@@ -27,7 +27,6 @@ import numpy as np
 import torch
 from cssdiff_tables import tables
 from quality import HEADS, PROTOCOL, Subject, load_subject, score_method
-from safetensors.torch import load_file
 from torch import nn
 
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
@@ -45,6 +44,7 @@ from LowFieldEnhanceLib.preprocess.prepare import prepare, to_working_grid
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.css_sgp import displaced, embed, repair
 from LowFieldEnhanceLib.training.data import brain_of, data_root
+from LowFieldEnhanceLib.weight_files import read_weights
 from LowFieldEnhanceLib.weights import load_network, model_info
 
 FOLDER = Path(__file__).resolve().parent
@@ -115,7 +115,7 @@ def network_of(run: Path) -> nn.Module:
     """The generator of a finished run of css_generator."""
     architecture = json.loads((run / "training.json").read_text(encoding="utf-8"))["architecture"]
     network = build_network(architecture)
-    network.load_state_dict({k: v.float() for k, v in load_file(run / "css_generator.safetensors").items()})
+    network.load_state_dict(read_weights(run / "css_generator.safetensors"))
     return network.to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)
 
 

@@ -60,7 +60,8 @@ from LowFieldEnhanceLib.physics.simulate import Protocol
 from LowFieldEnhanceLib.preprocess.intensity import to_model
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import data_root
-from LowFieldEnhanceLib.weights import file_sha256, model_info
+from LowFieldEnhanceLib.weight_files import file_sha256
+from LowFieldEnhanceLib.weights import model_info
 
 FOLDER = Path(__file__).resolve().parent
 FAST, STANDARD = PRESETS["fast"], PRESETS["standard"]

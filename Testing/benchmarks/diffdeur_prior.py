@@ -40,7 +40,8 @@ from LowFieldEnhanceLib.preprocess.intensity import MODEL_MAX, MODEL_MIN
 from LowFieldEnhanceLib.training.data import Head, data_root, head_names, load_head
 from LowFieldEnhanceLib.training.slice_pairs import slices_with_brain
 from LowFieldEnhanceLib.training.slice_prior import EDGE, denoising_error, sharp_axes
-from LowFieldEnhanceLib.weights import file_sha256, load_network, model_info
+from LowFieldEnhanceLib.weight_files import file_sha256
+from LowFieldEnhanceLib.weights import load_network, model_info
 
 FOLDER = Path(__file__).resolve().parent
 PICTURE = FOLDER.parents[1] / "Resources" / "Screenshots" / "slice_prior_samples.png"

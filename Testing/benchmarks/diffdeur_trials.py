@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from LowFieldEnhanceLib.diffusion.samplers import gaussian_noise, hqs
@@ -27,6 +26,7 @@ from LowFieldEnhanceLib.methods.diffdeur import (
 from LowFieldEnhanceLib.methods.measurement import Measurement
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
+from LowFieldEnhanceLib.weight_files import read_weights
 from LowFieldEnhanceLib.weights import load_network
 
 
@@ -114,5 +114,5 @@ def prior_of(run: Path) -> nn.Module:
     """The slice prior of a run of the recipe slice_prior (its weights and training.json)."""
     architecture = json.loads((run / "training.json").read_text(encoding="utf-8"))["architecture"]
     network = build_network(architecture)
-    network.load_state_dict({k: v.float() for k, v in load_file(run / f"{MODEL}.safetensors").items()})
+    network.load_state_dict(read_weights(run / f"{MODEL}.safetensors"))
     return network.to(memory_format=torch.channels_last_3d).eval().requires_grad_(False)

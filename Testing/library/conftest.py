@@ -151,7 +151,7 @@ def tiny_architectures() -> dict[str, dict[str, Any]]:
 def tiny_models_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder with random weights for all networks, registered with their checksums."""
     from LowFieldEnhanceLib.networks.registry import build_network
-    from LowFieldEnhanceLib.weights import save_weights
+    from LowFieldEnhanceLib.weight_files import save_weights
 
     folder = tmp_path_factory.mktemp("models")
     generator = torch.Generator().manual_seed(7)

@@ -33,7 +33,8 @@ from LowFieldEnhanceLib.methods.coordinate_fit import CoordinateFit  # noqa: E40
 from LowFieldEnhanceLib.methods.diffdeur import SCHEDULE, DiffDeur  # noqa: E402
 from LowFieldEnhanceLib.methods.measurement import Measurement  # noqa: E402
 from LowFieldEnhanceLib.preprocess.prepare import prepare  # noqa: E402
-from LowFieldEnhanceLib.weights import model_info, save_weights  # noqa: E402
+from LowFieldEnhanceLib.weight_files import save_weights  # noqa: E402
+from LowFieldEnhanceLib.weights import model_info  # noqa: E402
 
 
 def no_distance(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

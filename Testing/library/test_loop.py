@@ -160,7 +160,7 @@ def test_a_recipe_writes_weights_and_the_record_of_its_training(
     assert (record["steps"], record["seed"], record["training_data"]) == (3, 5, "one cube")
     from safetensors.torch import load_file
 
-    from LowFieldEnhanceLib.weights import file_sha256
+    from LowFieldEnhanceLib.weight_files import file_sha256
 
     assert record["sha256"] == file_sha256(tmp_path / "run" / "tiny.safetensors")
     build_network(record["architecture"]).load_state_dict(

@@ -285,3 +285,19 @@ def test_half_of_the_scans_are_drawn_around_the_common_protocol_and_most_of_thos
     assert common.mean() == pytest.approx(0.5 + 0.5 * 0.8 * 0.5 * 0.4, abs=0.06)
     axial = spacings[common].argmax(1) == 2
     assert axial.mean() == pytest.approx((0.5 * 0.75 + 0.08 / 3) / 0.58, abs=0.07)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_the_contrasts_of_a_session_lie_on_one_grid_with_a_noise_of_their_own(share: float) -> None:
+    several = DegradationRange(bias=0, contrast=0, gain=0, misjudged=(0, 0), unknown=0, most_grown=0)
+    quiet = replace(several, snr=(1e6, 1e6), filtered_share=0.5, session_share=share)
+    head = smooth_head(contrasts=(True, False, True))
+    head = replace(head, images=torch.where(head.present[:, None, None, None], head.images[:1], -1.0))  # T1w twice
+    sampler = PairSampler([head], patch=24, ranges=quiet, seed=0)
+    for _ in range(4):
+        low, _, _, told = sampler.pair()
+        assert torch.allclose(low[0], low[2], atol=1e-4) == bool(share)
+        assert torch.equal(told[0, :3], told[2, :3]) == bool(share)
+    noisy = PairSampler([head], patch=24, ranges=replace(quiet, snr=(8, 8), filtered_share=0.0), seed=0)
+    low = noisy.pair()[0]
+    assert float((low[0] - low[2]).abs().mean()) > 0.02

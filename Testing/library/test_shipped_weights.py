@@ -18,7 +18,8 @@ from LowFieldEnhanceLib.methods.registry import METHODS
 from LowFieldEnhanceLib.resources import resource
 from LowFieldEnhanceLib.segmentation.labels import label_by_id, label_table
 from LowFieldEnhanceLib.training.register import INTENSITY, RANGES
-from LowFieldEnhanceLib.weights import common_range, file_sha256, model_info, model_names
+from LowFieldEnhanceLib.weight_files import file_sha256
+from LowFieldEnhanceLib.weights import common_range, model_info, model_names
 
 TRAINING_ONLY = {"css_lsc"}  # shipped so that its generator can be trained further
 NEEDED = sorted({"segmenter", *TRAINING_ONLY, *(model for method in METHODS.values() for model in method.models)})
@@ -40,6 +41,10 @@ def result() -> pipeline.Result:
 
 def test_every_network_of_every_method_is_shipped_and_nothing_else() -> None:
     assert sorted(model_names()) == NEEDED
+
+
+def test_all_networks_together_take_at_most_100_megabytes() -> None:
+    assert sum(model_info(name)[1].stat().st_size for name in NEEDED) <= 100e6
 
 
 @pytest.mark.parametrize("name", NEEDED)

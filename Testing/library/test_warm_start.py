@@ -10,7 +10,7 @@ import torch
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.networks.residual_unet import ResidualUNet
 from LowFieldEnhanceLib.training.warm_start import warm_start, widen_contrasts
-from LowFieldEnhanceLib.weights import save_weights
+from LowFieldEnhanceLib.weight_files import save_weights
 
 SMALL = {"widths": (8, 8), "blocks": 1}
 
