@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_cssdiff import Answers, generator
+from test_css_diffusion import Answers, generator
 from torch import nn
 
 from LowFieldEnhanceLib.diffusion.conditional import ConditionalDenoiser

@@ -1,20 +1,17 @@
-"""Training heads and the simulated pairs drawn from them."""
+"""Simulated pairs drawn from training heads."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import SimpleITK
 import torch
 from scipy import ndimage
 
-from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.physics.acquisition import Acquisition
 from LowFieldEnhanceLib.segmentation.labels import from_channels, label_table, mirrored_channels, to_channels
-from LowFieldEnhanceLib.training.data import Head, brain_of, data_root, load_head, load_heads
+from LowFieldEnhanceLib.training.data import Head
 from LowFieldEnhanceLib.training.pairs import DegradationRange, PairSampler, _crop
 
 SIZE = 48
@@ -192,65 +189,6 @@ def test_a_crop_that_reaches_outside_is_filled(start: tuple[int, int, int]) -> N
 
 
 # heads from files
-
-
-def write(path: Path, array: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0))), str(path))
-
-
-def brain(unit: float) -> np.ndarray:
-    array = np.zeros((20, 24, 22), dtype=np.int16)
-    array[4:16, 4:20, 4:18] = unit
-    return array
-
-
-def test_a_head_is_read_with_its_contrasts_labels_and_mask(tmp_path: Path) -> None:
-    aseg = np.where(brain(1) > 0, 17, 0).astype(np.uint8)
-    aseg[4:10] = np.where(aseg[4:10], 77, 0)  # a lesion: white matter of the left
-    write(tmp_path / "set" / "train" / "a_T1w.nii.gz", brain(400))
-    write(tmp_path / "set" / "train" / "a_FLAIR.nii.gz", brain(90))
-    write(tmp_path / "set" / "train" / "a_aseg.nii.gz", aseg)
-    head = load_head(tmp_path / "set" / "train", "a")
-    assert head.present.tolist() == [True, False, True]
-    assert head.mask.sum() == 12 * 16 * 14
-    for channel, level in ((0, 2 / 1.25 - 1), (1, -1), (2, 2 / 1.25 - 1)):
-        np.testing.assert_allclose(head.images[channel][head.mask].float(), level, atol=1e-3)
-    assert (head.images[:, ~head.mask] == -1).all()
-    ids = from_channels(head.labels.numpy())
-    assert set(np.unique(ids[5])) == {0, 2} and set(np.unique(ids[12])) == {0, 17}
-
-
-def test_heads_are_the_co_registered_ones_of_a_split(tmp_path: Path) -> None:
-    for name in ("b", "a", "long01"):
-        write(tmp_path / "set" / "train" / f"{name}_T1w.nii.gz", brain(400))
-    write(tmp_path / "set" / "test" / "c_T1w.nii.gz", brain(400))
-    assert [head.name for head in load_heads(tmp_path, ("set",))] == ["set/a", "set/b"]
-    assert len(load_heads(tmp_path, ("set",), limit=1)) == 1
-    assert [head.name for head in load_heads(tmp_path, ("set",), "test")] == ["set/c"]
-    with pytest.raises(BadInput, match="no training heads"):
-        load_heads(tmp_path, ("other",))
-    with pytest.raises(BadInput, match="no image of z"):
-        load_head(tmp_path / "set" / "train", "z")
-
-
-def test_the_brain_of_a_stripped_image_has_no_holes() -> None:
-    image = brain(100)
-    image[9:11, 9:11, 9:11] = 0
-    np.testing.assert_array_equal(brain_of(image), brain(1) > 0)
-
-
-def test_the_data_folder_comes_from_the_argument_or_the_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("LOWFIELDENHANCE_DATA", raising=False)
-    with pytest.raises(BadInput, match="--data"):
-        data_root()
-    with pytest.raises(BadInput, match="does not exist"):
-        data_root(tmp_path / "none")
-    assert data_root(tmp_path) == tmp_path
-    monkeypatch.setenv("LOWFIELDENHANCE_DATA", str(tmp_path))
-    assert data_root() == tmp_path
 
 
 def test_a_network_is_told_the_steps_and_the_noise_of_each_scan() -> None:
