@@ -4,6 +4,8 @@ The student learns in three stages, each from the one before (Salimans and Ho 20
 teacher's 50 noise levels; one step of four in the place of several steps of the teacher; one step in the place of its
 own four. At every stage its features are drawn to the teacher's at the ends of all levels, through 1 x 1 convolutions
 that exist in training only, and its decoded slice to the high-field slice.
+
+It starts as the teacher with half of the residual blocks taken out.
 """
 
 from __future__ import annotations
@@ -23,14 +25,11 @@ from .loop import LossFunction
 TEACHER = "latent_teacher"
 ARCHITECTURE = {
     **latent_teacher.ARCHITECTURE,
-    "widths": [64, 96, 128],
     "blocks": 1,
-    "condition_widths": [64],
-    "condition_blocks": [1],
-    "condition": 24,
-}
+    "condition_blocks": [1, 1],
+}  # the teacher with half of its residual blocks
 BATCH = 8
-STAGES = (300, 900)  # steps at which the second and the third stage begin
+STAGES = (150, 600)  # steps at which the second and the third stage begin
 TEACHER_STEPS, STUDENT_STEPS = 50, 4
 SUBSTEPS = 2  # of the teacher in one of the student's four
 TRUTH_WEIGHT, FEATURE_WEIGHT, IMAGE_WEIGHT = 0.5, 0.1, 4.0
@@ -64,6 +63,16 @@ class Adapters(nn.Module):
         return torch.stack(losses).mean()
 
 
+@torch.no_grad()
+def inherit(student: nn.Module, teacher: nn.Module) -> int:
+    """Give the student the teacher's parameters of the same name and shape; returns how many it has got so."""
+    known = dict(teacher.named_parameters())
+    taken = [name for name, own in student.named_parameters() if name in known and own.shape == known[name].shape]
+    for name in taken:
+        student.get_parameter(name).copy_(known[name])
+    return len(taken)
+
+
 def level_widths(network: LatentUNet) -> list[int]:
     """Channels at the ends of the levels on the way down, then on the way up."""
     widths = [layer.out_channels for layer in network.bias]
@@ -89,6 +98,8 @@ class StudentLoss:
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch and return the loss."""
         device = torch.device(self.sampler.device)
+        if not int(network.trained):
+            inherit(network, self.teacher)
         if self.adapters is None:
             self.adapters = Adapters(network, self.teacher).to(device)
         self.adapters.learn()

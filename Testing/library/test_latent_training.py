@@ -21,7 +21,7 @@ from LowFieldEnhanceLib.networks.latent_unet import LatentUNet
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.training import latent_autoencoder, latent_student, latent_teacher
 from LowFieldEnhanceLib.training.latent_autoencoder import AutoencoderLoss, image_loss
-from LowFieldEnhanceLib.training.latent_student import Adapters, StudentLoss, follow
+from LowFieldEnhanceLib.training.latent_student import Adapters, StudentLoss, follow, inherit
 from LowFieldEnhanceLib.training.latent_teacher import LatentBatch, LatentSampler, TeacherLoss
 from LowFieldEnhanceLib.training.loop import Plan
 from LowFieldEnhanceLib.training.recipes import run_recipe
@@ -76,12 +76,17 @@ def test_a_network_fits_the_size_limit_in_half_precision(recipe) -> None:
     assert 2 * sum(p.numel() for p in network.parameters()) < 15.9e6
 
 
-def test_the_student_is_a_sixth_of_the_teacher_at_most() -> None:
-    student, teacher = (
-        sum(p.numel() for p in build_network(recipe.ARCHITECTURE).parameters())
-        for recipe in (latent_student, latent_teacher)
-    )
-    assert 6 * student < teacher + 1e5
+def test_the_student_is_the_teacher_without_half_of_its_blocks_and_starts_with_the_weights_of_the_others() -> None:
+    student, teacher = (build_network(recipe.ARCHITECTURE) for recipe in (latent_student, latent_teacher))
+    size, whole = (sum(p.numel() for p in network.parameters()) for network in (student, teacher))
+    assert size < 0.6 * whole
+    assert inherit(student, teacher) == len(list(student.parameters()))
+    known = dict(teacher.named_parameters())
+    assert all(torch.equal(own, known[name]) for name, own in student.named_parameters())
+    narrow = LatentUNet(widths=(32, 192, 256), blocks=1)
+    stem = narrow.stem.weight.clone()
+    assert 0 < inherit(narrow, teacher) < len(list(narrow.parameters()))
+    assert torch.equal(narrow.stem.weight, stem)
 
 
 def test_the_image_loss_of_a_shifted_slice_is_the_shift_and_counts_where_the_weight_is() -> None:
