@@ -126,7 +126,7 @@ METHODS: dict[str, MethodEntry] = {
             "Latent diffusion of slices along all three axes, distilled into a small network that needs one step.",
             {"fast": 3, "standard": 12, "paper": 150},
             ("latent_autoencoder", "latent_teacher", "latent_student"),
-            draws=("fast", "standard", "paper"),
+            draws=("paper",),
             work={
                 "fast": N4 + 3 * (AUTOENCODER + STUDENT_STEP),
                 "standard": N4 + 3 * (AUTOENCODER + 4 * STUDENT_STEP),

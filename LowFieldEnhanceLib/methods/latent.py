@@ -28,7 +28,7 @@ from ..preprocess.bias_correction import n4_bias_field
 from ..preprocess.grid import Grid, resample
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
 from ..weights import load_network
-from .base import Case, Configured, Cost, Enhancement, check_preset, network_cost
+from .base import Case, Configured, Cost, Enhancement, network_cost
 from .costs import RELATIVE_COST
 from .slices import neighbour_stack, told_along
 
@@ -47,18 +47,23 @@ class LatentSettings:
         steps: of the DDIM sampler (eta 0), evenly spaced from T to 0.
         axes: whose slices are enhanced and averaged: 0 sagittal, 1 coronal, 2 axial.
         bias: give the network the bias field that N4 finds in the scan; without, it is told that there is none.
+        temperature: standard deviation of the noise that the sampler starts from, 1 for a draw of the posterior. With
+            0 it starts from the mean of that noise and nothing is drawn: nearer to the mean of all draws in one run.
     """
 
     network: str = "student"
     steps: int = 1
     axes: tuple[int, ...] = AXES
     bias: bool = True
+    temperature: float = 0.0
 
     def __post_init__(self) -> None:
         if self.network not in ("student", "teacher"):
             raise BadInput(f"the latent network is 'student' or 'teacher', not '{self.network}'")
         if self.steps < 1 or not self.axes or not set(self.axes) <= set(AXES):
             raise BadInput("latent super-resolution needs at least one step, and one axis out of 0, 1 and 2")
+        if not 0 <= self.temperature <= 1:
+            raise BadInput(f"the temperature of the diffusion's start is 0 to 1, not {self.temperature:g}")
 
     @property
     def model(self) -> str:
@@ -74,7 +79,7 @@ class LatentSettings:
 PRESETS = {
     "fast": LatentSettings(),
     "standard": LatentSettings(steps=4),
-    "paper": LatentSettings("teacher", 50),
+    "paper": LatentSettings("teacher", 50, temperature=1.0),
 }
 
 
@@ -98,9 +103,8 @@ class DistilledLatent(Configured[LatentSettings]):
     unwarps = True  # listens to Case.log_jacobian
 
     def stochastic(self, preset: str) -> bool:
-        """The start of the diffusion is noise."""
-        check_preset(self, preset)
-        return True
+        """Whether the start of the diffusion is noise."""
+        return self._settings(preset).temperature > 0
 
     def cost(self, case: Case, preset: str) -> Cost:
         """N4 once, encoders and decoder once an axis, the latent network once a step and axis."""
@@ -130,7 +134,7 @@ class DistilledLatent(Configured[LatentSettings]):
 
         fields = Fields.of(case, settings)
         along = [
-            enhance_along(autoencoder, network, case, axis, settings.steps, fields, generator, events.check, advance)
+            enhance_along(autoencoder, network, case, axis, settings, fields, generator, events.check, advance)
             for axis in settings.axes
         ]
         mean = _settled(np.mean(along, axis=0), case.mask)
@@ -204,7 +208,7 @@ def enhance_along(
     network: LatentUNet,
     case: Case,
     axis: int,
-    steps: int,
+    settings: LatentSettings,
     fields: Fields,
     generator: torch.Generator,
     check: Callable[[], None],
@@ -212,11 +216,11 @@ def enhance_along(
 ) -> np.ndarray:
     """The case's target, slice by slice across one axis.
 
-    All slices start from the same noise, so that neighbours do not differ by it.
+    All slices start from the same noise, if any, so that neighbours do not differ by it.
 
     Args:
         autoencoder, network: of the registry.
-        steps: of the sampler.
+        settings: steps and temperature of the sampler.
         fields: b and g.
         generator: draws the noise on the CPU.
         check: called before every stack (raises to cancel).
@@ -238,7 +242,7 @@ def enhance_along(
     ]
     latent_size = [edge // FACTOR for edge in low.shape[2:]]
     noise = torch.randn(1, network.latent, 1, *latent_size, generator=generator).to(device)
-    sigmas = [float(SCHEDULE.sigma(t)) for t in even_timesteps(steps)]
+    sigmas = [float(SCHEDULE.sigma(t)) for t in even_timesteps(settings.steps)]
     depth = _depth(low.shape[2:])
     parts = []
     for first in range(0, low.shape[1], depth):
@@ -252,7 +256,7 @@ def enhance_along(
             condition = network.condition(shown, autoencoder.normalised(start), kind, told, bias, gain)
         inside = F.max_pool3d((middle > MODEL_MIN).float(), (1, FACTOR, FACTOR)) > 0
         denoiser = LatentDenoiser(network, condition, inside)
-        begin = sigmas[0] * noise.expand(-1, -1, shown.shape[2], -1, -1)
+        begin = settings.temperature * sigmas[0] * noise.expand(-1, -1, shown.shape[2], -1, -1)
         residual = ddim(denoiser, begin, sigmas, advance)
         with torch.autocast(device.type, torch.bfloat16):
             decoded = autoencoder.decode(start + network.residual_scale * residual)

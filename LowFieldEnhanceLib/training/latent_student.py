@@ -6,6 +6,8 @@ own four. At every stage its features are drawn to the teacher's at the ends of 
 that exist in training only, and its decoded slice to the high-field slice.
 
 It starts as the teacher with half of the residual blocks taken out.
+
+A single step starts from no noise in the preset (see methods.latent.LatentSettings), so it is taught from there.
 """
 
 from __future__ import annotations
@@ -109,7 +111,7 @@ class StudentLoss:
         network.trained += 1
         levels = torch.tensor(even_timesteps(steps), device=device)
         t = levels[torch.randint(len(levels), (self.batch,), generator=generator).to(device)]
-        noise = torch.randn(batch.residual.shape, generator=generator).to(device)
+        noise = torch.randn(batch.residual.shape, generator=generator).to(device) * float(steps > 1)
         clean = batch.residual / network.residual_scale
         abar = alpha_bar(t)
         noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise

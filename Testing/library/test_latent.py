@@ -31,9 +31,9 @@ from LowFieldEnhanceLib.training import latent_autoencoder, latent_student, late
 
 SETTINGS = {
     "one step": LatentSettings(),
-    "four steps": LatentSettings(steps=4),
-    "teacher": LatentSettings("teacher", 3),
-    "one axis": LatentSettings(axes=(2,), bias=False),
+    "four steps": LatentSettings(steps=4, temperature=0.5),
+    "teacher": LatentSettings("teacher", 3, temperature=1.0),
+    "one axis": LatentSettings(axes=(2,), bias=False, temperature=1.0),
 }
 pytestmark = pytest.mark.usefixtures("tiny_models")
 
@@ -153,10 +153,22 @@ def test_a_result_is_finite_on_the_grid_and_minus_one_outside_the_mask(name: str
     np.testing.assert_array_equal(case.inputs["T1w"].array, before)
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", [name for name, settings in SETTINGS.items() if settings.temperature])
 def test_the_seed_alone_decides(name: str) -> None:
     case, _ = case_of()
     the_seed_alone_decides(lambda seed: run(SETTINGS[name], case, seed).array, apart=1e-5)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_without_a_temperature_nothing_is_drawn_and_the_start_is_the_middle_of_what_would_be(steps: int) -> None:
+    case, _ = case_of()
+    cold, other = (run(LatentSettings(steps=steps), case, seed).array for seed in (1, 2))
+    np.testing.assert_array_equal(cold, other)
+    apart = [np.abs(run(LatentSettings(steps=steps, temperature=t), case, 1).array - cold).max() for t in (0.01, 1.0)]
+    assert 0 < apart[0] < 0.3 * apart[1]
+    drawn = {preset: DistilledLatent().stochastic(preset) for preset in latent.PRESETS}
+    assert drawn == {preset: settings.temperature > 0 for preset, settings in latent.PRESETS.items()}
+    assert drawn["paper"] and not drawn["fast"]
 
 
 @pytest.mark.parametrize("contrast", CONTRASTS)
@@ -201,7 +213,7 @@ def test_a_single_result_comes_with_the_spread_of_its_orientations(phantom) -> N
     assert (deviation[~prepared.mask] == 0).all() and deviation[inside].mean() > 0
     block = found.uncertainty.as_report(prepared.brain, prepared.sigma)
     assert block["kind"] == "orientations" and block["samples"] == 3 and "3 volumes" in block["text"]
-    assert run_samples(DistilledLatent(), case, prepared, "fast", seed=0, samples=2).uncertainty.kind == "samples"
+    assert run_samples(DistilledLatent(), case, prepared, "fast", seed=0, samples=2).uncertainty.kind == "flips"
 
 
 @pytest.mark.parametrize("after", [0, 1])
@@ -227,7 +239,9 @@ def test_the_presets_are_one_four_and_fifty_steps() -> None:
     assert latent.PRESETS["paper"].network == "teacher" and latent.PRESETS["standard"].network == "student"
 
 
-@pytest.mark.parametrize("wrong", [{"network": "pupil"}, {"steps": 0}, {"axes": ()}, {"axes": (3,)}])
+@pytest.mark.parametrize(
+    "wrong", [{"network": "pupil"}, {"steps": 0}, {"axes": ()}, {"axes": (3,)}, {"temperature": 1.5}]
+)
 def test_settings_that_cannot_be_are_refused(wrong: dict) -> None:
     with pytest.raises(BadInput):
         LatentSettings(**wrong)
