@@ -20,9 +20,9 @@ def save_weights(tensors: dict[str, Tensor], path: Path, bits: int = 16) -> str:
     Args:
         tensors: state dictionary; what is not of floating point is kept as it is.
         path: of the file; its folder is made.
-        bits: 16, half precision; or 8: tensors of two and more dimensions as whole numbers from -127 to 127 with one
-            scale for each index of the first dimension, an error of at most 1/254 of the largest weight there. Vectors
-            (biases, norms) stay in half precision.
+        bits: 16, half precision; 32; or 8: tensors of two and more dimensions as whole numbers from -127 to 127 with
+            one scale for each index of the first dimension, an error of at most 1/254 of the largest weight there.
+            Vectors (biases, norms) stay in half precision.
     """
     import torch
     from safetensors.torch import save_file
@@ -38,7 +38,7 @@ def save_weights(tensors: dict[str, Tensor], path: Path, bits: int = 16) -> str:
             stored[name] = (rows / scale).round().to(torch.int8)
             stored[name + SCALE] = scale
         else:
-            stored[name] = tensor.half().contiguous()
+            stored[name] = (tensor.float() if bits == 32 else tensor.half()).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".partial")
     save_file(stored, temporary)
