@@ -39,7 +39,7 @@ def both(prior_time: int, steps: int, repeats: int = 1) -> tuple[str, BridgedSet
 
 
 TIMES, TIME_STEPS = (15, 30, 50, 100, 200, 400, 600), (1, 4, 10)
-STEPS_AT, STEPS = 100, (1, 2, 4, 10, 25)
+STEPS_AT, STEPS = 100, (1, 2, 4, 10, 25, 50)
 REPEATS_AT, REPEATS = (100, 4), (1, 2, 3)
 SETTINGS = {
     "none": BridgedSettings(use_bridge=False, use_prior=False),
