@@ -2,7 +2,8 @@
 
     python Testing/benchmarks/latent.py --data DATA --parts macs curve scales bias --heads 2
 
-curve: teacher and student with several numbers of steps on ULF-sim v1 (see quality.py), and the picture
+curve: teacher and student with several numbers of steps on ULF-sim v1 (see quality.py), from no noise and from noise
+(the temperature of the settings), and the picture
 Resources/Screenshots/latent_curve.png. scales: one network for scans of 1 to 3 mm isotropic voxels and of thick
 slices, against cubic interpolation (SNR 20). bias: with and without the bias field b, on scans with a receive field of
 20 % (standard deviation of its knots) that the truth has too. macs: multiply-accumulates of a slice and of a head.
@@ -44,14 +45,24 @@ from LowFieldEnhanceLib.weights import load_network
 FOLDER = Path(__file__).resolve().parent
 SCREENSHOTS = FOLDER.parents[1] / "Resources" / "Screenshots"
 CURVE = {
-    "student, 1 step (fast)": LatentSettings(),
-    "student, 2 steps": LatentSettings(steps=2),
-    "student, 4 steps (standard)": LatentSettings(steps=4),
-    "teacher, 1 step": LatentSettings("teacher", 1),
+    "student, 1 step (fast)": PRESETS["fast"],
+    "student, 2 steps": replace(PRESETS["standard"], steps=2),
+    "student, 4 steps (standard)": PRESETS["standard"],
+    "student from noise, 1 step": LatentSettings(temperature=1.0),
+    "student from noise, 4 steps": LatentSettings(steps=4, temperature=1.0),
+    "teacher, 1 step": LatentSettings("teacher"),
     "teacher, 4 steps": LatentSettings("teacher", 4),
-    "teacher, 10 steps": LatentSettings("teacher", 10),
-    "teacher, 20 steps": LatentSettings("teacher", 20),
-    "teacher, 50 steps (paper)": LatentSettings("teacher", 50),
+    **{
+        f"teacher from noise, {name}": LatentSettings("teacher", steps, temperature=1.0)
+        for name, steps in (("1 step", 1), ("4 steps", 4), ("10 steps", 10), ("20 steps", 20))
+    },
+    "teacher from noise, 50 steps (paper)": PRESETS["paper"],
+}
+LINES = {  # of the picture: marker and style
+    "student": ("o", "-"),
+    "student from noise": ("o", ":"),
+    "teacher": ("s", "-"),
+    "teacher from noise": ("s", ":"),
 }
 SCALES = {
     **{f"{s:g} mm": replace(PROTOCOL, spacing=(s, s, s)) for s in (1.0, 1.5, 2.0, 3.0)},
@@ -60,7 +71,7 @@ SCALES = {
 BIAS = 0.2
 BIASED = {
     f"{name}, {'with' if bias else 'without'} b": LatentSettings(network, steps, bias=bias)
-    for name, network, steps in (("student, 1 step", "student", 1), ("teacher, 10 steps", "teacher", 10))
+    for name, network, steps in (("student, 1 step", "student", 1), ("teacher, 1 step", "teacher", 1))
     for bias in (True, False)
 }
 TICKS = (10, 20, 50, 100, 200, 500)  # s, of the picture
@@ -163,10 +174,10 @@ def picture(curve: dict[str, dict[str, Any]], path: Path) -> None:
         (("psnr", "PSNR, dB (higher is better)"), ("lpips", "LPIPS (lower is better)"))
     ):
         axes = figure.add_subplot(1, 2, place + 1)
-        for name, marker in (("student", "o"), ("teacher", "s")):
-            points = [(v["seconds"], v[key], k) for k, v in mean.items() if k.startswith(name)]
+        for name, (marker, style) in LINES.items():
+            points = [(v["seconds"], v[key], k) for k, v in mean.items() if k.startswith(f"{name},")]
             points.sort()
-            axes.plot([p[0] for p in points], [p[1] for p in points], marker=marker, label=name)
+            axes.plot([p[0] for p in points], [p[1] for p in points], marker=marker, linestyle=style, label=name)
             for seconds, value, row in points:
                 steps = row.split(", ")[1].split(" ")[0]
                 axes.annotate(steps, (seconds, value), textcoords="offset points", xytext=(5, 5))
@@ -199,6 +210,8 @@ def main() -> None:
     for part in options.parts:
         if part == "macs":
             results[part] = macs()
+        elif options.rows is None:
+            results[part] = {}  # rows of another name would stay
         for name in HEADS[: 0 if part == "macs" else options.heads]:
             loaded: dict[Protocol, Any] = {}
             for row, (protocol, method) in runs(part, options.rows).items():
