@@ -15,7 +15,7 @@ RELATIVE_COST = {"prior": 1.55, "inr": 1.45, "cg": 0.75}
 
 # The same for the distilled latent super-resolution: encoders and decoder along one orientation, one step of the latent
 # network along one orientation, and N4. Ratios of processor time on 128 x 144 x 64 voxels, one core.
-RELATIVE_COST |= {"autoencoder": 0.8, "student": 0.15, "teacher": 0.8, "n4": 0.2}
+RELATIVE_COST |= {"autoencoder": 0.8, "student": 0.45, "teacher": 0.8, "n4": 0.2}
 
 # The same for CSS-Diff: one evaluation of the generator along one orientation.
 RELATIVE_COST |= {"generator": 1.6}
