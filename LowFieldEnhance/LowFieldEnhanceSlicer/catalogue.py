@@ -93,7 +93,7 @@ METHODS: dict[str, MethodEntry] = {
             "Bridged diffusion",
             "A learned bridge from low to high field, refined by a diffusion model of high-field brains.",
             {"fast": 1, "standard": 2, "paper": 1201},
-            ("bridged_bridge", "bridged_prior"),
+            ("bridged_bridge", "bridged_companions", "bridged_prior"),
             draws=("standard", "paper"),
         ),
         MethodEntry(
@@ -126,7 +126,7 @@ METHODS: dict[str, MethodEntry] = {
             "Latent diffusion of slices along all three axes, distilled into a small network that needs one step.",
             {"fast": 3, "standard": 12, "paper": 150},
             ("latent_autoencoder", "latent_teacher", "latent_student"),
-            draws=("paper",),
+            draws=("standard", "paper"),
             work={
                 "fast": N4 + 3 * (AUTOENCODER + STUDENT_STEP),
                 "standard": N4 + 3 * (AUTOENCODER + 4 * STUDENT_STEP),

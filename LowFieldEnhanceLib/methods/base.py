@@ -19,7 +19,6 @@ from .costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVOXEL
 # What the presence mask is fed to the networks as. A mask of ones is a second bias with a fan-in of 216: Adam's steps
 # add up over it, and at 1 training became unstable.
 PRESENCE_VALUE = 0.1
-COMPANION_VALUE = 0.05  # of a contrast that is given beside the one to be enhanced
 S = TypeVar("S")
 CROP_MARGIN = 8  # voxels around the mask that the methods see
 

@@ -78,7 +78,7 @@ class LatentSettings:
 
 PRESETS = {
     "fast": LatentSettings(),
-    "standard": LatentSettings(steps=4),
+    "standard": LatentSettings(steps=4, temperature=1.0),
     "paper": LatentSettings("teacher", 50, temperature=1.0),
 }
 

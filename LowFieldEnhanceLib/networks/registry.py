@@ -8,6 +8,7 @@ from torch import nn
 
 from ..errors import BadInput
 from .coarse_to_fine_unet import CoarseToFineUNet
+from .companions import CompanionEncoder
 from .edm_slice_unet import EdmSliceUNet
 from .gap_perception import GapPerception
 from .latent_autoencoder import LatentAutoencoder
@@ -23,6 +24,7 @@ KINDS: dict[str, type[nn.Module]] = {
     "gap_perception": GapPerception,
     "latent_autoencoder": LatentAutoencoder,
     "latent_unet": LatentUNet,
+    "companion_encoder": CompanionEncoder,
 }
 
 

@@ -164,15 +164,20 @@ class ResidualUNet(Levels):
         self.head = nn.Conv3d(widths[0], out_channels * 8, head_kernel, padding=head_kernel // 2)
         initialise(self)
 
-    def forward(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, noise: Tensor | None = None, added: Tensor | None = None) -> Tensor:
         """(B, in_channels, I, J, K), noise (B,) or (B, coordinates) -> (B, out_channels, I, J, K).
+
+        Args:
+            x: the volume.
+            noise: noise level, or what the embedding takes in its place.
+            added: (B, widths[0], I/2, J/2, K/2) to be added to the stem's features.
 
         Raises:
             ValueError: an edge is not a multiple of :attr:`multiple`, or the noise is missing.
         """
-        return self.output_scale * pixel_shuffle3d(self.head(activation(self.features(x, noise))))
+        return self.output_scale * pixel_shuffle3d(self.head(activation(self.features(x, noise, added))))
 
-    def features(self, x: Tensor, noise: Tensor | None = None) -> Tensor:
+    def features(self, x: Tensor, noise: Tensor | None = None, added: Tensor | None = None) -> Tensor:
         """What the last convolution sees: (B, in_channels, I, J, K) -> (B, widths[0], I/2, J/2, K/2).
 
         Raises:
@@ -184,7 +189,7 @@ class ResidualUNet(Levels):
             raise ValueError("the noise level must be given exactly when the network has a noise embedding")
         embedding = self.embed(noise) if self.embed is not None and noise is not None else None
         hidden = self.stem(pixel_unshuffle3d(x).contiguous(memory_format=torch.channels_last_3d))
-        return self.through_levels(hidden, embedding)
+        return self.through_levels(hidden if added is None else hidden + added, embedding)
 
 
 def initialise(network: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """Recipes of Bridged diffusion: the high-field prior and the bridge (methods/bridged.py says what they do).
 
-Both see three contrast channels (T1w, T2w, FLAIR) and a presence mask; contrasts are dropped at random, so that one
-is enough.
+Both see three contrast channels (T1w, T2w, FLAIR) and a presence mask. The bridge is shown one contrast at a time; of
+the prior's, contrasts are dropped at random, so that one is enough.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from ..diffusion.denoiser import alpha_bar, epsilon_from_output, noise_coordinate
 from ..diffusion.schedules import CosineSchedule
-from ..methods.base import COMPANION_VALUE, PRESENCE_VALUE
+from ..methods.base import PRESENCE_VALUE
+from ..networks.companions import roles
 from ..physics.acquisition import COORDINATES, Acquisition
 from .anatomy import AnatomyLoss
 from .pairs import PairSampler, inside_brain
@@ -30,7 +31,6 @@ BRIDGE = {**PRIOR, "coordinates": 3 * COORDINATES, "output_scale": 0.1}
 HIGH_FIELD = Acquisition((1.0, 1.0, 1.0), 0.0)
 BRIDGE_TIMES = (250, 750)
 IDENTITY_SHARE = 0.05
-ALL_SHARE = 0.5  # of the bridge's samples that keep every contrast of a head
 MAX_SNR = 100.0  # abar / (1 - abar): above it, sigma < 0.1
 SCHEDULE = CosineSchedule()
 
@@ -48,11 +48,6 @@ def drop_contrasts(present: Tensor, sampler: PairSampler) -> Tensor:
 def presence_channels(kept: Tensor, shape: tuple[int, ...]) -> Tensor:
     """(B, 3) bool -> (B, 3, I, J, K) float of ones and zeros."""
     return kept.float()[:, :, None, None, None].expand(-1, -1, *shape)
-
-
-def marked_presence(kept: Tensor, targets: Tensor) -> Tensor:
-    """(B, 3) bool and (B,) channels to be enhanced -> (B, 3) values of the presence mask."""
-    return torch.where(F.one_hot(targets, kept.shape[1]) > 0, PRESENCE_VALUE, COMPANION_VALUE) * kept
 
 
 class PriorLoss:
@@ -109,8 +104,8 @@ class BridgeLoss:
     Our phi = sqrt(abar_t) f(LF) sees the low-field image without noise, so that eps falls out of all three terms and
     is not drawn: given LF, the noised LF says nothing more about HF.
 
-    One present contrast of each sample, drawn at random, is the one to be enhanced: the presence mask marks it, and all
-    terms look at it alone. A network that must restore all three at once has a third of its features for each.
+    One present contrast of each sample, drawn at random, is shown and restored. What the others of the same head add is
+    learned by a network beside the bridge (see training.companions).
 
     The fourth, ours: the segmenter must see the same tissues in the estimate as in the high-field image (see
     AnatomyLoss). An L1 mean moves borders between tissues by its smoothing; this term moves them back.
@@ -135,24 +130,22 @@ class BridgeLoss:
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch of pairs and return the loss."""
-        lows, highs, kept, told, targets = [], [], [], [], []
+        lows, highs, told, targets = [], [], [], []
         for _ in range(self.batch):
             low, high, present, acquisitions = self.sampler.pair()
-            every = self.sampler.rng.random() < ALL_SHARE
-            keep = present if every else drop_contrasts(present, self.sampler)
-            targets.append(int(self.sampler.rng.choice(torch.nonzero(keep)[:, 0].numpy())))
+            target = int(self.sampler.rng.choice(torch.nonzero(present)[:, 0].numpy()))
             if self.sampler.rng.random() < IDENTITY_SHARE:
                 low = high
                 acquisitions = torch.tensor(HIGH_FIELD.coordinates()).expand(3, -1)
-            told.append(torch.where(keep[:, None], acquisitions, torch.tensor(torch.nan)).flatten())
-            lows.append(torch.where(keep[:, None, None, None], low, torch.zeros(())))
+            lows.append(low)
             highs.append(high)
-            kept.append(keep)
+            told.append(told_of(acquisitions, target))
+            targets.append(target)
         low, high = torch.stack(lows).to(self.device), torch.stack(highs).to(self.device)
-        marks = marked_presence(torch.stack(kept), torch.tensor(targets))
-        presence = presence_channels(marks, low.shape[2:]).to(self.device)
+        shown, wanted, _ = roles(low, torch.ones_like(low), targets)
         with torch.autocast(torch.device(self.device).type, torch.bfloat16):
-            residual = network(torch.cat([low, presence], 1), torch.stack(told).to(self.device)).float()
+            x = torch.cat([shown, PRESENCE_VALUE * wanted], 1)
+            residual = network(x, torch.stack(told).to(self.device)).float()
         pick = torch.arange(self.batch, device=self.device), torch.tensor(targets, device=self.device)
         low, high, residual = (image[pick][:, None] for image in (low, high, residual))
         # outside the brain both images are -1 and the result is not used: those voxels count in no term
@@ -172,9 +165,21 @@ class BridgeLoss:
 
     def _look_at_structure(self, estimate: Tensor, high: Tensor, inside: Tensor) -> Tensor:
         """The SSIM and anatomy terms."""
-        difference = (1 - ssim3d(torch.where(inside > 0, estimate, high), high)) * inside
-        loss = self.ssim_weight * difference.sum() / inside.sum().clamp_min(1)
+        loss = self.ssim_weight * dissimilarity(estimate, high, inside)
         return loss if self.anatomy is None else loss + self.anatomy_weight * self.anatomy(estimate, high)
+
+
+def told_of(acquisitions: Tensor, target: int) -> Tensor:
+    """(3, 4) coordinates of all contrasts -> (12,), those of the wanted one alone; not a number elsewhere."""
+    alone = torch.full_like(acquisitions, torch.nan)
+    alone[target] = acquisitions[target]
+    return alone.flatten()
+
+
+def dissimilarity(estimate: Tensor, high: Tensor, inside: Tensor) -> Tensor:
+    """Mean 1 - SSIM inside the brain; outside of it the images count as alike."""
+    difference = (1 - ssim3d(torch.where(inside > 0, estimate, high), high)) * inside
+    return difference.sum() / inside.sum().clamp_min(1)
 
 
 def ssim3d(a: Tensor, b: Tensor, window: tuple[int, int, int] = (7, 7, 7)) -> Tensor:

@@ -20,7 +20,7 @@ from ..errors import BadInput
 from ..networks.registry import build_network
 from ..weight_files import save_weights
 from ..weights import is_installed
-from . import css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
+from . import companions, css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
 from .loop import LearningLoss, LossFunction, Plan, resumed_step, train
 from .warm_start import warm_start
 
@@ -96,6 +96,7 @@ RECIPES: dict[str, Recipe] = {
     "regression_unet": _regression,
     "segmenter": _segmenter,
     "bridged_bridge": _bridged("bridge"),
+    "bridged_companions": companions.recipe,
     "bridged_prior": _bridged("prior"),
     "slice_prior": _slice_prior,
     "css_sgp": css_sgp.recipe,
@@ -113,6 +114,7 @@ LEARNING_RATES = {
     "segmenter": 5e-4,
     "regression_unet": 1e-3,
     "bridged_bridge": 5e-4,
+    "bridged_companions": 1e-3,
     "bridged_prior": 1e-3,
     "slice_prior": 1e-3,
     "css_sgp": 5e-4,

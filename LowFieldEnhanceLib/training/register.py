@@ -21,6 +21,7 @@ TITLES = {
     "regression_unet": "Plain regression U-Net (baseline)",
     "segmenter": "Anatomy on any contrast, field and resolution",
     "bridged_bridge": "Bridged diffusion: the bridge",
+    "bridged_companions": "Bridged diffusion: what further contrasts add",
     "bridged_prior": "Bridged diffusion: the high-field prior (first version)",
     "slice_prior": "DiffDeuR: the high-field prior of slices",
     "css_generator": "CSS-Diff: the generator from low to high field",
@@ -30,8 +31,9 @@ TITLES = {
     "latent_teacher": "Distilled latent super-resolution: the teacher",
     "latent_student": "Distilled latent super-resolution: the student",
 }
-# No default of a method and no other network's input: half the size for the loss of precision that their cards give.
-EIGHT_BITS = ("css_lsc", "latent_teacher")
+# Networks of slices, whose errors the average over three orientations evens out, and one that only trains: half the
+# size for the loss of precision in Testing/benchmarks/precision.md.
+EIGHT_BITS = ("css_lsc", "css_sgp", "latent_student", "latent_teacher")
 # Least and greatest of Testing/benchmarks/intensity_range.json with a margin; see evaluation.input_intensity.
 INTENSITY = {
     "T1w": {"clipped_percent": [0, 1], "white_level": [0.62, 0.8], "grey_to_white": [0.6, 0.97]},
@@ -42,6 +44,7 @@ DEGRADED = {"contrasts": ["T1w", "T2w", "FLAIR"], "spacing_mm": [1.0, 6.0], "snr
 RANGES = {
     "regression_unet": DEGRADED,
     "bridged_bridge": DEGRADED,
+    "bridged_companions": DEGRADED,
     "bridged_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
     # a scan is pulled towards the contrast of the heads it saw, so the scan must look like theirs
     "slice_prior": {"contrasts": ["T1w", "T2w", "FLAIR"], "intensity": INTENSITY},

@@ -46,10 +46,10 @@ FOLDER = Path(__file__).resolve().parent
 SCREENSHOTS = FOLDER.parents[1] / "Resources" / "Screenshots"
 CURVE = {
     "student, 1 step (fast)": PRESETS["fast"],
-    "student, 2 steps": replace(PRESETS["standard"], steps=2),
-    "student, 4 steps (standard)": PRESETS["standard"],
+    "student, 4 steps": LatentSettings(steps=4),
     "student from noise, 1 step": LatentSettings(temperature=1.0),
-    "student from noise, 4 steps": LatentSettings(steps=4, temperature=1.0),
+    "student from noise, 2 steps": LatentSettings(steps=2, temperature=1.0),
+    "student from noise, 4 steps (standard)": PRESETS["standard"],
     "teacher, 1 step": LatentSettings("teacher"),
     "teacher, 4 steps": LatentSettings("teacher", 4),
     **{

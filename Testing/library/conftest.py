@@ -123,6 +123,7 @@ def tiny_architectures() -> dict[str, dict[str, Any]]:
     """Every network that a registered method or the segmenter loads; a new method adds its networks here."""
     from LowFieldEnhanceLib.training import (
         bridged,
+        companions,
         css_networks,
         css_sgp,
         latent_autoencoder,
@@ -137,6 +138,7 @@ def tiny_architectures() -> dict[str, dict[str, Any]]:
         "segmenter": _tiny(segmenter.ARCHITECTURE),
         "regression_unet": _tiny(regression.ARCHITECTURE),
         "bridged_bridge": _tiny(bridged.BRIDGE),
+        "bridged_companions": {**companions.ARCHITECTURE, "width": 8, "blocks": 1},
         "bridged_prior": _tiny(bridged.PRIOR),
         "slice_prior": _tiny(slice_prior.ARCHITECTURE),
         "css_generator": {**_tiny(css_networks.ARCHITECTURE), "context": 8},

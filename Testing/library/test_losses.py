@@ -11,7 +11,7 @@ import torch
 from scipy.ndimage import uniform_filter
 from torch import Tensor, nn
 
-from LowFieldEnhanceLib.methods.base import COMPANION_VALUE, PRESENCE_VALUE
+from LowFieldEnhanceLib.methods.base import PRESENCE_VALUE
 from LowFieldEnhanceLib.training.bridged import (
     BRIDGE_TIMES,
     MAX_SNR,
@@ -19,7 +19,6 @@ from LowFieldEnhanceLib.training.bridged import (
     BridgeLoss,
     PriorLoss,
     drop_contrasts,
-    marked_presence,
     sobel_difference,
     ssim3d,
 )
@@ -66,12 +65,12 @@ def test_a_bridge_that_answers_the_difference_has_no_loss() -> None:
 @pytest.mark.parametrize("norm", [1, 2])
 def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm: int) -> None:
     sampler, target = still_pair(), 1
-    sampler.rng = SimpleNamespace(random=lambda: 0.49, choice=lambda _: target)  # keep all, no identity
+    sampler.rng = SimpleNamespace(random=lambda: 0.49, choice=lambda _: target)  # no identity
     low, high, present, _ = sampler.pair()
     shown = {}
 
-    def silent(x: Tensor, _told: Tensor) -> Tensor:
-        shown["x"] = x
+    def silent(x: Tensor, told: Tensor) -> Tensor:
+        shown.update(x=x, told=told[0])
         return torch.zeros(x.shape[0], 3, *x.shape[2:])
 
     losses = [float(BridgeLoss(sampler, 1, "cpu", norm=norm, ssim_weight=0)(Answer(silent))) for _ in range(40)]
@@ -81,16 +80,12 @@ def test_the_bridge_loss_of_no_answer_is_the_weighted_distance_of_the_pair(norm:
     assert all((least + 1) * distance * 0.999 <= loss <= (most + 1) * distance * 1.001 for loss in losses)
     assert max(losses) - min(losses) > 0.5 * (most - least) * distance
     low_shown, presence = shown["x"][0, :3], shown["x"][0, 3:]
-    torch.testing.assert_close(low_shown[present], low[present])
-    assert not low_shown[2].any() and not presence[2].any()
-    assert (presence[1] == PRESENCE_VALUE).all() and (presence[0] == COMPANION_VALUE).all()
-
-
-def test_the_contrast_to_be_enhanced_is_marked_among_those_that_are_there() -> None:
-    kept = torch.tensor([[True, False, True], [False, True, False]])
-    marks = marked_presence(kept, torch.tensor([2, 1]))
-    a, b = COMPANION_VALUE, PRESENCE_VALUE
-    torch.testing.assert_close(marks, torch.tensor([[a, 0, b], [0, b, 0]]))
+    assert present.tolist() == [True, True, False]
+    torch.testing.assert_close(low_shown[1], low[1])
+    assert (presence[1] == PRESENCE_VALUE).all()
+    assert not low_shown[[0, 2]].any() and not presence[[0, 2]].any()
+    told = shown["told"].reshape(3, -1)
+    assert torch.isfinite(told[1]).all() and torch.isnan(told[[0, 2]]).all()
 
 
 def test_what_the_bridge_answers_for_a_contrast_beside_the_target_does_not_count() -> None:
