@@ -56,7 +56,7 @@ class BridgedSettings:
 
 PRESETS = {
     "fast": BridgedSettings(use_prior=False),
-    "standard": BridgedSettings(prior_time=30, steps=1),
+    "standard": BridgedSettings(prior_time=15, steps=1),
     "paper": BridgedSettings(prior_time=400, steps=400, repeats=3, overlap=0.7),
 }
 

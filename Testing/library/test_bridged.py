@@ -58,7 +58,7 @@ def test_the_presets_of_bridged_diffusion_count_their_evaluations() -> None:
     assert PRESETS["fast"].evaluations == 1
     assert PRESETS["paper"].evaluations == 1 + 400 * 3  # bridge, then J = 3 at each of K = 400 timesteps
     assert PRESETS["paper"].timesteps == list(range(400, 0, -1))
-    assert (PRESETS["standard"].timesteps, PRESETS["standard"].evaluations) == ([30], 2)
+    assert (PRESETS["standard"].timesteps, PRESETS["standard"].evaluations) == ([15], 2)
     assert json.dumps(asdict(PRESETS["paper"]))
 
 
