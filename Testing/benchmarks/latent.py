@@ -190,7 +190,7 @@ def picture(curve: dict[str, dict[str, Any]], path: Path) -> None:
         axes.set_xlabel("seconds a head (numbers: steps)")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    figure.axes[0].legend(loc="lower right")
+    figure.axes[1].legend(loc="center right")
     figure.savefig(path, dpi=120)
 
 

@@ -49,7 +49,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
     from LowFieldEnhanceLib.networks.registry import build_network
     from LowFieldEnhanceLib.training.segmenter import ARCHITECTURE
-    from LowFieldEnhanceLib.weights import save_weights
+    from LowFieldEnhanceLib.weight_files import save_weights
 
     architecture = {**ARCHITECTURE, "widths": [8, 8], "blocks": 1, "fine_blocks": 1, "spacing": SPACING}
     torch.manual_seed(7)
