@@ -38,7 +38,7 @@ MEASURED = {
         "holds the truth."
     ),
     FLIPS: (
-        "On simulated scans whose truth is known, the real deviation was 4 to 6 times as large as the standard "
+        "On simulated scans whose truth is known, the real deviation was 5 to 6 times as large as the standard "
         "deviation of such results and followed it loosely (rank correlation about 0.26), so it is no range that "
         "holds the truth."
     ),

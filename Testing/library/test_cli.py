@@ -54,7 +54,7 @@ def test_methods_says_which_weights_are_missing(
     code, events = run_json(capsys, "methods")
     assert code == 0
     methods = events[-1]["methods"]
-    assert methods["bridged"]["missing_models"] == ["bridged_bridge", "bridged_prior"]
+    assert methods["bridged"]["missing_models"] == ["bridged_bridge", "bridged_companions", "bridged_prior"]
     assert methods["cubic"]["missing_models"] == []
 
 

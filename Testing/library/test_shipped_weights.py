@@ -24,7 +24,10 @@ from LowFieldEnhanceLib.weights import common_range, model_info, model_names
 TRAINING_ONLY = {"css_lsc"}  # shipped so that its generator can be trained further
 NEEDED = sorted({"segmenter", *TRAINING_ONLY, *(model for method in METHODS.values() for model in method.models)})
 # of the last part of a training; the generator's card tells of the earlier part
-LEAST_MINUTES = {"latent_autoencoder": 15, "latent_student": 20, "css_sgp": 10, "css_lsc": 5, "css_generator": 2}
+LEAST_MINUTES = {
+    "bridged_companions": 20, "latent_autoencoder": 15, "latent_student": 20,
+    "css_sgp": 10, "css_lsc": 5, "css_generator": 2,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
