@@ -170,7 +170,9 @@ def test_estimate_and_model_cards_without_a_panel(person, logic):
     person.ui.inputSelector.setCurrentNode(scan)
     assert logic.estimate(scan).text in person.ui.estimateLabel.text()
     assert logic.estimate(scan, "bridged", preset="paper").seconds["cpu"] > 100 * logic.estimate(scan).seconds["cpu"]
-    assert [path.stem for path in logic.modelCards("bridged")] == ["bridged_bridge", "bridged_prior"]
+    assert [path.stem for path in logic.modelCards("bridged")] == [
+        "bridged_bridge", "bridged_companions", "bridged_prior",
+    ]  # fmt: skip
     assert logic.modelCards("cubic") == []
     with pytest.raises(ValueError, match="no method 'magic'"):
         logic.modelCards("magic")
