@@ -16,7 +16,7 @@ from ..diffusion.samplers import gaussian_noise, renoise_average
 from ..diffusion.schedules import CosineSchedule, strided_timesteps
 from ..events import Events
 from ..image import CONTRASTS
-from ..networks.companions import CompaniedBridge, roles
+from ..networks.companions import CompaniedBridge, roles, told_of
 from ..networks.windows import WindowedNetwork
 from ..weights import load_network
 from .base import PRESENCE_VALUE, Case, Configured, Cost, Enhancement, network_cost
@@ -132,10 +132,9 @@ class BridgedDiffusion(Configured[BridgedSettings]):
             encoder, _ = load_network(self.models[1], case.device)
             network = CompaniedBridge(network, encoder)
             parts.append(others)
-        told = case.told()
-        told = torch.where(target.flatten(2).any(2)[..., None], told, torch.nan)
+        told = told_of(case.told()[0], case.channel_of(case.target))[None]
         windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        return (low + windowed(torch.cat(parts, 1), told.flatten(1))).clamp(-1.0, 1.5)
+        return (low + windowed(torch.cat(parts, 1), told)).clamp(-1.0, 1.5)
 
     def _refine(self, estimate, presence, settings, draw, device, events, callback) -> torch.Tensor:  # noqa: ANN001
         """Re-noise and denoise with the prior along the timesteps."""

@@ -76,3 +76,10 @@ def roles(low: Tensor, presence: Tensor, channels: Sequence[int]) -> tuple[Tenso
         wanted[sample, channel] = 1.0
     wanted = wanted * presence
     return low * wanted, wanted, low * (presence - wanted)
+
+
+def told_of(acquisitions: Tensor, target: int) -> Tensor:
+    """(3, 4) coordinates of all contrasts -> (12,), those of the wanted one alone; not a number elsewhere."""
+    alone = torch.full_like(acquisitions, torch.nan)
+    alone[target] = acquisitions[target]
+    return alone.flatten()

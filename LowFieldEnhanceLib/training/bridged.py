@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ..diffusion.denoiser import alpha_bar, epsilon_from_output, noise_coordinate
 from ..diffusion.schedules import CosineSchedule
 from ..methods.base import PRESENCE_VALUE
-from ..networks.companions import roles
+from ..networks.companions import roles, told_of
 from ..physics.acquisition import COORDINATES, Acquisition
 from .anatomy import AnatomyLoss
 from .pairs import PairSampler, inside_brain
@@ -167,13 +167,6 @@ class BridgeLoss:
         """The SSIM and anatomy terms."""
         loss = self.ssim_weight * dissimilarity(estimate, high, inside)
         return loss if self.anatomy is None else loss + self.anatomy_weight * self.anatomy(estimate, high)
-
-
-def told_of(acquisitions: Tensor, target: int) -> Tensor:
-    """(3, 4) coordinates of all contrasts -> (12,), those of the wanted one alone; not a number elsewhere."""
-    alone = torch.full_like(acquisitions, torch.nan)
-    alone[target] = acquisitions[target]
-    return alone.flatten()
 
 
 def dissimilarity(estimate: Tensor, high: Tensor, inside: Tensor) -> Tensor:

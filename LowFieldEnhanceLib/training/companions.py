@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ..methods.base import PRESENCE_VALUE
-from ..networks.companions import CompaniedBridge, roles
+from ..networks.companions import CompaniedBridge, roles, told_of
 from ..networks.residual_unet import ResidualUNet
-from .bridged import dissimilarity, told_of
+from .bridged import dissimilarity
 from .latent_teacher import require
 from .loop import LossFunction
 from .pairs import DegradationRange, PairSampler, inside_brain
