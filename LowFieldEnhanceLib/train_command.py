@@ -27,7 +27,13 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         type=Path,
-        help="run folder of regression_unet that bridged_bridge starts from, or of css_generator for css_generator",
+        help="folder with weights of the same network to go on from (a run, or Resources/Models); for bridged_bridge "
+        "also a run of regression_unet",
+    )
+    parser.add_argument(
+        "--degradation",
+        type=Path,
+        help="of regression_unet and bridged_bridge: JSON with what the simulated scans are drawn from (see README)",
     )
     parser.add_argument(
         "--preconditioning", choices=("ddpm", "edm"), help="of slice_prior: Ho et al. 2020 or Karras et al. 2022"
@@ -50,6 +56,7 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         "pairing": options.pairing,
         "warm_up": options.warm_up,
         "preconditioning": options.preconditioning,
+        "degradation": options.degradation,
     }
     if options.without is not None:
         given["without"] = [part.strip() for part in options.without.split(",") if part.strip()]

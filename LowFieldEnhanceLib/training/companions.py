@@ -12,9 +12,10 @@ from ..methods.base import PRESENCE_VALUE
 from ..networks.companions import CompaniedBridge, roles, told_of
 from ..networks.residual_unet import ResidualUNet
 from .bridged import dissimilarity
+from .degradation import DegradationRange
 from .latent_teacher import require
 from .loop import LossFunction
-from .pairs import DegradationRange, PairSampler, inside_brain
+from .pairs import PairSampler, inside_brain
 
 BRIDGE = "bridged_bridge"
 ARCHITECTURE = {"kind": "companion_encoder", "width": 64, "blocks": 2}

@@ -13,7 +13,8 @@ from ..diffusion.denoiser import slice_class
 from ..image import CHANNELS, CONTRASTS
 from ..methods.slices import told_along
 from .data import Head
-from .pairs import DegradationRange, PairSampler, Place
+from .degradation import DegradationRange
+from .pairs import PairSampler, Place
 from .slice_pairs import slices_with_brain
 from .slice_prior import CLASSLESS_SHARE, sharp_axes
 

@@ -17,46 +17,9 @@ from ..preprocess.brain import dilated
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
 from ..segmentation.labels import label_table, mirrored_channels
 from .data import Head
+from .degradation import DegradationRange
 
 MARGIN = 12
-
-
-@dataclass(frozen=True)
-class DegradationRange:
-    """What a random low-field protocol is drawn from (mm, ratios and standard deviations; log-uniform SNR).
-
-    A share ``common_share`` is drawn around the protocols that 64 mT scanners use every day (``common_*``: 1.6 x 1.6 x
-    5 mm, mostly axial), the rest from everything else, so that no protocol is the only one known.
-
-    Bias and gain change the target as they change the scan: a method is not asked to guess them (the pipeline offers
-    N4), and as unpredictable errors they would hide what can be learned. The contrast changes the scan alone.
-
-    A share ``filtered_share`` of the scans went through the scanner's filter: it blurs the anatomy and makes the noise
-    of neighbours alike, by a Gaussian of ``filter_width`` voxels of the scan (full width at half maximum).
-
-    A share ``session_share`` of the heads with several contrasts has them all acquired on one grid, as in a session;
-    each still has its own noise. The rest has a protocol for each contrast.
-    """
-
-    in_plane: tuple[float, float] = (1.0, 2.0)
-    slices: tuple[float, float] = (2.0, 6.0)
-    isotropic: tuple[float, float] = (1.5, 3.0)
-    isotropic_share: float = 0.2
-    common_share: float = 0.5
-    common_in_plane: tuple[float, float] = (1.4, 1.8)
-    common_slices: tuple[float, float] = (4.0, 6.0)
-    axial_share: float = 0.75
-    width_factor: tuple[float, float] = (0.9, 1.1)
-    snr: tuple[float, float] = (8.0, 40.0)
-    bias: float = 0.15
-    contrast: float = 0.05
-    gain: float = 0.04
-    misjudged: tuple[float, float] = (0.05, 0.2)
-    unknown: float = 0.1
-    filtered_share: float = 0.3
-    filter_width: tuple[float, float] = (0.6, 2.2)
-    most_grown: int = 3
-    session_share: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -228,6 +191,8 @@ class PairSampler:
 
     def _spacing(self) -> list[float]:
         ranges = self.ranges
+        if ranges.protocol is not None:
+            return list(ranges.protocol)
         if self.rng.random() < ranges.common_share:
             spacing = [float(self.rng.uniform(*ranges.common_in_plane))] * 3
             axis = 2 if self.rng.random() < ranges.axial_share else int(self.rng.integers(2))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,39 +21,61 @@ from ..networks.registry import build_network
 from ..weight_files import save_weights
 from ..weights import is_installed
 from . import companions, css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
+from .data import Head
+from .degradation import DegradationRange
 from .loop import LearningLoss, LossFunction, Plan, resumed_step, train
 from .warm_start import warm_start
 
+PAIRED = ("oasis", "openms", "brats")
 Recipe = Callable[..., tuple[dict[str, Any], LossFunction, str]]  # of data, seed, device and the recipe's options
 
 
-def _regression(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
+def _regression(
+    data: Path, seed: int, device: str, degradation: Path | None = None
+) -> tuple[dict[str, Any], LossFunction, str]:
     from .data import load_heads
     from .pairs import PairSampler
     from .regression import ARCHITECTURE, RegressionLoss
 
-    heads = load_heads(data, ("oasis", "openms", "brats"))
-    text = f"{len(heads)} heads of oasis/train, openms/train, brats/train; degraded at random"
-    return ARCHITECTURE, RegressionLoss(PairSampler(heads, seed=seed), 2, device), text
+    heads = load_heads(data, PAIRED)
+    ranges, degraded = _degradation(degradation)
+    return ARCHITECTURE, RegressionLoss(PairSampler(heads, ranges=ranges, seed=seed), 2, device), _said(heads, degraded)
+
+
+def _degradation(path: Path | None) -> tuple[DegradationRange | None, str]:
+    """The ranges of a file, and a part of the sentence about the training data."""
+    if path is None:
+        return None, "degraded at random"
+    ranges = DegradationRange.read(path)
+    changed = {f.name: getattr(ranges, f.name) for f in fields(ranges) if getattr(ranges, f.name) != f.default}
+    return ranges, "degraded with " + (", ".join(f"{name} {value}" for name, value in changed.items()) or "no change")
+
+
+def _said(heads: list[Head], what: str) -> str:
+    sets = dict.fromkeys(head.name.split("/")[0] for head in heads)
+    return f"{len(heads)} head{'s' * (len(heads) > 1)} of {', '.join(f'{name}/train' for name in sets)}; {what}"
 
 
 def _bridged(part: str) -> Recipe:
-    def recipe(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
+    def recipe(
+        data: Path, seed: int, device: str, degradation: Path | None = None
+    ) -> tuple[dict[str, Any], LossFunction, str]:
         from .bridged import BRIDGE, PRIOR, BridgeLoss, PriorLoss
         from .data import load_heads
         from .pairs import PairSampler
 
-        heads = load_heads(data, ("oasis", "openms", "brats"))
-        sampler = PairSampler(heads, seed=seed)
-        text = f"{len(heads)} heads of oasis/train, openms/train, brats/train"
+        heads = load_heads(data, PAIRED)
+        ranges, degraded = _degradation(degradation)
+        sampler = PairSampler(heads, ranges=ranges, seed=seed)
         if part == "prior":
-            return PRIOR, PriorLoss(sampler, 2, device), f"{text}; high field only"
+            return PRIOR, PriorLoss(sampler, 2, device), _said(heads, "high field only")
+        text = _said(heads, degraded)
         if not is_installed("segmenter"):
-            return BRIDGE, BridgeLoss(sampler, 2, device), f"{text}; degraded at random"
+            return BRIDGE, BridgeLoss(sampler, 2, device), text
         from .anatomy import AnatomyLoss
 
         anatomy = AnatomyLoss.registered(device)
-        return BRIDGE, BridgeLoss(sampler, 2, device, anatomy=anatomy), f"{text}; degraded at random; anatomy loss"
+        return BRIDGE, BridgeLoss(sampler, 2, device, anatomy=anatomy), f"{text}; anatomy loss"
 
     return recipe
 
@@ -126,7 +148,12 @@ LEARNING_RATES = {
 }
 
 
-OPTIONS = {"css_generator": ("pairing", "without", "warm_up"), "slice_prior": ("preconditioning",)}
+OPTIONS = {
+    "regression_unet": ("degradation",),
+    "bridged_bridge": ("degradation",),
+    "css_generator": ("pairing", "without", "warm_up"),
+    "slice_prior": ("preconditioning",),
+}
 
 
 def run_recipe(
@@ -141,8 +168,8 @@ def run_recipe(
     """Train one network and write ``<out>/<name>.safetensors`` and ``<out>/training.json``.
 
     Args:
-        start: finished run of ``regression_unet`` that the bridge starts from, or of ``css_generator`` for another of
-            it; a resumed piece ignores it.
+        start: folder with finished weights of this network, a run's or that of the registered models, to go on from; of
+            ``regression_unet`` for the bridge; or a finished run of ``css_generator``. A resumed piece ignores it.
         options: of this recipe, see OPTIONS.
 
     Raises:
@@ -163,7 +190,7 @@ def run_recipe(
     if isinstance(loss, LearningLoss):
         text = f"{text}; {loss.prepare(network, start)}"
     elif start is not None:
-        text = f"{text}; {warm_start(network, start)}"
+        text = f"{text}; {warm_start(network, start, name)}"
     result = train(network, loss, plan)
     weights = result.pop("weights")
     record = {

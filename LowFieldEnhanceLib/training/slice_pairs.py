@@ -13,7 +13,8 @@ from ..diffusion.denoiser import slice_class
 from ..image import CHANNELS
 from ..methods.slices import neighbour_stack, told_along
 from .data import Head
-from .pairs import DegradationRange, PairSampler, Place
+from .degradation import DegradationRange
+from .pairs import PairSampler, Place
 from .slice_prior import sharp_axes
 
 LEAST_BRAIN = 0.05  # share of a slice's pixels

@@ -1,15 +1,17 @@
-"""Starting one network from another: the regression U-Net of one contrast becomes a bridge of three."""
+"""Starting a network from its own earlier weights, or a bridge of three contrasts from the regression U-Net of one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..errors import BadInput
+from ..weight_files import file_sha256, read_weights
 
+REGRESSION, BRIDGE = "regression_unet", "bridged_bridge"
 EMBEDDING = "embed.layers.0.weight"
 SUBVOXELS = 8  # of the 2 x 2 x 2 patchify stem and of the pixel shuffle
 
@@ -39,17 +41,27 @@ def widen_contrasts(tensors: dict[str, Tensor], contrasts: int = 3) -> dict[str,
     return wide
 
 
-def warm_start(network: nn.Module, run: Path) -> str:
-    """Load the finished regression run in ``run`` into ``network``; returns a sentence for the training record.
+def warm_start(network: nn.Module, folder: Path, name: str) -> str:
+    """Load finished weights in ``folder`` into ``network``; returns a sentence for the training record.
+
+    Args:
+        network: of the recipe ``name``.
+        folder: holds ``<name>.safetensors``, to go on from, or, for the bridge, that of the regression U-Net.
+        name: of the recipe.
 
     Raises:
-        BadInput: the run has no weights, or they do not fit.
+        BadInput: the folder has no weights, or they do not fit.
     """
-    path = run / "regression_unet.safetensors"
+    same, regression = folder / f"{name}.safetensors", folder / f"{REGRESSION}.safetensors"
+    widened = name == BRIDGE and not same.is_file() and regression.is_file()
+    path = regression if widened else same
     if not path.is_file():
-        raise BadInput(f"the warm start {path} does not exist")
+        raise BadInput(f"the start {path} does not exist")
     try:
-        network.load_state_dict(widen_contrasts(load_file(path)))
-    except RuntimeError as error:
-        raise BadInput(f"the warm start {path} does not fit the network") from error
-    return "warm start from regression_unet, its weights copied to every contrast"
+        tensors = read_weights(path)
+        network.load_state_dict(widen_contrasts(tensors) if widened else tensors)
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise BadInput(f"the start {path} does not fit the network") from error
+    if widened:
+        return f"warm start from {REGRESSION}, its weights copied to every contrast"
+    return f"start from {name} with SHA-256 {file_sha256(path)[:12]}"

@@ -25,7 +25,7 @@ from LowFieldEnhanceLib.preprocess.prepare import to_working_grid
 from LowFieldEnhanceLib.segmentation.labels import from_channels, label_by_id
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import Head, data_root, load_heads
-from LowFieldEnhanceLib.training.pairs import DegradationRange
+from LowFieldEnhanceLib.training.degradation import DegradationRange
 
 SETS = ("oasis", "openms", "brats")
 

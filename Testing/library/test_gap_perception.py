@@ -20,7 +20,7 @@ from LowFieldEnhanceLib.training.css_lsc import MASK_VALUE, CorrectionLoss, corr
 from LowFieldEnhanceLib.training.css_pairs import CycleSampler
 from LowFieldEnhanceLib.training.css_sgp import GapLoss, displaced, embed, repair, soft_target
 from LowFieldEnhanceLib.training.css_slices import HeadPool, centred
-from LowFieldEnhanceLib.training.pairs import DegradationRange
+from LowFieldEnhanceLib.training.degradation import DegradationRange
 from LowFieldEnhanceLib.training.slice_prior import SliceSampler
 
 SMALL = {"edge": 32, "patch": 8, "width": 16, "layers": 1, "heads": 2, "embedding": 32}

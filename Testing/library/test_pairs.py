@@ -12,7 +12,8 @@ from scipy import ndimage
 from LowFieldEnhanceLib.physics.acquisition import Acquisition
 from LowFieldEnhanceLib.segmentation.labels import from_channels, label_table, mirrored_channels, to_channels
 from LowFieldEnhanceLib.training.data import Head
-from LowFieldEnhanceLib.training.pairs import DegradationRange, PairSampler, _crop
+from LowFieldEnhanceLib.training.degradation import DegradationRange
+from LowFieldEnhanceLib.training.pairs import PairSampler, _crop
 
 SIZE = 48
 TRIVIAL = DegradationRange(

@@ -11,7 +11,7 @@ import torch
 from LowFieldEnhanceLib.diffusion.denoiser import slice_class
 from LowFieldEnhanceLib.methods.slices import neighbour_stack, told_along
 from LowFieldEnhanceLib.training.data import Head
-from LowFieldEnhanceLib.training.pairs import DegradationRange
+from LowFieldEnhanceLib.training.degradation import DegradationRange
 from LowFieldEnhanceLib.training.slice_pairs import SlicePairSampler
 
 EDGE = 24

@@ -10,7 +10,9 @@ import SimpleITK
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.segmentation.labels import from_channels
+from LowFieldEnhanceLib.training import recipes, regression
 from LowFieldEnhanceLib.training.data import brain_of, data_root, load_head, load_heads
+from LowFieldEnhanceLib.training.loop import Plan
 
 
 def write(path: Path, array: np.ndarray) -> None:
@@ -70,3 +72,21 @@ def test_the_data_folder_comes_from_the_argument_or_the_environment(
     assert data_root(tmp_path) == tmp_path
     monkeypatch.setenv("LOWFIELDENHANCE_DATA", str(tmp_path))
     assert data_root() == tmp_path
+
+
+def test_a_site_goes_on_from_earlier_weights_with_its_own_heads_and_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regression, "ARCHITECTURE", {**regression.ARCHITECTURE, "widths": [4, 4], "blocks": 1})
+    write(tmp_path / "oasis" / "train" / "ours_T1w.nii.gz", brain(400))
+    protocol = tmp_path / "protocol.json"
+    protocol.write_text('{"protocol": [1.5, 1.5, 5], "bias": 0.15}', encoding="utf-8")
+    first = recipes.run_recipe("regression_unet", tmp_path, Plan(tmp_path / "first", 0.001))
+    assert first["training_data"] == "1 head of oasis/train; degraded at random"
+    record = recipes.run_recipe(
+        "regression_unet", tmp_path, Plan(tmp_path / "run", 0.001), start=tmp_path / "first", degradation=protocol
+    )
+    said = "degraded with protocol (1.5, 1.5, 5); start from regression_unet with SHA-256 " + first["sha256"][:12]
+    assert record["training_data"] == f"1 head of oasis/train; {said}"
+    with pytest.raises(BadInput, match="bridged_prior' has no option 'degradation'"):
+        recipes.run_recipe("bridged_prior", tmp_path, Plan(tmp_path, 0.001), degradation=protocol)

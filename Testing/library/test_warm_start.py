@@ -43,10 +43,38 @@ def test_a_wide_network_that_is_told_of_one_scan_answers_as_the_narrow_one_that_
 
 
 def test_a_start_that_is_missing_or_does_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="does not exist"):
-        warm_start(ResidualUNet(6, 3, **SMALL), tmp_path)
+    with pytest.raises(BadInput, match="bridged_bridge.safetensors does not exist"):
+        warm_start(ResidualUNet(6, 3, **SMALL), tmp_path, "bridged_bridge")
     save_weights(ResidualUNet(1, 1, widths=(16, 16), blocks=1).state_dict(), tmp_path / "regression_unet.safetensors")
     with pytest.raises(BadInput, match="does not fit"):
-        warm_start(ResidualUNet(6, 3, **SMALL), tmp_path)
+        warm_start(ResidualUNet(6, 3, **SMALL), tmp_path, "bridged_bridge")
+    with pytest.raises(BadInput, match="bridged_prior.safetensors does not exist"):
+        warm_start(ResidualUNet(6, 3, **SMALL), tmp_path, "bridged_prior")
+    (tmp_path / "bridged_prior.safetensors").write_bytes(b"no tensors")
+    with pytest.raises(BadInput, match="does not fit"):
+        warm_start(ResidualUNet(6, 3, **SMALL), tmp_path, "bridged_prior")
     with pytest.raises(BadInput, match="one contrast"):
         widen_contrasts(ResidualUNet(6, 3, **SMALL).state_dict())
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_a_network_goes_on_from_its_own_weights_however_they_are_stored(tmp_path: Path, bits: int) -> None:
+    torch.manual_seed(0)
+    before, after = ResidualUNet(6, 3, **SMALL), ResidualUNet(6, 3, **SMALL)
+    for parameter in before.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    sha256 = save_weights(before.state_dict(), tmp_path / "bridged_bridge.safetensors", bits)
+    # its own weights go before those of the regression U-Net, which lie in the same folder of registered models
+    save_weights(ResidualUNet(1, 1, **SMALL).state_dict(), tmp_path / "regression_unet.safetensors")
+    assert warm_start(after, tmp_path, "bridged_bridge") == f"start from bridged_bridge with SHA-256 {sha256[:12]}"
+    for name, tensor in after.state_dict().items():
+        torch.testing.assert_close(tensor, before.state_dict()[name], atol=1 / 127, rtol=1e-2)
+
+
+def test_a_bridge_starts_from_the_regression_network_where_there_is_no_bridge(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    narrow, wide = ResidualUNet(1, 1, **SMALL), ResidualUNet(6, 3, **SMALL)
+    save_weights(narrow.state_dict(), tmp_path / "regression_unet.safetensors", 32)
+    assert "copied to every contrast" in warm_start(wide, tmp_path, "bridged_bridge")
+    for name, tensor in widen_contrasts(narrow.state_dict()).items():
+        torch.testing.assert_close(wide.state_dict()[name], tensor)
