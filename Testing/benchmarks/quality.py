@@ -60,11 +60,13 @@ class Subject:
     prepared: Prepared
 
 
-def load_subject(root: Path, name: str, seed: int, segmenter: Segmenter, split: str = "test") -> Subject:
+def load_subject(
+    root: Path, name: str, seed: int, segmenter: Segmenter, split: str = "test", protocol: Protocol = PROTOCOL
+) -> Subject:
     """Simulate the scan, and bring truth and labels onto the pipeline's working grid."""
     high = read_image(root / "oasis" / split / f"{name}_T1w.nii.gz", "T1w")
     manual = read_labels(root / "oasis" / split / f"{name}_aseg.nii.gz")
-    low = simulate(high, PROTOCOL, seed, manual)
+    low = simulate(high, protocol, seed, manual)
     on_grid = to_working_grid(low, 1.0)
     grid = Grid.of(on_grid)
     truth = resample(high, grid, "cubic")
