@@ -1,4 +1,4 @@
-"""Put the recorded tables into README.md, between the markers that name them.
+"""Put the recorded tables into README.md and into the page of full results, between the markers that name them.
 
     python Testing/benchmarks/readme_tables.py
 
@@ -11,15 +11,15 @@ import re
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-README = FOLDER.parents[1] / "README.md"
+PAGES = (FOLDER.parents[1] / "README.md", FOLDER / "README.md")
 BLOCK = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def filled(text: str) -> str:
-    """The README with every table as it was recorded last.
+    """A page with every table as it was recorded last.
 
     Raises:
-        FileNotFoundError: a table that the README names was never recorded.
+        FileNotFoundError: a table that the page names was never recorded.
     """
 
     def table(match: re.Match[str]) -> str:
@@ -30,4 +30,5 @@ def filled(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The README's tables are the recorded ones, and its pictures and files exist."""
+"""The tables of the README and of the page of full results are the recorded ones; their pictures and files exist."""
 
 from __future__ import annotations
 
@@ -6,21 +6,36 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "Testing" / "benchmarks"))
 
-from readme_tables import BLOCK, filled  # noqa: E402
+from readme_tables import BLOCK, PAGES, filled  # noqa: E402
 
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_the_tables_are_those_that_the_benchmarks_recorded() -> None:
-    assert len(BLOCK.findall(TEXT)) >= 2
-    assert filled(TEXT) == TEXT
+README, RESULTS = (page.read_text(encoding="utf-8") for page in PAGES)
 
 
-def test_every_picture_and_every_linked_file_exists() -> None:
-    targets = [t for t in re.findall(r"\]\(([^)#]+)\)", TEXT) if "://" not in t]
+@pytest.mark.parametrize("text", [README, RESULTS], ids=["README", "results"])
+def test_the_tables_are_those_that_the_benchmarks_recorded(text: str) -> None:
+    assert len(BLOCK.findall(text)) >= 2
+    assert filled(text) == text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=["README", "results"])
+def test_every_picture_and_every_linked_file_exists(page: Path) -> None:
+    targets = [t for t in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")) if "://" not in t]
     assert targets
-    missing = [target for target in targets if not (ROOT / target).exists()]
+    missing = [target for target in targets if not (page.parent / target).exists()]
     assert missing == []
+
+
+def test_a_link_to_a_section_of_the_results_names_one_that_is_there() -> None:
+    sections = {
+        re.sub(r"[^a-z0-9 -]", "", line[3:].lower()).replace(" ", "-")
+        for line in RESULTS.splitlines()
+        if line.startswith("## ")
+    }
+    named = re.findall(r"\(Testing/benchmarks/README\.md#([^)]+)\)", README)
+    assert named
+    assert set(named) <= sections
