@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from .batch_lock import only_batch_in
 from .batch_scans import RECORD, Scan
 from .batch_summary import DONE, FAILED, KEPT, State, write_summary
-from .errors import BadInput, Cancelled, LowFieldEnhanceError
+from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
 from .weight_files import file_sha256
 
@@ -195,13 +195,14 @@ def _noted(state: State, events: Events) -> Iterator[None]:
         yield
     except (Cancelled, KeyboardInterrupt):
         raise
-    except LowFieldEnhanceError as error:
-        state.fail(error.kind, str(error))
     except OSError as error:
         state.fail(BadInput.kind, f"a file could not be read or written: {error}")
-    except Exception as error:  # the last resort, as on the command line: the traceback goes to the log
-        logging.getLogger(__name__).exception("internal error")
-        state.fail(LowFieldEnhanceError.kind, str(error) or type(error).__name__)
+    except Exception as error:
+        failure = known_failure(error)
+        if failure is None:  # the last resort, as on the command line: the traceback goes to the log
+            logging.getLogger(__name__).exception("internal error")
+            failure = LowFieldEnhanceError(str(error) or type(error).__name__)
+        state.fail(failure.kind, str(failure))
     if state.state == FAILED:
         events.warning(f"{state.scan.name} failed: {state.failure['message']}")
 

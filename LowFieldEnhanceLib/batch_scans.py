@@ -110,8 +110,9 @@ def _find(text: str, target: Path) -> Iterator[_Found]:
         for match in map(Path, matches):
             if match.is_dir() and not _inside(match, target):
                 yield from _in_folder(match, target)
-            elif match.is_file() and (match.name.lower().endswith(EXTENSIONS) or _holds_dicom(match)):
-                yield _Found(match)
+            elif match.is_file() and not any(_is_result(folder, target) for folder in match.parents):
+                if match.name.lower().endswith(EXTENSIONS) or _holds_dicom(match):
+                    yield _Found(match)
 
 
 def _in_folder(folder: Path, target: Path) -> Iterator[_Found]:

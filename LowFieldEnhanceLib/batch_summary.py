@@ -22,7 +22,8 @@ from typing import Any
 from .batch_scans import Scan
 from .evaluation.batch_page import render_batch
 from .evaluation.lesions import survivors
-from .image_io import DERIVED, replaced
+from .image_io import DERIVED
+from .safe_files import replaced
 
 SCHEMA = "lowfieldenhance-batch/1"
 FAILED, WAITING, DONE, KEPT = "failed", "waiting", "done", "kept"

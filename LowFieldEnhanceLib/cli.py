@@ -17,7 +17,7 @@ from . import __version__, commands
 from .batch_command import add_batch
 from .compare_command import add_compare
 from .enhance_command import add_enhance, add_report
-from .errors import BadInput, Cancelled, LowFieldEnhanceError
+from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events, JsonLines
 from .terminal import ProgressBar
 from .train_command import add_train
@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(events, BadInput(f"a file could not be read or written: {error}"))
     except Exception as error:  # the last resort: one sentence for the user, the traceback in the log
+        if (failure := known_failure(error)) is not None:
+            return _fail(events, failure)
         logging.getLogger(__name__).exception("internal error")
         return _fail(events, error)
     if fields:

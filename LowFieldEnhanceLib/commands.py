@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS
 from .scan_options import with_contrast
@@ -69,8 +70,8 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .image_io import check_output, read_image, read_labels, write_image
     from .physics.simulate import Protocol, simulate
 
-    check_output(options.output, [options.input])
-    image = with_contrast(read_image(options.input, options.contrast), events)
+    check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
+    image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     labels = read_labels(options.labels) if options.labels else None
     if labels is None and options.field_contrast:
         from .segmentation.segmenter import Segmenter
@@ -140,15 +141,19 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .resources import resource
 
     folder = Path(options.output)
+    wanted = outputs.Wanted(
+        output=folder / "enhanced.nii.gz",
+        segmentation=folder / "segmentation.nii.gz",
+        fidelity=folder / "fidelity.nii.gz",
+        reports=(folder / "report.html", folder / "report.json", folder / "report.csv"),
+    )
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not wanted.sidecar.is_file())):
+        raise BadInput(f"{folder} is not a folder of the demo's results; choose a new one with --output")
     folder.mkdir(parents=True, exist_ok=True)
+    wanted.check([])
     image = read_image(resource("SampleData", "colin27_64mT_T1w.nii.gz"))
     reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
     settings = pipeline.Options(method=options.method, preset=options.preset)
     result = pipeline.enhance(image, settings, reference=reference, events=events)
     write_image(image, folder / "input.nii.gz", "SIMULATED low-field scan of Colin27")
-    return outputs.Wanted(
-        output=folder / "enhanced.nii.gz",
-        segmentation=folder / "segmentation.nii.gz",
-        fidelity=folder / "fidelity.nii.gz",
-        reports=(folder / "report.html", folder / "report.json", folder / "report.csv"),
-    ).write(result)
+    return wanted.write(result)

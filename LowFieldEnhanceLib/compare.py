@@ -18,7 +18,7 @@ import numpy as np
 
 from . import pipeline
 from .dicom.files import new_folder
-from .errors import BadInput, Cancelled, LowFieldEnhanceError
+from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .evaluation.disagreement import Disagreement, disagreement
 from .evaluation.lesions import survivors
 from .events import Events
@@ -126,10 +126,13 @@ def compare(
                 result = run(subject, replace(options, method=name, preset=preset), events)
         except Cancelled:
             raise
-        except LowFieldEnhanceError as error:
-            failure = failure or error
-            rows.append({"method": name, "preset": preset, "failure": {"kind": error.kind, "message": str(error)}})
-            events.warning(f"{title} was left out: {error}")
+        except Exception as error:
+            known = known_failure(error)
+            if known is None:
+                raise
+            failure = failure or known
+            rows.append({"method": name, "preset": preset, "failure": {"kind": known.kind, "message": str(known)}})
+            events.warning(f"{title} was left out: {known}")
             continue
         first = first or result
         results.append((title, result.enhanced))

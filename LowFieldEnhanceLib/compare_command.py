@@ -43,7 +43,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_new_folder(options.output, WHAT)
     check_reference(options)
     choices = parse_methods(options.methods)
-    image = with_contrast(read_image(options.input, options.contrast), events)
+    image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     comparison = compare(
         image,
         choices,

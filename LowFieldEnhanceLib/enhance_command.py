@@ -69,7 +69,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     given = [options.reference, options.reference_labels, options.brain_mask, options.lesions, options.displacement]
     inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]
     wanted.check(inputs)
-    image = with_contrast(read_image(options.input, options.contrast), events)
+    image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     result = pipeline.enhance(
         image,
         pipeline.Options(
@@ -117,7 +117,7 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
 
     outputs.check_report(options.output)
     check_reference(options)
-    image = with_contrast(read_image(options.input, options.contrast), events)
+    image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     result = pipeline.assess(
         image,
         read_image(options.enhanced, image.contrast),

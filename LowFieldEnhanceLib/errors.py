@@ -51,3 +51,28 @@ class Cancelled(LowFieldEnhanceError):
 
     kind = "Cancelled"
     exit_code = 130
+
+
+# PyTorch's CPU allocator, oneDNN, cuBLAS and the MPS backend report a lack of memory as a plain RuntimeError
+LACKS_MEMORY = (
+    "out of memory", "can't allocate memory", "not enough memory", "could not create a memory", "alloc_failed",
+)  # fmt: skip
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on the computer or its GPU; of an error of any library, without importing it."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error).lower() for text in LACKS_MEMORY)
+
+
+def known_failure(error: BaseException) -> LowFieldEnhanceError | None:
+    """What the user is told of an error, one of the closed list; None for an error of the program.
+
+    A new object without traceback and cause: whoever keeps it does not keep the failed run's memory with it.
+    """
+    if isinstance(error, LowFieldEnhanceError):
+        return type(error)(str(error))
+    if is_out_of_memory(error):
+        return OutOfMemory("memory ran out; free memory, use the CPU or choose a larger output spacing")
+    return None

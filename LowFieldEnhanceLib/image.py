@@ -11,6 +11,7 @@ import numpy as np
 from .errors import BadInput
 
 CONTRASTS = ("T1w", "T2w", "FLAIR", "other")
+ASSUMED = "contrast_assumed"  # key of Image.meta, true if nobody said the contrast
 CHANNELS = ("T1w", "T2w", "FLAIR")  # order of the contrasts in the networks' channels
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MIN_SPACING_MM, MAX_SPACING_MM = 0.05, 20.0
@@ -47,6 +48,11 @@ class Image:
             raise BadInput(f"unknown contrast '{self.contrast}'; it must be one of {', '.join(CONTRASTS)}")
         object.__setattr__(self, "array", array)
         object.__setattr__(self, "affine", affine)
+
+    @property
+    def known_contrast(self) -> str:
+        """The contrast, or ``other`` if it was assumed."""
+        return "other" if self.meta.get(ASSUMED) else self.contrast
 
     @property
     def shape(self) -> tuple[int, int, int]:

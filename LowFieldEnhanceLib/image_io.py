@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +17,7 @@ import SimpleITK
 from .errors import BadInput
 from .image import LPS_FROM_RAS, Image, check_image
 from .nifti import check_nifti
+from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
 
 EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
@@ -70,16 +68,19 @@ def to_sitk(image: Image, dtype: type = np.float32) -> SimpleITK.Image:
     return target
 
 
+CONTRAST_NAMES = {
+    "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d)|t2w"),
+    "T1w": re.compile(r"(?<![a-z0-9])t1(?!\d)|t1w|mprage"),
+}
+
+
 def guess_contrast(name: str) -> str:
     """T1w, T2w, FLAIR or other, from a file name or a series description."""
     text = name.lower()
     if "flair" in text:
         return "FLAIR"
-    if re.search(r"(?<![a-z0-9])t2(?!\d)", text) or "t2w" in text:
-        return "T2w"
-    if re.search(r"(?<![a-z0-9])t1(?!\d)", text) or "t1w" in text or "mprage" in text:
-        return "T1w"
-    return "other"
+    found = [(match.start(), contrast) for contrast, said in CONTRAST_NAMES.items() for match in said.finditer(text)]
+    return max(found)[1] if found else "other"  # the last: sub-01_space-T2w_T1w is a T1w in the space of a T2w
 
 
 def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_scan: bool = True) -> Image:
@@ -189,32 +190,6 @@ def _reason(error: RuntimeError) -> str:
     return re.sub(r"^.*?ERROR:\s*|^ITK ERROR:\s*|\w+\(0x[0-9a-f]+\):\s*", "", text) or "unknown error"
 
 
-@contextmanager
-def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path beside ``path`` with the same extension, renamed to it on success, removed on failure."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise BadInput(f"the output folder {target.parent} does not exist")
-    suffix = next(
-        (e for e in sorted(EXTENSIONS, key=len, reverse=True) if target.name.lower().endswith(e)), target.suffix
-    )
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
 def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:
     """Refuse an output that has an unknown extension or would overwrite an input, before any work is done.
 
@@ -224,8 +199,9 @@ def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[st
     target = Path(path)
     if not target.name.lower().endswith(WRITE_EXTENSIONS):
         raise BadInput(f"the output {target.name} must end in one of {', '.join(WRITE_EXTENSIONS)}")
-    if not target.parent.is_dir():
-        raise BadInput(f"the output folder {target.parent} does not exist")
+    check_folder(target.parent)
+    if target.is_dir():
+        raise BadInput(f"the output {target} is a folder; name a file")
     for source in inputs:
         if target.exists() and Path(source).exists() and os.path.samefile(target, source):
             raise BadInput(f"the output {target} is the input itself; an input is never overwritten")

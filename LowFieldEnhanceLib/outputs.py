@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dicom.command import DicomOutput
 from .errors import BadInput
-from .image_io import check_output, replaced, write_image, write_labels
+from .image_io import check_output, write_image, write_labels
+from .safe_files import all_or_none, check_folder
 
 if TYPE_CHECKING:
     from .pipeline import Result
@@ -78,19 +79,29 @@ class Wanted:
             check_report(path)
         if self.dicom is not None:
             self.dicom.check()
+        self._check_sidecar()
         everything = [p.resolve() for p in (*volumes, *self.reports)]
         if len(set(everything)) != len(everything):
             raise BadInput("two outputs have the same name")
 
-    def write(self, result: Result) -> dict[str, Any]:
-        """Write all files; if one fails, those already written are removed. Returns the result event's fields."""
-        written: list[Path] = []
+    def _check_sidecar(self) -> None:
+        """Refuse to replace a JSON file that is no sidecar of ours, such as the acquisition's (BIDS, dcm2niix)."""
+        if self.sidecar in self.reports or not self.sidecar.exists():
+            return
         try:
-            self._write(result, written)
-        except BaseException:
-            for path in written:
-                path.unlink(missing_ok=True)
-            raise
+            ours = "derived" in json.loads(self.sidecar.read_text(encoding="utf-8"))
+        except (OSError, ValueError, TypeError):
+            ours = False
+        if not ours:
+            raise BadInput(
+                f"{self.sidecar} was not written by LowFieldEnhance and would be replaced by the provenance of "
+                f"{self.output.name}; choose another name for the output"
+            )
+
+    def write(self, result: Result) -> dict[str, Any]:
+        """Write all files or none; files of an earlier run stay until all are there. The result event's fields."""
+        with all_or_none() as place:
+            self._write(result, place)
         fields: dict[str, Any] = {"output": str(self.output)}
         for name in ("segmentation", "fidelity", "uncertainty", "added_detail"):
             if getattr(self, name) is not None:
@@ -103,29 +114,23 @@ class Wanted:
         fields["provenance"] = result.report["provenance"]
         return fields
 
-    def _write(self, result: Result, written: list[Path]) -> None:
-        write_image(result.enhanced, self.output)
-        written.append(self.output)
+    def _write(self, result: Result, place: Callable[[Path], Path]) -> None:
+        write_image(result.enhanced, place(self.output))
         if self.sidecar not in self.reports:
-            with replaced(self.sidecar) as temporary:
-                temporary.write_text(json.dumps(result.report["provenance"], indent=2) + "\n", encoding="utf-8")
-            written.append(self.sidecar)
+            text = json.dumps(result.report["provenance"], indent=2) + "\n"
+            place(self.sidecar).write_text(text, encoding="utf-8")
         if self.segmentation is not None and result.labels_after is not None:
-            write_labels(result.labels_after, self.segmentation)
-            written.append(self.segmentation)
+            write_labels(result.labels_after, place(self.segmentation))
         if self.fidelity is not None:
-            write_image(result.fidelity, self.fidelity, "residual (y - A x) / sigma")
-            written.append(self.fidelity)
+            write_image(result.fidelity, place(self.fidelity), "residual (y - A x) / sigma")
         if self.uncertainty is not None and result.uncertainty is not None:
-            write_image(result.uncertainty, self.uncertainty, "standard deviation among samples")
-            written.append(self.uncertainty)
+            write_image(result.uncertainty, place(self.uncertainty), "standard deviation among samples")
         if self.added_detail is not None and result.added_detail is not None:
-            write_image(result.added_detail, self.added_detail, "added detail, percent of the local contrast")
-            written.append(self.added_detail)
+            detail = "added detail, percent of the local contrast"
+            write_image(result.added_detail, place(self.added_detail), detail)
         for path in self.reports:
-            write_report(result, path)
-            written.append(path)
-        if self.dicom is not None:  # last: it cleans up after itself, and what follows could only unlink files
+            write_report(result, place(path))
+        if self.dicom is not None:  # last: a folder of its own, whole or not at all
             self.dicom.write(result)
 
 
@@ -134,8 +139,9 @@ def check_report(path: str | Path) -> None:
     target = Path(path)
     if target.suffix.lower() not in REPORT_ENDINGS:
         raise BadInput(f"the report {target.name} must end in one of {', '.join(REPORT_ENDINGS)}")
-    if not target.parent.is_dir():
-        raise BadInput(f"the output folder {target.parent} does not exist")
+    check_folder(target.parent)
+    if target.is_dir():
+        raise BadInput(f"the report {target} is a folder; name a file")
 
 
 def write_report(result: Result, path: str | Path) -> None:

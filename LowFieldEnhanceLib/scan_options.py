@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import BadInput
 from .events import Events
-from .image import CONTRASTS, Image
+from .image import ASSUMED, CONTRASTS, Image
 
 
 def add_reference_options(parser: argparse.ArgumentParser) -> None:
@@ -39,14 +39,19 @@ def check_reference(options: argparse.Namespace) -> None:
             raise BadInput(f"{name} needs --reference FILE")
 
 
-def with_contrast(image: Image, events: Events) -> Image:
-    """An unknown contrast is taken for T1w, with a warning."""
+def with_contrast(image: Image, events: Events, said: str | None = None) -> Image:
+    """An unknown contrast is taken for T1w, with a warning, and its ``meta`` says so to the report.
+
+    Args:
+        image: as read.
+        events: get the warning.
+        said: the contrast that the user gave, or None.
+    """
     if image.contrast != "other":
         return image
-    events.warning(
-        "the contrast is not in the file's name or header; it is taken for T1w (say --contrast to change it)"
-    )
-    return Image(image.array, image.affine, "T1w", image.meta)
+    why = "given as other" if said else "not in the file's name or header"
+    events.warning(f"the contrast is {why}; it is taken for T1w{'' if said else ' (say --contrast to change it)'}")
+    return Image(image.array, image.affine, "T1w", {**image.meta, ASSUMED: True})
 
 
 def read_others(pairs: list[str], main: str) -> dict[str, Image]:

@@ -122,7 +122,10 @@ def open_subject(
     events.progress("segment the input", 0, 1)
     labels = segmenter.segment(on_grid, events)
     # the user's brain mask, if given, instead of the segmenter's
-    known = None if brain is None else resample(brain, Grid.of(on_grid), "linear").array > 0.5
+    known = None
+    if brain is not None:  # above 0.5 is brain, whatever its value: 1, 255 or a label
+        inside = brain.with_array((brain.array > 0.5).astype(np.float32))
+        known = resample(inside, Grid.of(on_grid), "linear").array > 0.5
     prepared = prepare(image, on_grid, labels, known, n4=options.n4, sigma=options.sigma)
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work

@@ -13,7 +13,7 @@ from ..image_io import DERIVED
 from .source import Source
 
 if TYPE_CHECKING:
-    from pydicom import Dataset
+    from pydicom import DataElement, Dataset
 
 MANUFACTURER = "LowFieldEnhance"
 CHARACTER_SET = "ISO_IR 192"  # UTF-8 holds every name, whatever the character set of the source
@@ -230,10 +230,26 @@ def _set_given(target: Dataset, patient: Mapping[str, Any]) -> None:
 
 
 def _copy(target: Dataset, header: Dataset, keywords: Iterable[str]) -> None:
-    """Elements that have a value; what is empty in the source counts as unknown."""
+    """Elements that have a value; what is empty or malformed in the source counts as unknown."""
     for keyword in keywords:
-        if keyword in header and header[keyword].value not in (None, "", []):
+        if keyword in header and header[keyword].value not in (None, "", []) and _well_formed(header[keyword]):
             target[keyword] = header[keyword]
+
+
+def _well_formed(element: DataElement) -> bool:
+    """Whether a date, a time or the sex is one; de-identified headers hold the like of 19700000, which nobody reads."""
+    from pydicom.valuerep import DA, TM
+
+    if element.keyword == "PatientSex":
+        return element.value in ("M", "F", "O")
+    try:
+        if element.VR == "DA":
+            DA(str(element.value))
+        elif element.VR == "TM":
+            TM(str(element.value))
+    except ValueError:
+        return False
+    return True
 
 
 def _values(value: Any) -> list[str]:

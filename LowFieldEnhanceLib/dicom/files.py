@@ -11,6 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import BadInput
+from ..safe_files import check_folder
+
+PARTIAL = ".partial-"
 
 
 def check_packages(*names: str) -> None:
@@ -38,30 +41,40 @@ def check_new_folder(path: str | os.PathLike[str], what: str = "the DICOM files"
         BadInput: it is a file, holds something, or its parent does not exist.
     """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise BadInput(f"the output folder {target.parent} does not exist")
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise BadInput(f"{target} is not a folder, so {what} cannot be written into it")
-    if target.is_dir() and any(target.iterdir()):
+    check_folder(target if target.is_dir() else target.parent)
+    if target.is_dir() and not _is_empty(target):
         raise BadInput(f"the folder {target} is not empty; {what} can only be written into a new folder")
     return target
 
 
+def _is_empty(folder: Path) -> bool:
+    """Whether it holds nothing, but for what a run that was killed may have left."""
+    return all(entry.name.startswith(PARTIAL) for entry in folder.iterdir())
+
+
 @contextmanager
 def new_folder(path: str | os.PathLike[str], what: str = "the DICOM files") -> Iterator[Path]:
-    """A temporary folder beside ``path``, renamed to it on success, removed with all it holds on failure.
+    """A temporary folder that becomes ``path`` on success, and is removed with all it holds on failure.
+
+    It lies beside ``path`` and is renamed. If ``path`` is an empty folder already, it lies in there and its content
+    moves up: the folder may be the current one, or a mounted disk, which cannot be renamed.
 
     Raises:
         BadInput: see :func:`check_new_folder`, which is asked before and after the work.
     """
     target = check_new_folder(path, what)
-    temporary = target.with_name(f".partial-{uuid.uuid4().hex}")
+    exists = target.is_dir()
+    temporary = (target if exists else target.parent) / f"{PARTIAL}{uuid.uuid4().hex}"
     temporary.mkdir()  # not tempfile.mkdtemp: the final folder shall have the permissions of the user's umask
     try:
         yield temporary
         check_new_folder(target, what)
-        if target.is_dir():
-            target.rmdir()  # Windows does not rename onto a folder, even an empty one
-        os.replace(temporary, target)
+        if exists:
+            for entry in temporary.iterdir():
+                os.replace(entry, target / entry.name)
+        else:
+            os.replace(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BadInput
-from ..image_io import DERIVED, replaced
+from ..image_io import DERIVED
+from ..safe_files import replaced
 from ..segmentation.labels import Label, LabelMap, label_by_id
 from .attributes import MANUFACTURER, SHORT_SHA256, code_item, plain, software_versions
 from .files import check_packages, new_folder

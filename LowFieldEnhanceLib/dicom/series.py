@@ -75,7 +75,7 @@ def save_series(
     now = datetime.now()
     shared = Dataset()
     attributes.patient_and_study(shared, source, patient or {})
-    attributes.series_and_equipment(shared, source, provenance, image.contrast, now)
+    attributes.series_and_equipment(shared, source, provenance, image.known_contrast, now)
     attributes.measurement(shared, source)
     attributes.derivation(shared, source, provenance)
     stack = stack_of(image.array, image.affine)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..networks.autocast import half_precision
 from .denoiser import Denoiser, noise_coordinate
 from .samplers import Callback, ddim
 from .schedules import CosineSchedule, LinearSchedule
@@ -54,7 +55,7 @@ class ConditionalDenoiser:
         levels = torch.as_tensor(sigma, dtype=torch.float64).cpu().expand(x.shape[0])
         t = torch.from_numpy(np.asarray(EMBEDDED.timestep(levels.numpy()))).to(x)
         abar = (1 / (1 + levels**2)).to(x)[:, None, None, None, None]
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with half_precision(x.device, self.bfloat16):
             seen = torch.cat([abar.sqrt() * x, self.condition], 1)
             output = self.network(seen, noise_coordinate(t, EMBEDDED), self.kind, self.told, self.context)
         return abar * x - output.to(x.dtype)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ..image import CONTRASTS
+from ..networks.autocast import half_precision
 from .schedules import CosineSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]
@@ -116,7 +117,7 @@ class SliceDenoiser:
         padded = F.pad(slices[:, None], pad, mode="reflect" if fits else "replicate")[:, 0]
 
         def evaluate(stack: Tensor) -> Tensor:
-            with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
+            with half_precision(x.device, self.bfloat16):
                 output = self.network(abar**0.5 * stack[None, None], noise, kind)[0, 0]
             return abar * stack - output.to(stack.dtype)
 

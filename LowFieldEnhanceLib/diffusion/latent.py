@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..networks.autocast import half_precision
 from . import denoiser
 from .denoiser import noise_coordinate
 from .schedules import CosineSchedule
@@ -56,6 +57,6 @@ class LatentDenoiser:
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         """(B, latent, S, h, w) at noise level sigma -> (B, latent, S, h, w)."""
         t = torch.full((x.shape[0],), float(SCHEDULE.timestep(sigma)), device=x.device)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with half_precision(x.device, self.bfloat16):
             clean = predict(self.network, x / (1 + sigma**2) ** 0.5, t, self.condition)
         return clean * self.inside

@@ -11,7 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ..image import Image
-from ..image_io import replaced
+from ..safe_files import replaced
 from .overlays import added_detail_picture
 from .page_templates import page_environment
 from .pictures import (

@@ -120,7 +120,7 @@ def _input(
     measurable = white_matter.size > 0 and fidelity.sigma > 0
     return {
         "file": str(acquired.meta.get("file", "")),
-        "contrast": acquired.contrast,
+        "contrast": acquired.known_contrast,
         "shape": list(acquired.shape),
         "spacing": [round(step, 4) for step in acquired.spacing],
         "sigma": fidelity.sigma,

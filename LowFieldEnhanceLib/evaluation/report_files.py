@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..image_io import replaced
+from ..safe_files import replaced
 from .report_structures import INPUT_ONLY_COLUMNS
 
 

@@ -22,6 +22,7 @@ from ..diffusion.samplers import ddim
 from ..errors import BadInput
 from ..events import Events
 from ..image import CONTRASTS, Image
+from ..networks.autocast import half_precision
 from ..networks.latent_autoencoder import FACTOR, LatentAutoencoder
 from ..networks.latent_unet import LatentUNet
 from ..preprocess.bias_correction import n4_bias_field
@@ -251,14 +252,14 @@ def enhance_along(
         shown = low[None, :, place]
         middle = shown[:, network.neighbours : network.neighbours + 1]
         bias, gain = (None if field is None else field[None, :, place] for field in maps)
-        with torch.autocast(device.type, torch.bfloat16):
+        with half_precision(device):
             start = autoencoder.encode(middle)
             condition = network.condition(shown, autoencoder.normalised(start), kind, told, bias, gain)
         inside = F.max_pool3d((middle > MODEL_MIN).float(), (1, FACTOR, FACTOR)) > 0
         denoiser = LatentDenoiser(network, condition, inside)
         begin = settings.temperature * sigmas[0] * noise.expand(-1, -1, shown.shape[2], -1, -1)
         residual = ddim(denoiser, begin, sigmas, advance)
-        with torch.autocast(device.type, torch.bfloat16):
+        with half_precision(device):
             decoded = autoencoder.decode(start + network.residual_scale * residual)
         parts.append(decoded[0, 0].float())
     slices = torch.cat(parts)[:, :height, :width]

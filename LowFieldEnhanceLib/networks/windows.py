@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import OutOfMemory
+from ..errors import OutOfMemory, is_out_of_memory
+from .autocast import half_precision
 from .residual_unet import ResidualBlock
 
 MIN_WINDOW = 48
@@ -86,7 +87,7 @@ class WindowedNetwork:
         if self.check is not None:
             self.check()
         arguments = (x,) if noise is None else (x, noise)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bfloat16):
+        with half_precision(x.device, self.bfloat16):
             return self.network(*arguments).float()
 
     def _blend(self, x: Tensor, noise: Tensor | None, windows: list[tuple[slice, ...]]) -> Tensor:
@@ -111,15 +112,6 @@ class WindowedNetwork:
             starts = list(range(0, max(size - edge, 0), step)) + [size - edge]
             axes.append([slice(s, s + edge) for s in sorted(set(starts))])
         yield from itertools.product(*axes)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """PyTorch's CPU allocator and oneDNN report a lack of memory as a plain RuntimeError."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return any(
-        text in str(error) for text in ("can't allocate memory", "not enough memory", "could not create a memory")
-    )
 
 
 def _ramp(shape: torch.Size, overlap: float) -> Tensor:

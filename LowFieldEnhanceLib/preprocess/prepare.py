@@ -19,6 +19,7 @@ from .intensity import from_model, intensity_scale, to_model
 
 MASK_MARGIN = 2
 MIN_BRAIN_ML = 50.0
+MOST_NEGATIVE = 0.2  # share of the brain's voxels; interpolation and filters leave some around dark fluid
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def prepare(
         sigma: the user's noise level; None estimates it.
 
     Raises:
-        BadInput: no brain of at least 50 mL was found, or the user's noise level is not above 0.
+        BadInput: no brain of at least 50 mL was found, more than a fifth of it is negative, or the user's noise level
+            is not above 0.
     """
     if sigma is not None and not sigma > 0:
         raise BadInput(f"the noise level {sigma:g} must be above 0")
@@ -121,10 +123,11 @@ def prepare(
         on_grid = on_grid.with_array(on_grid.array / field)
         at_scan = resample(on_grid.with_array(field), Grid.of(image), "linear").array
         image = image.with_array(image.array / np.where(at_scan > 0, at_scan, 1.0))
+    head = resample(on_grid.with_array(dilated(brain, 1).astype(np.float32)), Grid.of(image), "linear").array > 0.5
+    _check_magnitude(image, head)
     scale = intensity_scale(on_grid.array, brain)
     source = "user"
     if sigma is None:
-        head = resample(on_grid.with_array(dilated(brain, 1).astype(np.float32)), Grid.of(image), "linear").array > 0.5
         sigma, source = estimate_sigma(image.array, head)
     stripped = is_stripped(on_grid.array, brain, on_grid.spacing)
     return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source, stripped)
@@ -138,8 +141,20 @@ def prepare_others(contrasts: Mapping[str, Image], main: Prepared) -> tuple[dict
     for contrast, image in contrasts.items():
         on_grid = resample(image, grid, "cubic")
         array = np.maximum(on_grid.array, 0.0)
+        head = resample(grown, Grid.of(image), "linear").array > 0.5
+        _check_magnitude(image, head)
         scale = intensity_scale(array, main.brain)
         others[contrast] = on_grid.with_array(to_model(array * main.mask, scale))
-        sigma, _ = estimate_sigma(image.array, resample(grown, Grid.of(image), "linear").array > 0.5)
+        sigma, _ = estimate_sigma(image.array, head)
         acquisitions[contrast] = Acquisition.of(image, on_grid, sigma / scale)
     return others, acquisitions
+
+
+def _check_magnitude(image: Image, head: np.ndarray) -> None:
+    """Refuse intensities that were shifted, as z-scores are: below 0 all anatomy would be lost."""
+    negative = float((image.array[head] < 0).mean()) if head.any() else 0.0
+    if negative > MOST_NEGATIVE:
+        raise BadInput(
+            f"{negative:.0%} of the brain's intensities are negative, so this is no magnitude scan (was it normalised "
+            "to z-scores?); give the scan as the scanner wrote it"
+        )

@@ -10,11 +10,12 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import BadInput, OutOfMemory
+from ..errors import BadInput, OutOfMemory, is_out_of_memory
 from ..events import Events
 from ..image import Image
+from ..networks.autocast import half_precision
 from ..networks.coarse_to_fine_unet import FEATURE_STRIDE
-from ..networks.windows import checked, is_out_of_memory
+from ..networks.windows import checked
 from ..preprocess.grid import Grid, canonical_grid, resample, same_grid
 from ..weights import ModelInfo, load_network
 from .cleanup import absorb_islands, largest_part
@@ -83,7 +84,7 @@ class Segmenter:
         pad = [n for size in reversed(values.shape) for n in (0, -size % multiple)]
         x = F.pad(shown, pad, mode="constant", value=-1.0).to(self.device)
         channels, posterior = np.zeros(x.shape[2:], dtype=np.uint8), np.ones(x.shape[2:], dtype=np.float32)
-        with torch.no_grad(), checked(self.network, events.check), self._half_precision():
+        with torch.no_grad(), checked(self.network, events.check), half_precision(self.device):
             try:
                 features, scores = self.network.coarse_pass(x)
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
@@ -95,9 +96,6 @@ class Segmenter:
         whole, certain = np.zeros(array.shape, dtype=np.uint8), np.ones(array.shape, dtype=np.float32)
         whole[box], certain[box] = channels[inner], posterior[inner]
         return whole, certain
-
-    def _half_precision(self) -> torch.autocast:
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
 
     def _fine(
         self, x: Tensor, features: Tensor, scores: Tensor, box: tuple[slice, ...]

@@ -72,6 +72,7 @@ def test_methods_says_which_weights_are_missing(
         (["enhance", SAMPLE], "required"),
         (["simulate", SAMPLE, "-o", "{out}/s.nii.gz", "--snr", "-1"], "positive SNR"),
         (["report", SAMPLE, "missing.nii.gz", "-o", "{out}/r.html"], "does not exist"),
+        (["simulate", SAMPLE, "--labels", SAMPLE, "-o", SAMPLE], "never overwritten"),
         (["train", "magic", "--out", "{out}/run", "--data", "{out}"], "unknown recipe"),
     ],
 )
@@ -166,3 +167,42 @@ def test_one_line_is_enough(
     assert events[-1]["event"] == "result"
     sidecar = json.loads((tmp_path / "enhanced.json").read_text(encoding="utf-8"))
     assert sidecar == events[-1]["provenance"]
+
+
+@pytest.mark.parametrize(("given", "said"), [([], "not in the file's name or header"), (["other"], "given as other")])
+def test_a_contrast_that_nobody_said_is_not_claimed_by_the_report(
+    given: list[str], said: str, tmp_path: Path, tiny_models: Path, brain_mask: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = tmp_path / "scan.nii.gz"
+    scan.write_bytes(Path(SAMPLE).read_bytes())
+    code, events = run_json(capsys, "enhance", str(scan), "-m", "cubic", "-o", str(tmp_path / "e.nii.gz"), "--spacing",
+                            "4", "--report-json", str(tmp_path / "r.json"), "--brain-mask", brain_mask,
+                            *(["--contrast", *given] if given else []))  # fmt: skip
+    assert code == 0
+    assert any(said in event["message"] for event in events if event["event"] == "warning")
+    report = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert report["input"]["contrast"] == "other"
+    check = next(check for check in report["input_checks"] if check["name"] == "contrast")
+    assert not check["ok"] and "treated as T1w" in check["text"]
+
+
+def test_a_mask_of_255_is_the_mask_of_1(
+    tmp_path: Path, tiny_models: Path, brain_mask: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = read_image(brain_mask, "other")
+    write_image(mask.with_array(mask.array * 255), tmp_path / "white.nii.gz", "mask")
+    volumes = []
+    for path in (brain_mask, str(tmp_path / "white.nii.gz")):
+        report = tmp_path / "r.json"
+        run_json(capsys, "enhance", SAMPLE, "-m", "cubic", "-o", str(tmp_path / "e.nii.gz"), "--spacing", "4",
+                 "--report-json", str(report), "--brain-mask", path)  # fmt: skip
+        volumes.append(json.loads(report.read_text(encoding="utf-8"))["input"]["brain_ml"])
+    assert volumes[0] == volumes[1]
+
+
+def test_the_demo_writes_only_into_a_folder_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "input.nii.gz").write_bytes(b"mine")
+    code, events = run_json(capsys, "demo", "--output", str(tmp_path))
+    assert (code, events[-1]["kind"]) == (2, "BadInput")
+    assert "not a folder of the demo's results" in events[-1]["message"]
+    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"mine"]

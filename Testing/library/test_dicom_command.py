@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -109,6 +110,20 @@ def test_what_cannot_be_written_is_refused_before_the_work(
     with pytest.raises(BadInput, match=reason):
         wanted(*words).check()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["full", "scan.nii.gz", "source"]
+
+
+def test_a_header_that_no_reader_understands_does_not_cost_the_run(tmp_path: Path) -> None:
+    """De-identified: 19700000; the sex in words; a time with colons."""
+    changes = {"PatientBirthDate": "19700000", "PatientSex": "MALE", "StudyTime": "10:11:12", "PatientID": "17"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pydicom's, about these values
+        source = write_source(tmp_path / "source", **changes)
+        folder = write_dicom(result(), tmp_path / "out", source)
+        written = [pydicom.dcmread(folder / name) for name in names(folder)]
+    assert {data.Modality for data in written} == {"MR", "SEG", "SR"}
+    for data in written:
+        assert data.PatientID == "17"
+        assert not data.PatientBirthDate and not data.PatientSex and not data.StudyTime
 
 
 def test_a_segmentation_that_fails_takes_the_series_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

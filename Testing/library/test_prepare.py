@@ -154,3 +154,20 @@ def test_n4_corrects_scan_and_working_grid_alike(head: Image, head_labels: Label
 
     assert spread(corrected.acquired.array) < 0.4 * spread(scan.array)
     np.testing.assert_allclose(corrected.acquired.array[white], corrected.on_grid.array[white], rtol=1e-3)
+
+
+def test_intensities_that_were_shifted_below_zero_are_refused(head: Image, head_labels: LabelMap) -> None:
+    inside = brain_mask(head_labels)
+    z_scores = head.with_array((head.array - head.array[inside].mean()) / head.array[inside].std())
+    with pytest.raises(BadInput, match="% of the brain's intensities are negative, so this is no magnitude scan"):
+        prepare(z_scores, to_working_grid(z_scores, 4.0), head_labels)
+    good = prepare(head, to_working_grid(head, 4.0), head_labels)
+    with pytest.raises(BadInput, match="magnitude"):
+        prepare_others({"T2w": z_scores}, good)
+
+
+def test_a_little_overshoot_of_filters_is_no_reason_to_refuse(head: Image, head_labels: LabelMap) -> None:
+    rng = np.random.default_rng(0)
+    dented = np.where(rng.random(head.shape) < 0.1, -20.0, head.array).astype(np.float32)
+    scan = head.with_array(dented)
+    prepare(scan, to_working_grid(scan, 4.0), head_labels)

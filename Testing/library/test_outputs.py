@@ -1,0 +1,132 @@
+"""What a run leaves: everything or nothing, never in the place of a file that is not its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from LowFieldEnhanceLib import outputs
+from LowFieldEnhanceLib.dicom.command import DicomOutput
+from LowFieldEnhanceLib.dicom.files import new_folder
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import check_output, read_image
+from LowFieldEnhanceLib.outputs import Wanted
+from LowFieldEnhanceLib.safe_files import check_folder
+
+
+def result(value: float) -> Any:
+    """What the pipeline returns, as far as it is written here."""
+    image = Image(np.full((4, 5, 6), value, np.float32), np.eye(4), "T1w")
+    provenance = {"derived": "ENHANCED - not for diagnosis", "value": value}
+    return SimpleNamespace(
+        enhanced=image, fidelity=image, labels_after=None, uncertainty=None, added_detail=None,
+        report={"provenance": provenance, "verdict": "good"},
+    )  # fmt: skip
+
+
+def held(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError("No space left on device")])
+def test_a_second_run_that_fails_while_it_writes_leaves_the_files_of_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    wanted = Wanted(tmp_path / "e.nii.gz", fidelity=tmp_path / "f.nii.gz", reports=(tmp_path / "r.html",))
+
+    def page(_result: Any, path: Path) -> None:
+        path.write_text("page", encoding="utf-8")
+
+    monkeypatch.setattr(outputs, "write_report", page)
+    wanted.check([])
+    wanted.write(result(1))
+    first = held(tmp_path)
+    assert sorted(first) == ["e.json", "e.nii.gz", "f.nii.gz", "r.html"]
+
+    def fails(_result: Any, path: Path) -> None:
+        path.write_text("half a p", encoding="utf-8")
+        raise failure
+
+    monkeypatch.setattr(outputs, "write_report", fails)
+    wanted.check([])
+    with pytest.raises(type(failure)):
+        wanted.write(result(2))
+    assert held(tmp_path) == first
+    monkeypatch.setattr(outputs, "write_report", page)
+    wanted.write(result(3))
+    assert sorted(held(tmp_path)) == sorted(first)
+    assert json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["value"] == 3
+    assert (read_image(tmp_path / "e.nii.gz", is_scan=False).array == 3).all()
+
+
+def test_a_dicom_folder_that_fails_takes_all_other_files_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise BadInput("the scanner wrote nonsense")
+
+    monkeypatch.setattr(DicomOutput, "write", fails)
+    with pytest.raises(BadInput, match="nonsense"):
+        Wanted(tmp_path / "e.nii.gz", dicom=DicomOutput(tmp_path / "dicom")).write(result(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ['{"EchoTime": 0.1}', "[1, 2]", "7", "no JSON", ""])
+def test_the_acquisitions_own_json_is_not_replaced_by_the_sidecar(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sub-01_T1w.json").write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match="sub-01_T1w.json was not written by LowFieldEnhance"):
+        Wanted(tmp_path / "sub-01_T1w.nrrd").check([])
+    # asked for by name, it is a report
+    Wanted(tmp_path / "sub-01_T1w.nrrd", reports=(tmp_path / "sub-01_T1w.json",)).check([])
+
+
+def test_a_folder_is_no_file_to_write(tmp_path: Path) -> None:
+    for name in ("e.nii.gz", "r.html"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(BadInput, match="is a folder; name a file"):
+        check_output(tmp_path / "e.nii.gz", [])
+    with pytest.raises(BadInput, match="is a folder; name a file"):
+        outputs.check_report(tmp_path / "r.html")
+
+
+def test_a_folder_without_permission_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_folder(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: not (Path(path) == tmp_path and mode & os.W_OK))
+    for check in (
+        lambda: check_output(tmp_path / "e.nii.gz", []),
+        lambda: outputs.check_report(tmp_path / "r.csv"),
+        lambda: new_folder(tmp_path / "new").__enter__(),
+    ):
+        with pytest.raises(BadInput, match="cannot be written into: no permission"):
+            check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_current_folder_and_one_that_cannot_be_renamed_take_results(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".partial-of-a-killed-run").mkdir()
+    with new_folder(".") as temporary:
+        (temporary / "compare.csv").write_text("a", encoding="utf-8")
+        (temporary / "below").mkdir()
+        assert temporary.parent.resolve() == tmp_path  # on the same disk, whatever is mounted there
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".partial-of-a-killed-run", "below", "compare.csv"]
+    with pytest.raises(BadInput, match="is not empty"), new_folder("."):
+        pass
+
+
+def test_an_empty_folder_stays_empty_when_the_work_fails(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="half way"), new_folder(tmp_path) as temporary:
+        (temporary / "a.txt").touch()
+        raise RuntimeError("half way")
+    assert list(tmp_path.iterdir()) == []
