@@ -23,6 +23,7 @@ if importlib.util.find_spec("LowFieldEnhanceLib") is None:
 from LowFieldEnhanceSlicer import layout
 from LowFieldEnhanceSlicer.folder_watch import installFolderWatch, removeFolderWatch
 from LowFieldEnhanceSlicer.logic import EnhancementLogic
+from LowFieldEnhanceSlicer.pages import removePages
 from LowFieldEnhanceSlicer.panel import Panel
 from LowFieldEnhanceSlicer.parameters import LowFieldEnhanceParameterNode, setFromRequest
 
@@ -77,6 +78,7 @@ class LowFieldEnhance(ScriptedLoadableModule):
     def onAboutToQuit(self):
         layout.close()
         removeFolderWatch()
+        removePages()
 
 
 class LowFieldEnhanceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):

@@ -1,7 +1,8 @@
-"""The text "ENHANCED - not for diagnosis" in every slice view that shows a derived volume, of whatever layout.
+"""The text "ENHANCED - not for diagnosis" in every view that shows something derived, of whatever layout.
 
-The slice view's own corner annotation is not used: Slicer's Data Probe writes all four corners of it anew whenever the
-slice moves. Here each view gets an annotation of its own in the view's renderer.
+A 3-D view is marked while a slice with a derived volume, its volume rendering, or surfaces of derived structures are
+seen in it. The slice view's own corner annotation is not used: Slicer's Data Probe writes all four corners of it anew
+whenever the slice moves. Here each view gets an annotation of its own in the view's renderer.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from slicer.util import VTKObservationMixin
 
 from LowFieldEnhanceLib.image_io import DERIVED
 
+from .closed_surface import CLOSED_SURFACE
 from .scene import DERIVED_ATTRIBUTE
 from .timers import DeferredCall
 
 COLOUR = (1.0, 0.85, 0.2)
 FONT_SIZE = 14
+IN_3D = "3D"  # and the number of the view
+DISPLAYS_IN_3D = ("vtkMRMLVolumeRenderingDisplayNode", "vtkMRMLSegmentationDisplayNode")
 
 
 def applicationLayoutManager() -> Any:
@@ -61,8 +65,28 @@ def makeAnnotation(corner: int) -> vtk.vtkCornerAnnotation:
     return annotation
 
 
+def displaysIn3D(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLDisplayNode]:
+    """The display nodes of volumes and segmentations that 3-D views draw, visible or not."""
+    return [node for name in DISPLAYS_IN_3D for node in slicer.util.getNodesByClass(name, scene)]
+
+
+def isSeenIn3D(display: slicer.vtkMRMLDisplayNode) -> bool:
+    """Whether it is visible and belongs to something derived."""
+    node = display.GetDisplayableNode()
+    if node is None or not isDerived(node) or not display.GetVisibility() or not display.GetVisibility3D():
+        return False
+    return not node.IsA("vtkMRMLSegmentationNode") or node.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
+
+
+def _eventsOf(node: slicer.vtkMRMLNode) -> tuple[int, ...]:
+    """After which what a view shows of the node may be another."""
+    if node.IsA("vtkMRMLSegmentationNode"):  # surfaces that are made later
+        return (slicer.vtkSegmentation.ContainedRepresentationNamesModified,)
+    return (vtk.vtkCommand.ModifiedEvent,)
+
+
 class CornerText(VTKObservationMixin):
-    """Keeps the text in step with what the slice views show, from :meth:`install` to :meth:`remove`."""
+    """Keeps the text in step with what the slice and 3-D views show, from :meth:`install` to :meth:`remove`."""
 
     def __init__(self, layoutManager: Any, scene: slicer.vtkMRMLScene) -> None:
         super().__init__()
@@ -98,29 +122,40 @@ class CornerText(VTKObservationMixin):
             self._unmark(name)
 
     def update(self) -> None:
-        """Look at all slice views again."""
+        """Look at all views again."""
         if self._later is None:
             return
         nodes: dict[str, slicer.vtkMRMLNode] = {}
-        names = self.layoutManager.sliceViewNames()
+        names = list(self.layoutManager.sliceViewNames())
+        inSpace = False  # whether something derived is seen in 3-D views
         for name in names:
             widget = self.layoutManager.sliceWidget(name)
             compositeNode = widget.mrmlSliceCompositeNode() if widget is not None else None
             if compositeNode is None or compositeNode.GetScene() is None:
                 continue
             volumes = shownVolumes(compositeNode)
-            nodes |= {node.GetID(): node for node in (compositeNode, *volumes)}
+            sliceNode = widget.mrmlSliceNode()
+            nodes |= {node.GetID(): node for node in (compositeNode, sliceNode, *volumes)}
             derived = [node for node in volumes if isDerived(node)]
+            inSpace = inSpace or bool(derived and sliceNode.GetSliceVisible())
             if derived:
                 self._mark(name, widget.sliceView(), volumes)
             else:
                 self._unmark(name)
+        displays = displaysIn3D(self.scene)
+        owners = [display.GetDisplayableNode() for display in displays]
+        segmentations = [node for node in owners if node is not None and node.IsA("vtkMRMLSegmentationNode")]
+        nodes |= {node.GetID(): node for node in (*displays, *segmentations)}
+        inSpace = inSpace or any(map(isSeenIn3D, displays))
+        for index in range(self.layoutManager.threeDViewCount if inSpace else 0):
+            names.append(f"{IN_3D}{index}")
+            self._mark(names[-1], self.layoutManager.threeDWidget(index).threeDView(), [])
         for name in set(self._annotations) - set(names):
             self._unmark(name)
         self._observe(nodes)
 
     def text(self, viewName: str) -> str:
-        """The text that a view shows now; empty if none."""
+        """The text that a view shows now, a slice view by its name, 3-D views as 3D0 and so on; empty if none."""
         if viewName not in self._annotations:
             return ""
         annotation = self._annotations[viewName][2]
@@ -153,11 +188,13 @@ class CornerText(VTKObservationMixin):
     def _observe(self, nodes: dict[str, slicer.vtkMRMLNode]) -> None:
         for nodeId, node in list(self._observed.items()):
             if nodes.get(nodeId) is not node:
-                self.removeObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
+                for event in _eventsOf(node):
+                    self.removeObserver(node, event, self._onModified)
                 del self._observed[nodeId]
         for nodeId, node in nodes.items():
             if nodeId not in self._observed:
-                self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onModified)
+                for event in _eventsOf(node):
+                    self.addObserver(node, event, self._onModified)
                 self._observed[nodeId] = node
 
     def _onModified(self, caller: Any = None, event: str = "") -> None:
@@ -177,7 +214,7 @@ _installed: CornerText | None = None
 
 
 def installCornerText() -> CornerText | None:
-    """Mark derived volumes in the slice views of the application from now on; None where there are no views.
+    """Mark derived volumes in the views of the application from now on; None where there are no views.
 
     Called again it returns the object that is at work already.
     """

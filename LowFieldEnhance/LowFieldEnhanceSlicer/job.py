@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import os
 import re
 import shutil
 import time
@@ -27,6 +26,7 @@ from .request import Request, arguments
 from .run import CANCELLED, Run, RunError, RunState, newRunFolder
 from .run_queue import RunQueue
 from .scene import RunResult
+from .volumes import geometryOf
 
 
 class JobState(enum.Enum):
@@ -41,6 +41,10 @@ class JobState(enum.Enum):
     CANCELLED = "cancelled"
 
 
+MOVED = (
+    "the input volume was moved or resampled during the run (was a transform hardened on it?), so the results, which "
+    "lie where it was, were dropped; run again"
+)
 COPY_SECONDS = 0.01  # of the inputs, at a time
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
 
@@ -85,6 +89,7 @@ class Job:
         self.result: RunResult | None = None
         self._onChanged = onChanged
         self._scene = request.inputVolume.GetScene()
+        self._geometry = geometryOf(request.inputVolume)
         self._folders = [newRunFolder(temporaryPath)]
         self.dicomFolder = _dicomFolder(request, self._folders[0].name)
         self._copies: InputCopies | None = None
@@ -213,7 +218,6 @@ class Job:
         self._copies = InputCopies(self.request, folder)
         self._ownWarnings = self._copies.warnings
         self._lesionNames = self._copies.lesionNames
-        self._temporaryPath = temporaryPath
         line = self._commandLine(self._copies.files, outputs)
         self.copyOn()
         return Run(line, folder, self.title, self._onRunChanged, self._onRunFinished)
@@ -238,10 +242,10 @@ class Job:
         if run.state is not RunState.FINISHED:
             self._end(JobState.CANCELLED if run.state is RunState.CANCELLED else JobState.FAILED, run.error)
             return
-        kept = newRunFolder(self._temporaryPath)
-        self._folders.append(kept)
-        outputs = kept / "results"
-        os.replace(run.folder / "results", outputs)  # the run's own folder is deleted after this call
+        # The folder is the job's from here on; the queue would delete it after this call.
+        folder, run.folder = run.folder, None
+        self._folders.append(folder)
+        outputs = folder / "results"
         self._work = Background(lambda: self._readFiles(outputs))
         self._set(JobState.LOADING)
 
@@ -251,6 +255,8 @@ class Job:
         if self._steps is None:
             if self._work.error is not None:
                 raise BadInput(f"the results of the run cannot be loaded: {self._work.error}") from self._work.error
+            if geometryOf(self.request.inputVolume) != self._geometry:
+                raise BadInput(MOVED)
             self._steps = self._addToScene(self._work.value)
         self.result = next(self._steps)
         if self.result is not None:

@@ -78,6 +78,21 @@ def showSideBySide(
     return True
 
 
+def showThreeDView() -> bool:
+    """Have a 3-D view on the screen, looking at what is in it: the layout before ours, if it has one, else four-up."""
+    layoutManager = applicationLayoutManager()
+    if layoutManager is None:
+        return False
+    layoutNode = layoutManager.layoutLogic().GetLayoutNode()
+    if layout_description.isOwnLayout(layoutNode):
+        restoreLayout()
+    if "vtkMRMLViewNode" not in (layoutNode.GetLayoutDescription(layoutNode.GetViewArrangement()) or ""):
+        layoutManager.setLayout(layoutNode.SlicerLayoutFourUpView)
+    for index in range(layoutManager.threeDViewCount):
+        layoutManager.threeDWidget(index).threeDView().resetFocalPoint()
+    return True
+
+
 def isShown() -> bool:
     """Whether the side-by-side layout is the one on the screen."""
     layoutManager = applicationLayoutManager()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +13,27 @@ from typing import Any
 import qt
 import slicer
 
+_folder: Path | None = None
+
 
 def openPage(page: slicer.vtkMRMLTextNode, openUrl: Callable[[Any], Any] | None = None) -> None:
-    """Write the page into Slicer's temporary folder and open it (by default with the system's browser)."""
-    path = Path(slicer.app.temporaryPath, f"LowFieldEnhance-page-{page.GetID()}.html")
+    """Write the page into a new file and open it (by default with the system's browser).
+
+    Pages show the head: their folder can be read by this user alone, and goes with the application. Each has a name of
+    its own, because node ids are given again and a browser may still show the page of an earlier scene.
+    """
+    global _folder
+    if _folder is None or not _folder.is_dir():
+        _folder = Path(tempfile.mkdtemp(prefix="LowFieldEnhance-pages-", dir=slicer.app.temporaryPath))
+        atexit.register(removePages)
+    path = _folder / f"{uuid.uuid4().hex}.html"
     path.write_text(page.GetText(), encoding="utf-8")
     (openUrl or qt.QDesktopServices.openUrl)(qt.QUrl.fromLocalFile(str(path)))
+
+
+def removePages() -> None:
+    """Delete all pages that were opened, when the application ends."""
+    global _folder
+    if _folder is not None:
+        shutil.rmtree(_folder, ignore_errors=True)
+        _folder = None

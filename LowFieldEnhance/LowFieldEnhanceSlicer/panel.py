@@ -19,13 +19,23 @@ from .job import Job, JobState
 from .logic import EnhancementLogic
 from .method_comparison import ComparisonJob, comparisonRequest
 from .outputs_view import OutputsView
-from .parameters import OTHER_VOLUMES, Contrast, Device, LowFieldEnhanceParameterNode, requestOf, setFromRequest
+from .parameters import (
+    OTHER_VOLUMES,
+    Contrast,
+    Device,
+    LowFieldEnhanceParameterNode,
+    forget,
+    requestOf,
+    setFromRequest,
+    usePossiblePreset,
+)  # fmt: skip
 from .request import Request, reasonAgainst, requestFromProvenance
 from .results_view import ResultsView
 from .run import RunError
 from .run_view import RunView
 from .source import guessContrast
 
+NODE_GOES = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
 NOTHING_INSTALLED = "Nothing was installed, so nothing was run; Apply will ask again."
 
 
@@ -58,9 +68,13 @@ class Panel(VTKObservationMixin):
 
     def setParameters(self, parameters: LowFieldEnhanceParameterNode | None) -> None:
         """Show these parameters from now on; None shows none."""
+        if parameters is not None and parameters is self.parameters:
+            self.refresh()  # connected already; the wrapper would keep an observer of every further connection
+            return
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
             self.removeObserver(self.parameters, vtk.vtkCommand.ModifiedEvent, self._onModified)
+            self.removeObserver(slicer.mrmlScene, NODE_GOES, self._onNodeGoes)
         self.parameters = parameters
         self._observeInput(None)
         if parameters is not None:
@@ -68,6 +82,7 @@ class Panel(VTKObservationMixin):
             self._guessedFor = parameters.inputVolume
             self._guiTag = parameters.connectParametersToGui(self._connectedWidgets())
             self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._onModified)
+            self.addObserver(slicer.mrmlScene, NODE_GOES, self._onNodeGoes)
         self.refresh()
 
     def close(self) -> None:
@@ -109,7 +124,18 @@ class Panel(VTKObservationMixin):
         named = {widget.property("SlicerParameterName"): widget for widget in vars(self.ui).values()}
         return {name: widget for name, widget in named.items() if name}
 
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeGoes(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
+        """Choose nothing in the place of a node that is being deleted.
+
+        Its selectors would move on to the node beside it in their lists, and so would the parameters: to an enhanced
+        volume as the reference, or to an earlier result to write into.
+        """
+        if self.parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
+            forget(self.parameters, node)
+
     def _onModified(self, caller: Any = None, event: Any = None) -> None:
+        usePossiblePreset(self.parameters)
         node = self.parameters.inputVolume
         if node is not self._guessedFor:
             self._guessedFor = node

@@ -117,6 +117,8 @@ class LowFieldEnhanceParameterNode:
 SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "seed", "spacing", "n4",
              "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
              "dataConsistency", *CHOICES, "dicomFolder")  # fmt: skip
+NODES = ("inputVolume", "t1wVolume", "t2wVolume", "flairVolume", "referenceVolume", "referenceSegmentation", "lesions",
+         *CHOICES, "resultVolume", "comparisonTable")  # fmt: skip
 OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}
 
 
@@ -154,3 +156,19 @@ def setFromRequest(parameters: LowFieldEnhanceParameterNode, request: Request) -
         parameters.device = Device(request.device)
         for name in SAME_NAME:
             setattr(parameters, name, getattr(request, name))
+
+
+def forget(parameters: LowFieldEnhanceParameterNode, node: slicer.vtkMRMLNode) -> None:
+    """Nothing is chosen any more where this node was."""
+    held = [name for name in NODES if getattr(parameters, name) is node]
+    if held:
+        with slicer.util.NodeModify(parameters):
+            for name in held:
+                setattr(parameters, name, None)
+
+
+def usePossiblePreset(parameters: LowFieldEnhanceParameterNode) -> None:
+    """Choose the method's first preset if it does not have the one that is chosen: what is shown is what will run."""
+    presets = METHODS[parameters.method.value].presets
+    if parameters.preset.value not in presets:
+        parameters.preset = Preset(presets[0])

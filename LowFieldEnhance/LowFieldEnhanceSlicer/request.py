@@ -18,6 +18,7 @@ from .source import modality
 from .volumes import matrixBetween
 
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
+SOURCES = "sources"
 NODE_ROLE = ATTRIBUTE_PREFIX + "Source."
 PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
          "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples", "dataConsistency",
@@ -143,8 +144,9 @@ def _reasonAgainstVolume(name: str, node: slicer.vtkMRMLScalarVolumeNode, reques
     kind = modality(node)
     if kind not in ("", "MR"):
         return f"{name} '{node.GetName()}' is {kind}, not MR."
-    if node is request.inputVolume and node.GetAttribute(DERIVED_ATTRIBUTE):
-        return f"'{node.GetName()}' is itself an output of LowFieldEnhance; choose the scan it was made from."
+    if node.GetAttribute(DERIVED_ATTRIBUTE):
+        instead = "the scan it was made from" if node is request.inputVolume else "a volume that a scanner acquired"
+        return f"{name} '{node.GetName()}' is itself an output of LowFieldEnhance; choose {instead}."
     if node.GetTransformNodeID() != request.inputVolume.GetTransformNodeID():
         return f"{name} '{node.GetName()}' is under another transform than the input volume; harden the transforms."
     return ""
@@ -154,6 +156,8 @@ def _reasonAgainstOthers(request: Request) -> str:
     nodes = [request.inputVolume, *request.otherVolumes.values()]
     if len({node.GetID() for node in nodes}) != len(nodes):
         return "The same volume was chosen for two contrasts."
+    if request.referenceVolume is request.inputVolume:
+        return "The input volume was chosen as its own reference."
     if request.contrast == "other" and "T1w" in request.otherVolumes:
         return "A scan of other contrast takes the place of the T1w volume; give one or the other, not both."
     return ""
@@ -239,24 +243,35 @@ def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
 
 def record(request: Request, node: slicer.vtkMRMLNode) -> None:
     """Write the request onto an output: plain settings as an attribute, nodes as references that follow a reload."""
-    node.SetAttribute(REQUEST_ATTRIBUTE, json.dumps({name: getattr(request, name) for name in PLAIN}))
     sources = {**{name: getattr(request, name) for name in NODES}, **request.otherVolumes}
+    sources = {name: source for name, source in sources.items() if source is not None}
+    settings = {name: getattr(request, name) for name in PLAIN}
+    # by name too: the reference to a node that is deleted later goes without a trace
+    settings[SOURCES] = {name: source.GetName() for name, source in sources.items()}
+    node.SetAttribute(REQUEST_ATTRIBUTE, json.dumps(settings))
     for name, source in sources.items():
-        if source is not None:
-            node.SetNodeReferenceID(NODE_ROLE + name, source.GetID())
+        node.SetNodeReferenceID(NODE_ROLE + name, source.GetID())
 
 
 def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     """What the run that made this output was asked for.
 
     Raises:
-        ValueError: the node is not an output of this module, or of another version of it.
+        ValueError: the node is not an output of this module, or of another version of it, or something that it was
+            made from is no longer in the scene.
     """
     try:
         settings: dict[str, Any] = json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")
+        made = settings.get(SOURCES, {})
         settings = {name: settings[name] for name in PLAIN}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{node.GetName()}' does not say how it was made, so it cannot be made again.") from error
+    for name, called in made.items():
+        if node.GetNodeReference(NODE_ROLE + name) is None:
+            raise ValueError(
+                f"'{node.GetName()}' was made with '{called}', which is no longer in the scene, so it cannot be made "
+                "again."
+            )
     sources = {name: node.GetNodeReference(NODE_ROLE + name) for name in CONTRASTS[:3]}
     return Request(
         **{name: node.GetNodeReference(NODE_ROLE + name) for name in NODES},

@@ -11,6 +11,7 @@ import slicer
 
 from .background import Background
 from .closed_surface import CLOSED_SURFACE, SegmentLayer, SurfaceSettings
+from .layout import showThreeDView
 from .segmentations import BINARY_LABELMAP
 from .timers import RepeatedCall
 
@@ -96,3 +97,4 @@ class SurfaceMaker:
         node.CreateClosedSurfaceRepresentation()
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetVisibility3D(True)
+        showThreeDView()

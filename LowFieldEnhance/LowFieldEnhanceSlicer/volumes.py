@@ -138,3 +138,11 @@ def sameGrid(volumeNode: slicer.vtkMRMLVolumeNode, affine: np.ndarray, shape: tu
     corners = np.array([[i, j, k, 1.0] for i in (0, shape[0]) for j in (0, shape[1]) for k in (0, shape[2])])
     difference = corners @ (affineFromVolumeNode(volumeNode) - affine).T
     return bool(np.abs(difference).max() < 1e-3)
+
+
+def geometryOf(volumeNode: slicer.vtkMRMLVolumeNode) -> tuple[float, ...]:
+    """Size and IJK-to-RAS matrix without transforms above it, to see whether the voxels lie where they lay."""
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    size = volumeNode.GetImageData().GetDimensions() if volumeNode.GetImageData() is not None else ()
+    return (*size, *(matrix.GetElement(i, j) for i in range(4) for j in range(4)))

@@ -153,7 +153,8 @@ def test_the_button_runs_again_and_leaves_the_settings_of_the_panel(person, logi
     person.parameters.resultVolume = nodes.enhanced
     slicer.mrmlScene.RemoveNode(scan)
     press(person.ui.runAgainButton)
-    assert person.ui.messageLabel.text() == "Choose an input volume." and len(stub.calls) == 2
+    assert "which is no longer in the scene, so it cannot be made again" in person.ui.messageLabel.text()
+    assert len(stub.calls) == 2
 
 
 def test_a_comparison_is_made_again_with_its_methods(person, logic, stub, tmp_path):

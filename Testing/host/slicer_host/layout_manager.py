@@ -100,12 +100,39 @@ class SliceWidget:
         self._logic.FitSliceToBackground()
 
 
+class ThreeDView:
+    """What stands in for the drawn 3-D view: its renderer, and how often it was centred."""
+
+    def __init__(self) -> None:
+        self._window = RenderWindow()
+        self.centred = 0
+
+    def renderWindow(self) -> RenderWindow:
+        return self._window
+
+    def scheduleRender(self) -> None:
+        pass
+
+    def resetFocalPoint(self) -> None:
+        self.centred += 1
+
+
+class ThreeDWidget:
+    """A 3-D view in its frame."""
+
+    def __init__(self) -> None:
+        self._view = ThreeDView()
+
+    def threeDView(self) -> ThreeDView:
+        return self._view
+
+
 class LayoutManager(QtCore.QObject):
     """Slice views by the tag of their node, made as the layout asks for them."""
 
     layoutChanged = QtCore.Signal(int)
 
-    threeDViewCount = 0
+    threeDViewCount = 1
     tableViewCount = 0
     plotViewCount = 0
 
@@ -115,6 +142,7 @@ class LayoutManager(QtCore.QObject):
         self._scene = scene
         self._applicationLogic = applicationLogic
         self._widgets: dict[str, SliceWidget] = {}
+        self._threeD = ThreeDWidget()
         self._sliceLogics = vtk.vtkCollection()
         applicationLogic.SetSliceLogics(self._sliceLogics)
         self._layoutLogic = slicer.vtkMRMLLayoutLogic()
@@ -152,6 +180,9 @@ class LayoutManager(QtCore.QObject):
     def sliceWidget(self, name: str) -> SliceWidget | None:
         self._update()
         return self._widgets.get(name)
+
+    def threeDWidget(self, index: int) -> ThreeDWidget | None:
+        return self._threeD if index == 0 else None
 
     def mrmlSliceLogics(self) -> vtk.vtkCollection:
         self._update()

@@ -44,6 +44,7 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         self._attributes: dict[str, list[tuple[str, str | None]]] = {}
         self._options: dict[str, Any] = {}
         self._currentID = ""
+        self._listed: list[str] = []  # ids, as they were listed last
         self._combo = QtWidgets.QComboBox()
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -186,9 +187,13 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         return self._scene.GetTagByClassName(self._types[0]) or "Node"
 
     def _refresh(self) -> None:
-        """List the nodes anew; keep the current one if it is still there."""
+        """List the nodes anew; keep the current one if it is still there.
+
+        When the current one was removed, Qt's list moves on to the node beside it, as Slicer's does.
+        """
         nodes = self._nodes()
         identifiers = [node.GetID() for node in nodes]
+        earlier, self._listed = self._listed, identifiers
         self._combo.clear()
         if self._option("noneEnabled", False):
             self._combo.addItem(self._option("noneDisplay", "None"), "")
@@ -198,6 +203,8 @@ class qMRMLNodeComboBox(QtWidgets.QWidget):
         for action in self._actions():
             self._combo.addItem(action, action)
         current = self._currentID
+        if current in earlier and current not in identifiers and identifiers:
+            current = identifiers[min(earlier.index(current), len(identifiers) - 1)]
         if current not in identifiers:
             current = "" if self._option("noneEnabled", False) or not identifiers else identifiers[0]
         self._show(current)
