@@ -51,7 +51,7 @@ def presence_channels(kept: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 class PriorLoss:
-    """Noise L2 + (1 - SSIM) + Sobel term on the denoised image (equations of the paper), at t = T u^2, u uniform.
+    """Noise L2 + (1 - SSIM) + Sobel term on the denoised image (equations of the paper), at t = T u^3, u uniform.
 
     Small t, where the refinement works, are drawn more often than by the paper's uniform t. The noise term of a sample
     is truncated at a signal-to-noise ratio of 100 (Hang et al. 2023, min-SNR). The image terms are weighted by abar_t:
@@ -74,7 +74,7 @@ class PriorLoss:
             kept.append(keep)
         clean, keep = torch.stack(images).to(self.device), torch.stack(kept).to(self.device)
         presence = presence_channels(keep, clean.shape[2:])
-        t = torch.rand(self.batch, generator=self.sampler.generator) ** 2 * (SCHEDULE.steps - 1) + 1
+        t = torch.rand(self.batch, generator=self.sampler.generator) ** 3 * (SCHEDULE.steps - 1) + 1
         abar = alpha_bar(t.to(self.device), SCHEDULE)
         noise = torch.randn(clean.shape, generator=self.sampler.generator).to(self.device)
         noisy = (abar.sqrt() * clean + (1 - abar).sqrt() * noise) * presence

@@ -22,7 +22,7 @@ TITLES = {
     "segmenter": "Anatomy on any contrast, field and resolution",
     "bridged_bridge": "Bridged diffusion: the bridge",
     "bridged_companions": "Bridged diffusion: what further contrasts add",
-    "bridged_prior": "Bridged diffusion: the high-field prior (first version)",
+    "bridged_prior": "Bridged diffusion: the high-field prior",
     "slice_prior": "DiffDeuR: the high-field prior of slices",
     "css_generator": "CSS-Diff: the generator from low to high field",
     "css_sgp": "CSS-Diff: slice-wise gap perception",
