@@ -134,8 +134,8 @@ def _flat(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]
     return {
         **{key: settings.get(key) for key in ("method", "preset")},
         **row,
-        "residual_rms": fidelity.get("rms"),
-        "share_above_3": fidelity.get("share_above_3"),
+        "residual_rms": fidelity.get("rms") if fidelity.get("noise_plausible") else None,
+        "share_above_3": fidelity.get("share_above_3") if fidelity.get("noise_plausible") else None,
         "outside_range": "; ".join(row.get("outside_range", [])),
         "message": (row["failure"] or {}).get("message"),
         **(row.get("summary") or {}),

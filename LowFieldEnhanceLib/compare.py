@@ -148,7 +148,9 @@ def compare(
         if any(row.get(key) is not None for row in rows)
     }
     structures = [report.get("structures", []) for report in reports.values()]
-    between = disagreement(results, structures, first.brain, first.report["fidelity"].get("sigma"))
+    seen = first.report["fidelity"]
+    sigma = seen.get("sigma") if seen.get("noise_plausible", True) else None
+    between = disagreement(results, structures, first.brain, sigma)
     return Comparison(rows, columns, first.before, results, first.brain, first.reference, reports, between)
 
 
@@ -157,11 +159,14 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     summary, provenance = report["summary"] or {}, report["provenance"]
     names = ("mean_absolute_change_percent", "mean_absolute_error_enhanced_percent", "structures_closer")
     images = (report["images"] or {}).get("enhanced", {})
+    fidelity = (
+        report["fidelity"] if report["fidelity"].get("noise_plausible", True) else {}
+    )  # else nothing is said in its units
     return {
         **{name: summary[name] for name in names if name in summary},
         **{name: images[name] for name in ("psnr", "ssim") if name in images},
-        "residual_rms": report["fidelity"]["rms"],
-        "share_above_3": report["fidelity"]["share_above_3"],
+        "residual_rms": fidelity.get("rms"),
+        "share_above_3": fidelity.get("share_above_3"),
         "share_contradicting": (report.get("added_detail") or {}).get("share_flagged", {}).get("contradicting"),
         "lesions_surviving": survivors(report.get("lesions")),
         "seconds": provenance["seconds"],

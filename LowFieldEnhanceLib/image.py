@@ -11,6 +11,7 @@ import numpy as np
 from .errors import BadInput
 
 CONTRASTS = ("T1w", "T2w", "FLAIR", "other")
+ORIENTATION_DOUBT = "orientation_doubt"  # key of Image.meta: why the header's orientation is in doubt
 ASSUMED = "contrast_assumed"  # key of Image.meta, true if nobody said the contrast
 CHANNELS = ("T1w", "T2w", "FLAIR")  # order of the contrasts in the networks' channels
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])

@@ -15,8 +15,8 @@ import numpy as np
 import SimpleITK
 
 from .errors import BadInput
-from .image import LPS_FROM_RAS, Image, check_image
-from .nifti import check_nifti
+from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
+from .nifti import check_nifti, orientation_doubt
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
 
@@ -68,16 +68,17 @@ def to_sitk(image: Image, dtype: type = np.float32) -> SimpleITK.Image:
     return target
 
 
+T1_FLAIR = re.compile(r"(?<![a-z0-9])t1w?[\W_]*flair")  # a T1-weighted scan whose fluid is dark, of GE
 CONTRAST_NAMES = {
     "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d)|t2w"),
-    "T1w": re.compile(r"(?<![a-z0-9])t1(?!\d)|t1w|mprage"),
+    "T1w": re.compile(r"(?<![a-z0-9])t1(?!\d)|t1w|t1flair|mprage"),
 }
 
 
 def guess_contrast(name: str) -> str:
     """T1w, T2w, FLAIR or other, from a file name or a series description."""
     text = name.lower()
-    if "flair" in text:
+    if "flair" in T1_FLAIR.sub("", text):
         return "FLAIR"
     found = [(match.start(), contrast) for contrast, said in CONTRAST_NAMES.items() for match in said.finditer(text)]
     return max(found)[1] if found else "other"  # the last: sub-01_space-T2w_T1w is a T1w in the space of a T2w
@@ -112,6 +113,7 @@ def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_sca
 def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
+    doubt = None
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()
@@ -121,10 +123,11 @@ def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_nifti(path)
+            doubt = orientation_doubt(path)
         source = reader.Execute()
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {_reason(error)}") from error
-    meta = {"file": path.name}
+    meta = {"file": path.name, **({ORIENTATION_DOUBT: doubt} if doubt else {})}
     if reader.HasMetaDataKey("0008|0060"):
         meta["Modality"] = reader.GetMetaData("0008|0060").strip()
         _check_modality(meta["Modality"], path)

@@ -15,14 +15,15 @@ from .errors import BadInput
 from .evaluation.added_detail import AddedDetail, added_detail
 from .evaluation.data_consistency import Projection, measure_fidelity
 from .evaluation.intensity import score_images
-from .evaluation.lesions import lesion_report, lesion_section
+from .evaluation.lesions import lesion_report, lesion_section, outside_brain
 from .evaluation.report import build_report
+from .evaluation.report_structures import find_unreferenced
 from .evaluation.uncertainty import Uncertainty
 from .events import Events
 from .image import Image
 from .options import Options
 from .segmentation.labels import LabelMap
-from .subject import Subject
+from .subject import Reference, Subject
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def judge(
         data_consistency=None if consistency is None else _consistency(consistency, subject),
         added_detail=None if detail is None else detail.summary,
         lesions=_lesions(subject, enhanced),
-        noise_plausible=prepared.sigma_source == "user" or prepared.acquisition.plausible,
+        noise_plausible=prepared.noise_plausible,
+        reference_field=None if reference is None else reference.field_of_view,
+        unreferenced=None if reference is None else _unreferenced(subject, reference, labels_after),
     )
     events.progress("report", 1, 1)
     return Result(
@@ -122,6 +125,11 @@ def judge(
     )
 
 
+def _unreferenced(subject: Subject, reference: Reference, after: LabelMap | None) -> dict[int, str]:
+    found, field = reference.labels, reference.field_of_view
+    return find_unreferenced(subject.labels, after, found, field, reference.labels_given)
+
+
 def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDetail | None:
     prepared = subject.prepared
     try:
@@ -134,10 +142,11 @@ def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDet
 def _consistency(consistency: Projection, subject: Subject) -> dict[str, Any]:
     """The block of the projection; against a reference with the image scores that the volume had before."""
     block = consistency.as_report()
-    if subject.reference is not None and consistency.start is not None:
-        brain = subject.prepared.brain
+    reference = subject.reference
+    if reference is not None and reference.incomparable is None and consistency.start is not None:
+        brain = subject.prepared.brain & reference.field_of_view
         try:
-            block["images_before"] = asdict(score_images(subject.reference.image.array, consistency.start, brain))
+            block["images_before"] = asdict(score_images(reference.image.array, consistency.start, brain))
         except BadInput:  # an empty or constant reference must not cost the user the finished run
             block["images_before"] = None
     return block
@@ -147,9 +156,9 @@ def _lesions(subject: Subject, enhanced: Image) -> dict[str, Any] | None:
     if subject.lesions is None:
         return None
     prepared, reference = subject.prepared, subject.reference
-    against = None if reference is None else reference.image
+    against = None if reference is None or reference.incomparable is not None else reference.image
     rows = lesion_report(prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels)
-    return lesion_section(rows)
+    return lesion_section(rows, outside_brain(subject.lesions, prepared.on_grid, prepared.brain))
 
 
 def _completed(provenance: dict[str, Any], subject: Subject, started: float) -> dict[str, Any]:

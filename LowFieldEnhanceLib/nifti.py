@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import struct
 import zlib
@@ -15,6 +16,7 @@ import numpy as np
 from .errors import BadInput
 
 BLOCK = 1 << 20
+MOST_APART_MM = 1.0  # of the corners, by qform and sform
 FLOAT_CODES = {16: "f4", 64: "f8"}  # NIfTI datatype codes of real floating point
 
 
@@ -80,3 +82,58 @@ def nifti_layout(header: bytes) -> Layout | None:
         floats = FLOAT_CODES.get(code)
         return Layout(int(offset), count * bits // 8, None if floats is None else order + floats)
     return None
+
+
+def orientation_doubt(path: Path) -> str | None:
+    """Why the orientation that a NIfTI file's header gives is in doubt; None if it is not, or the file is no NIfTI.
+
+    ITK takes the axes of a header without orientation for those of its own world, and one of two that disagree,
+    without a word; left and right may then be exchanged.
+    """
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    with gzip.open(path, "rb") if packed else path.open("rb") as stream:
+        found = _orientations(stream.read(544))
+    if found is None:
+        return None
+    qform, sform, size = found
+    if qform is None and sform is None:
+        return "the header of the scan gives no orientation (qform and sform code 0)"
+    if qform is None or sform is None:
+        return None
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in size))), dtype=float)
+    apart = np.abs(corners @ (qform - sform)[:, :3].T + (qform - sform)[:, 3]).max()
+    if apart <= MOST_APART_MM:
+        return None
+    return f"the two orientations in the header of the scan (qform and sform) are up to {apart:.0f} mm apart"
+
+
+def _orientations(header: bytes) -> tuple[np.ndarray | None, np.ndarray | None, tuple[int, ...]] | None:
+    """The affines (3 x 4) of qform and sform, None where the code is 0, and the number of voxels along the axes."""
+    for order in "<>":
+        if len(header) >= 348 and struct.unpack_from(f"{order}i", header, 0)[0] == 348:
+            size, steps = struct.unpack_from(f"{order}3h", header, 42), struct.unpack_from(f"{order}4f", header, 76)
+            codes = struct.unpack_from(f"{order}2h", header, 252)
+            numbers = struct.unpack_from(f"{order}18f", header, 256)
+        elif len(header) >= 540 and struct.unpack_from(f"{order}i", header, 0)[0] == 540:
+            size, steps = struct.unpack_from(f"{order}3q", header, 24), struct.unpack_from(f"{order}4d", header, 104)
+            codes = struct.unpack_from(f"{order}2i", header, 344)
+            numbers = struct.unpack_from(f"{order}18d", header, 352)
+        else:
+            continue
+        qform = _from_quaternion(numbers[:6], steps) if codes[0] > 0 else None
+        return qform, np.reshape(numbers[6:], (3, 4)) if codes[1] > 0 else None, size
+    return None
+
+
+def _from_quaternion(values: tuple[float, ...], steps: tuple[float, ...]) -> np.ndarray:
+    """The affine of NIfTI's method 2: b, c, d and the offsets; ``steps`` are qfac and the voxel's edges."""
+    b, c, d = values[:3]
+    a = math.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
+    turn = np.array([
+        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
+        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
+        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
+    ])  # fmt: skip
+    flip = -1.0 if steps[0] < 0 else 1.0
+    return np.column_stack([turn * np.array([steps[1], steps[2], flip * steps[3]]), values[3:]])

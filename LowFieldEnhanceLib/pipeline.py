@@ -35,6 +35,9 @@ __all__ = [
 ]
 
 
+TRAINED_GRID_MM = 1.0  # voxels of all pairs that networks were trained on
+
+
 def choose_device(name: str = "auto") -> str:
     """``auto`` -> the best device there is.
 
@@ -123,12 +126,19 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
     models = _models(method.models)
     started = time.monotonic()
     prepared = subject.prepared
+    if subject.others and not getattr(method, "companions", False):
+        events.warning(f"{method.title} uses the scan alone: what was given as {', '.join(subject.others)} is not used")
     outcome = run_samples(
         method, subject.case, prepared, options.preset, options.seed, options.samples, options.brain_only,
         subject.segmenter if options.segment else None, events,
     )  # fmt: skip
     enhanced, consistency = outcome.enhanced, None
-    if options.data_consistency:
+    if options.data_consistency and not prepared.noise_plausible:
+        events.warning(
+            "the projection onto the scan was left out: it goes to within the scan's noise, which cannot be measured "
+            "because the scan was interpolated or filtered before (--sigma gives it)"
+        )
+    elif options.data_consistency:
         events.progress("data consistency", 0, 1)
         enhanced, consistency = make_consistent(enhanced, prepared, events)
     provenance = {
@@ -141,11 +151,15 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         **outcome.drawn(options.seed),
         "data_consistency": None if consistency is None else consistency.regularisation,
         "settings": outcome.details,
+        **subject.made_with,
+        "brain_only": options.brain_only,
         "weights": {name: models[name].sha256 for name in method.models},
         "licences": {name: info.licence for name, info in models.items()},
         "device": subject.device,
     }
     trained = common_range(models.values())
+    if models:
+        trained = {**trained, "grid_mm": TRAINED_GRID_MM}
     return judge(subject, enhanced, options, provenance, started, events, trained, outcome.uncertainty, consistency)
 
 

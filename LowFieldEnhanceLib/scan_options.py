@@ -23,9 +23,14 @@ def read_reference(options: argparse.Namespace, contrast: str) -> dict[str, Any]
     from .image_io import read_image, read_labels
 
     return {
-        "reference": read_image(options.reference, contrast) if options.reference else None,
+        "reference": _reference(read_image(options.reference), contrast) if options.reference else None,
         "reference_labels": read_labels(options.reference_labels) if options.reference_labels else None,
     }
+
+
+def _reference(image: Image, contrast: str) -> Image:
+    """With the contrast that its name or header tells, else that of the scan."""
+    return image if image.contrast != "other" else Image(image.array, image.affine, contrast, image.meta)
 
 
 def check_reference(options: argparse.Namespace) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .evaluation.lesions import marked_regions
+from .evaluation.input_checks import MIN_OVERLAP
+from .evaluation.lesions import marked_regions, outside_brain
 from .evaluation.overlap import dice
 from .evaluation.registration import Registration, register_rigid
 from .events import Events
-from .image import Image, check_image
+from .image import ORIENTATION_DOUBT, Image, check_image
 from .methods.base import Case
 from .options import Options
 from .physics.acquisition import Acquisition
@@ -24,7 +25,7 @@ from .preprocess.unwarp import Displacement, log_jacobian
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
 
-POOR_OVERLAP = 0.8  # Dice of two masks of the same brain, scanned and segmented twice, is above 0.9
+WHOLE_BRAIN = (2, 41, 3, 42)  # ids without which a label map does not show the brain
 
 
 @dataclass(frozen=True)
@@ -36,17 +37,28 @@ class Reference:
         labels: on the same grid.
         overlap: Dice of its brain with that of the scan, 0..1.
         registration: how it was moved; None if its own frame of reference was taken as it is.
+        field_of_view: bool on the working grid, where it was measured.
+        labels_given: whether the labels are the user's, and so perhaps of a few structures alone.
+        incomparable: why its intensities cannot be compared with the scan's; None if they can.
     """
 
     image: Image
     labels: LabelMap
     overlap: float
     registration: Registration | None
+    field_of_view: np.ndarray
+    labels_given: bool
+    incomparable: str | None
 
     def summary(self) -> dict[str, Any]:
         """The report's block ``registration``."""
         moved = None if self.registration is None else self.registration.summary()
-        return {"registered": moved is not None, "brain_overlap_dice": self.overlap, "rigid": moved}
+        return {
+            "registered": moved is not None,
+            "brain_overlap_dice": self.overlap,
+            "images_left_out": self.incomparable,
+            "rigid": moved,
+        }
 
 
 @dataclass(frozen=True)
@@ -64,6 +76,7 @@ class Subject:
         lesions: regions to follow, on any grid of the same frame of reference; None without them.
         seconds: that all this took.
         log_jacobian: of the user's displacement field on the working grid; None without one.
+        made_with: what of the user's choices and files has made the prepared scan, for the provenance.
     """
 
     image: Image
@@ -77,6 +90,7 @@ class Subject:
     lesions: LabelMap | None
     seconds: float
     log_jacobian: np.ndarray | None = None
+    made_with: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
@@ -129,12 +143,29 @@ def open_subject(
     prepared = prepare(image, on_grid, labels, known, n4=options.n4, sigma=options.sigma)
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work
-    others, acquisitions = prepare_others(contrasts or {}, prepared)
+        lost = outside_brain(lesions, on_grid, prepared.brain)
+        if lost["regions"]:
+            events.warning(f"{lost['text']}; give a brain mask that holds them (--brain-mask) to follow them")
+    others, acquisitions = prepare_others(contrasts or {}, prepared, events.warning)
     found = None
     if reference is not None:
         found = _reference(reference, reference_labels, prepared, segmenter, options.register_reference, events)
     seconds = time.monotonic() - started
-    return Subject(image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian)
+    made_with = {
+        "contrast": image.known_contrast,
+        "spacing": options.spacing,
+        "n4": options.n4,
+        "sigma": options.sigma,
+        "further_contrasts_sha256": {name: other.sha256() for name, other in (contrasts or {}).items()},
+        "brain_mask_sha256": None if brain is None else brain.sha256(),
+        "displacement": None if displacement is None else displacement.name,
+    }
+    doubt = image.meta.get(ORIENTATION_DOUBT)
+    if doubt:
+        events.warning(f"{doubt}, so left and right cannot be trusted")
+    return Subject(
+        image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with
+    )
 
 
 def _reference(
@@ -153,17 +184,37 @@ def _reference(
         if labels is not None:
             labels = LabelMap(labels.array, np.linalg.inv(moved.matrix) @ labels.affine, labels.confidence)
     on_grid = resample(image, grid, "cubic")
-    if labels is None:
-        events.progress("segment the reference", 0, 1)
-        found = segmenter.segment(on_grid, events)
-    else:
+    seen = resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
+    found = None
+    if labels is not None:
         nearest = resample(labels.as_image(), grid, "nearest")
         found = LabelMap(np.round(nearest.array).astype(np.uint8), grid.affine, labels.confidence)
-    overlap = dice(prepared.brain, brain_mask(found))
-    if overlap < POOR_OVERLAP:
+    whole = found is not None and np.isin(WHOLE_BRAIN, found.array).all()
+    segmented = found
+    if not whole:  # labels of a few structures do not show where the brain lies
+        events.progress("segment the reference", 0, 1)
+        segmented = segmenter.segment(on_grid, events)
+    # of the scan's brain, the part that the reference could show
+    overlap = dice(prepared.brain & seen, brain_mask(segmented))
+    if overlap < MIN_OVERLAP:
         advice = "" if register else "; if it was taken in another position, use --register"
         events.warning(
             f"the brain of the reference and that of the scan overlap poorly (Dice {overlap:.2f}), so comparisons with "
             f"it mean little{advice}"
         )
-    return Reference(on_grid, found, overlap, moved)
+    incomparable = _incomparable(image, on_grid, seen, prepared)
+    if incomparable is not None:
+        events.warning(f"the reference's intensities are not compared with those of the scan: {incomparable}")
+    return Reference(on_grid, found or segmented, overlap, moved, seen, labels is not None, incomparable)
+
+
+def _incomparable(reference: Image, on_grid: Image, seen: np.ndarray, prepared: Prepared) -> str | None:
+    """Why image scores against the reference would mean nothing, although its structures can be compared."""
+    known = prepared.on_grid.known_contrast
+    if "other" not in (reference.contrast, known) and reference.contrast != known:
+        return f"it is {reference.contrast} and the scan {known}"
+    inside = prepared.brain & seen
+    pair = np.stack([image.array[inside] for image in (prepared.on_grid, on_grid)]).astype(np.float64)
+    if pair.shape[1] and (pair.std(axis=1) > 0).all() and np.corrcoef(pair)[0, 1] <= 0:
+        return "what is bright in one is dark in the other, so it seems to be of another contrast"
+    return None

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..networks.autocast import half_precision
+from ..autocast import half_precision
 from .denoiser import Denoiser, noise_coordinate
 from .samplers import Callback, ddim
 from .schedules import CosineSchedule, LinearSchedule

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
+from ..autocast import half_precision
 from ..image import CONTRASTS
-from ..networks.autocast import half_precision
 from .schedules import CosineSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..networks.autocast import half_precision
+from ..autocast import half_precision
 from . import denoiser
 from .denoiser import noise_coordinate
 from .schedules import CosineSchedule

@@ -20,8 +20,9 @@ SPACING_TOLERANCE_MM = 0.02  # headers round
 MIN_SNR = 5.0  # likewise
 PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
 CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
+MIN_OVERLAP = 0.8  # Dice of two masks of the same brain, scanned and segmented twice, is above 0.9
 MIN_REFERENCE_COVER = 0.9
-TRAINED_RANGE = ("spacing", "noise", "contrast", "intensity")
+TRAINED_RANGE = ("spacing", "grid", "noise", "contrast", "intensity")
 FIGURES = {
     "clipped_percent": "{:.2g} % of the brain is brighter than the networks' range",
     "white_level": "white matter lies at {:.2f} of the intensity scale",
@@ -40,6 +41,10 @@ def input_checks(
     valid_range: Mapping[str, Any] | None = None,
     registered: bool = False,
     labels: LabelMap | None = None,
+    field: np.ndarray | None = None,
+    overlap: float | None = None,
+    incomparable: str | None = None,
+    orientation_doubt: str | None = None,
 ) -> list[dict[str, Any]]:
     """Spacing, noise, brain volume, field of view, contrast; orientation if the anatomy is known; intensities if their
     range is; a reference's cover.
@@ -51,9 +56,14 @@ def input_checks(
         brain: bool on that grid.
         reference: on that grid, 0 where it was not measured.
         valid_range: what the models of the run were trained for (weights.common_range): ``spacing_mm`` and ``snr``
-            as (low, high), ``contrasts``, ``intensity`` by contrast; each may be absent.
+            as (low, high), ``contrasts``, ``intensity`` by contrast, ``grid_mm``, the voxels that the networks work on;
+            each may be absent.
         registered: whether the reference was moved onto the scan.
         labels: anatomy of the scan on the grid.
+        field: bool on the grid, where the reference was measured; None: where it is not 0.
+        overlap: Dice of both brains, if it is known.
+        incomparable: why its intensities cannot be compared with the scan's.
+        orientation_doubt: why the orientation in the scan's header is in doubt.
 
     Returns:
         dicts with ``name``, ``ok``, ``text`` (a sentence without its full stop), and ``trained_range``: whether it is a
@@ -62,12 +72,16 @@ def input_checks(
     valid = valid_range or {}
     checks = [
         _spacing(source["spacing"], valid.get("spacing_mm", TRAINED_SPACING_MM)),
+        *_grid(before.spacing, valid.get("grid_mm")),
         _snr(source["snr"], valid.get("snr", (MIN_SNR, math.inf))),
         _brain_volume(source["brain_ml"]),
         _field_of_view(before, brain),
         _contrast(source["contrast"], valid.get("contrasts")),
     ]
     orientation = None if labels is None else _orientation(labels)
+    if orientation_doubt is not None:
+        found = "" if orientation is None else f"; {orientation['text']}"
+        orientation = _check("orientation", False, f"{orientation_doubt}, so left and right cannot be trusted{found}")
     if orientation is not None:
         checks.append(orientation)
     # a contrast that is not known is taken for T1w, so that is what it is compared with
@@ -75,7 +89,8 @@ def input_checks(
     if known:
         checks.append(_intensity(source.get("intensity") or {}, known))
     if reference is not None:
-        checks.append(_reference(reference, brain, registered))
+        measured = reference.array != 0 if field is None else field
+        checks.append(_reference(measured, brain, registered, overlap, incomparable))
     return checks
 
 
@@ -111,6 +126,14 @@ def _orientation(labels: LabelMap) -> dict[str, Any] | None:
     ok = behind > 0 and below > 0
     seen = "below and behind the cerebrum, as the header says" if ok else "not where the header says"
     return _check("orientation", ok, f"the cerebellum lies {seen}; whether left and right are exchanged cannot be seen")
+
+
+def _grid(spacing: Sequence[float], trained: float | None) -> list[dict[str, Any]]:
+    """A failed check if the networks of the run worked on voxels of another size than those they were trained on."""
+    if trained is None or max(abs(step - trained) for step in spacing) <= 0.02:
+        return []
+    text = f"the networks worked on voxels of {spacing[0]:g} mm and were trained on {trained:g} mm"
+    return [_check("grid", False, text)]
 
 
 def _spacing(spacing: list[float], valid: Sequence[float]) -> dict[str, Any]:
@@ -168,9 +191,17 @@ def _intensity(figures: Mapping[str, float | None], valid: Mapping[str, Sequence
     return _check("intensity", not outside, "; ".join(outside) or "its intensities are like those seen in training")
 
 
-def _reference(reference: Image, brain: np.ndarray, registered: bool) -> dict[str, Any]:
-    cover = float(np.mean(reference.array[brain] != 0)) if brain.any() else 0.0
-    moved = "it was registered to the scan" if registered else "it was not registered to the scan"
-    return _check(
-        "reference", cover >= MIN_REFERENCE_COVER, f"the reference covers {100 * cover:.0f} % of the brain; {moved}"
-    )
+def _reference(
+    measured: np.ndarray, brain: np.ndarray, registered: bool, overlap: float | None, incomparable: str | None
+) -> dict[str, Any]:
+    cover = float(np.mean(measured[brain])) if brain.any() else 0.0
+    poor = overlap is not None and overlap < MIN_OVERLAP
+    said = [
+        f"the reference covers {100 * cover:.0f} % of the brain",
+        "it was registered to the scan" if registered else "it was not registered to the scan",
+    ]
+    if poor:
+        said.append(f"their brains overlap poorly (Dice {overlap:.2f}), so comparisons with it mean little")
+    if incomparable is not None:
+        said.append(f"its intensities are not compared: {incomparable}")
+    return _check("reference", cover >= MIN_REFERENCE_COVER and not poor and incomparable is None, "; ".join(said))

@@ -26,6 +26,7 @@ REACH_MM = 3.0  # how far beyond its drawn border a region may grow
 MIN_SHELL_VOXELS = 30
 MIN_DIFFERENCE_SD = 2.0
 KEPT_SHARE = 0.5
+MOST_OUTSIDE = 0.1  # share of a region that may lie outside the brain mask without a word
 ERF_TO_10_90 = 1.0225  # 10-90 % width of a Gaussian edge times its steepest relative slope: 2.563 / sqrt(2 pi)
 MAD_TO_SD = 1.4826
 CRITERION = (
@@ -34,6 +35,12 @@ CRITERION = (
     "image and at least half of its contrast there; the base is the reference if there is one, else the input. A "
     "region that is not visible in the base is not judged."
 )
+
+
+UNSEEN = "not visible"
+NO_SHELL = "no surroundings"  # too little brain without other regions around it: nested regions are best merged
+NO_CONTRAST = "no contrast"  # its surroundings are not above 0, or it is not measured in the enhanced scan
+REASONS = (UNSEEN, NO_SHELL, NO_CONTRAST)
 
 
 def lesion_report(
@@ -57,10 +64,11 @@ def lesion_report(
 
     Returns:
         Rows with ``label`` (value in the map), ``number`` (from 1), ``centre_ras_mm``, ``volume_mm3`` and
-        ``diameter_mm`` (of the sphere of that volume) as drawn; per image ``input``, ``enhanced`` and, if given,
-        ``reference`` the figures of :func:`measure`; ``contrast_change_percent`` and ``volume_change_percent`` of the
-        enhanced scan against the base (signed, None if undefined), and ``survives`` (None: not visible in the base;
-        see :data:`CRITERION`).
+        ``diameter_mm`` (of the sphere of that volume) as drawn inside the brain; per image ``input``, ``enhanced`` and,
+        if given, ``reference`` the figures of :func:`measure`; ``contrast_change_percent`` and
+        ``volume_change_percent`` of the
+        enhanced scan against the base (signed, None if undefined), ``survives`` (None: not judged; see
+        :data:`CRITERION`), and ``not_judged``: the reason (see :data:`REASONS`), or None.
 
     Raises:
         BadInput: different grids, no region inside the brain, or none of at least ``min_mm3``.
@@ -104,10 +112,34 @@ def marked_regions(region: LabelMap, before: Image, brain: np.ndarray) -> np.nda
     Raises:
         BadInput: none is above 0.
     """
-    values = np.round(resample(region.as_image(), Grid.of(before), "nearest").array).astype(np.int64) * brain
+    values = _on_grid(region, before) * brain
     if not values.any():
         raise BadInput("the lesion map marks nothing inside the brain of this scan; is it in the same frame?")
     return values
+
+
+def outside_brain(region: LabelMap, before: Image, brain: np.ndarray) -> dict[str, Any]:
+    """What of a lesion map lies outside the brain mask and is followed by nothing.
+
+    Returns:
+        ``regions``: how many connected regions lie there wholly or by more than a tenth of their volume, ``volume_mm3``
+        of what lies there, and a sentence without its full stop.
+    """
+    values = _on_grid(region, before)
+    regions, lost = 0, 0
+    for _, mask in _parts(values, before, 0.0):
+        outside = np.count_nonzero(mask & ~brain)
+        lost += outside
+        regions += outside > MOST_OUTSIDE * np.count_nonzero(mask)
+    volume = lost * before.voxel_volume_ml * 1000.0
+    verb = "region lies" if regions == 1 else "regions lie"
+    where = f"wholly or partly outside the brain mask ({volume:.0f} mm3), where nothing is measured"
+    text = f"{regions} marked {verb} {where}"
+    return {"regions": int(regions), "volume_mm3": volume, "text": text}
+
+
+def _on_grid(region: LabelMap, before: Image) -> np.ndarray:
+    return np.round(resample(region.as_image(), Grid.of(before), "nearest").array).astype(np.int64)
 
 
 def measure(
@@ -157,12 +189,14 @@ def sphere_diameter(volume_mm3: float) -> float:
     return (6.0 * volume_mm3 / math.pi) ** (1.0 / 3.0)
 
 
-def lesion_section(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The report's section: the rows, the criterion and how many survive of those that can be judged."""
+def lesion_section(rows: list[dict[str, Any]], outside: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The report's section: the rows, the criterion, how many survive of those that can be judged, and what was left
+    out (see :func:`outside_brain`)."""
     judged = [row for row in rows if row["survives"] is not None]
     return {
         "criterion": CRITERION,
         "regions": rows,
+        "outside_brain": dict(outside or {"regions": 0, "volume_mm3": 0.0, "text": ""}),
         "judged": len(judged),
         "surviving": sum(row["survives"] for row in judged),
     }
@@ -172,7 +206,9 @@ def survivors(section: Mapping[str, Any] | None) -> str | None:
     """The section in three words, ``3 of 4``: of the regions that can be judged; None without a section."""
     if section is None:
         return None
-    return f"{section['surviving']} of {section['judged']}" if section["judged"] else "none visible"
+    if section["judged"]:
+        return f"{section['surviving']} of {section['judged']}"
+    return "none visible" if all(row["not_judged"] == UNSEEN for row in section.get("regions", [])) else "none judged"
 
 
 def _parts(values: np.ndarray, image: Image, min_mm3: float) -> Iterator[tuple[int, np.ndarray]]:
@@ -230,6 +266,13 @@ def _fate(base: dict[str, Any], enhanced: dict[str, Any]) -> dict[str, Any]:
         # a weaker dark lesion has a negative change too, because its base is negative
         changes[f"{name}_change_percent"] = percent_difference(enhanced[key], base[key]) if known else None
     change = changes["contrast_change_percent"]
-    if not base["visible"] or change is None:
-        return {**changes, "survives": None}
-    return {**changes, "survives": bool(enhanced["visible"] and 1.0 + change / 100.0 >= KEPT_SHARE)}
+    if base["visible"] is None:
+        reason = NO_SHELL
+    elif not base["visible"]:
+        reason = UNSEEN
+    else:
+        reason = NO_CONTRAST if change is None else None
+    if reason is not None:
+        return {**changes, "survives": None, "not_judged": reason}
+    survives = bool(enhanced["visible"] and 1.0 + change / 100.0 >= KEPT_SHARE)
+    return {**changes, "survives": survives, "not_judged": None}

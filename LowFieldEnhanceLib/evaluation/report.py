@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput
-from ..image import Image
+from ..image import ORIENTATION_DOUBT, Image
 from ..image_io import DERIVED
 from ..segmentation.labels import LabelMap
 from .checks import check_same_shape
@@ -51,6 +51,8 @@ def build_report(
     lesions: Mapping[str, Any] | None = None,
     registration: Mapping[str, Any] | None = None,
     noise_plausible: bool = True,
+    reference_field: np.ndarray | None = None,
+    unreferenced: Mapping[int, str] | None = None,
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -74,6 +76,9 @@ def build_report(
         registration: how well the reference lies on the scan, and how it was moved there (subject.Reference.summary).
         noise_plausible: False if the noise level is too low for a scanner (the scan was interpolated or filtered
             before): then nothing is said in units of it.
+        reference_field: bool on the working grid, where the reference was measured; None: where it is not 0 in the
+            checks, everywhere in the scores.
+        unreferenced: structures of which the reference says nothing, with the reason (see report_structures).
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -88,8 +93,8 @@ def build_report(
         check_same_shape(before.array, array, f"the input and {what}")
     brain = np.asarray(brain) != 0
     has_reference = reference is not None or (reference_labels is not None and labels_after is not None)
-    structures = structure_rows(labels_before, labels_after, reference_labels)
-    registered = bool((registration or {}).get("registered"))
+    structures = structure_rows(labels_before, labels_after, reference_labels, unreferenced)
+    lies = registration or {}
     source = _input(before, brain, acquired, labels_before, fidelity, sigma_source)
     report: dict[str, Any] = {
         "schema": SCHEMA,
@@ -98,14 +103,28 @@ def build_report(
         "verdict": "",
         "summary": summary_of(structures, reference_labels is not None, labels_after is not None),
         "input": source,
-        "input_checks": input_checks(source, before, brain, reference, valid_range, registered, labels_before),
+        "input_checks": input_checks(
+            source,
+            before,
+            brain,
+            reference,
+            valid_range,
+            bool(lies.get("registered")),
+            labels_before,
+            reference_field,
+            lies.get("brain_overlap_dice"),
+            lies.get("images_left_out"),
+            acquired.meta.get(ORIENTATION_DOUBT),
+        ),
         "fidelity": _fidelity(fidelity, source["snr"], noise_plausible),
         "data_consistency": data_consistency,
         "uncertainty": uncertainty,
         "added_detail": added_detail,
         "lesions": lesions,
         "structures": with_spread(structures, uncertainty),
-        "images": None if reference is None else _images(reference, before, enhanced, brain),
+        "images": None
+        if reference is None or lies.get("images_left_out")
+        else _images(reference, before, enhanced, brain, reference_field),
         "registration": registration,
         "provenance": provenance,
     }
@@ -156,8 +175,12 @@ def _fidelity(fidelity: FidelitySummary, snr: float | None, noise_plausible: boo
     }
 
 
-def _images(reference: Image, before: Image, enhanced: Image, brain: np.ndarray) -> dict[str, Any] | None:
+def _images(
+    reference: Image, before: Image, enhanced: Image, brain: np.ndarray, field: np.ndarray | None
+) -> dict[str, Any] | None:
     """Image scores of both against the reference inside the brain; None where the reference shows nothing there."""
+    cut = field is not None and not field[brain].all()
+    brain = brain & field if cut else brain
     try:
         scores = {
             name: asdict(score_images(reference.array, image.array, brain))
@@ -165,4 +188,5 @@ def _images(reference: Image, before: Image, enhanced: Image, brain: np.ndarray)
         }
     except BadInput:  # an empty or constant reference must not cost the user the finished run
         return None
-    return {"mask": "brain", "fit": "linear, inside the mask", **scores}
+    mask = "brain inside the reference's field of view" if cut else "brain"
+    return {"mask": mask, "fit": "linear, inside the mask", **scores}

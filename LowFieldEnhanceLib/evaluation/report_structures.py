@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from ..segmentation.labels import LabelMap
+from ..segmentation.labels import LabelMap, from_channels, label_table, to_channels
 from .volumes import StructureComparison, compare_structures
 
 # Free CSF ends where the skull stripping or the field of view ends, so its volume says little about a method. It has
@@ -23,19 +24,61 @@ REFERENCE_COLUMNS = (
     "hd95_mm", "assd_mm", "surface_dice",
 )  # fmt: skip
 LAST_COLUMNS = ("change_percent", "confidence_input", "confidence_enhanced", "note")
+NOT_COMPARED = dict.fromkeys(
+    ("volume_reference_ml", "error_input_percent", "error_enhanced_percent", "dice_input", "dice_enhanced", "hd95_mm",
+     "assd_mm", "surface_dice"), None)  # fmt: skip
+MOST_OUTSIDE = 0.01  # share of a structure that may lie outside the reference's field of view
 INPUT_ONLY_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "confidence_input")
 
 
-def structure_rows(before: LabelMap, after: LabelMap | None, reference: LabelMap | None) -> list[dict[str, Any]]:
-    """One row a structure: of all three maps, or of the input alone if the result was not segmented."""
+def structure_rows(
+    before: LabelMap,
+    after: LabelMap | None,
+    reference: LabelMap | None,
+    unreferenced: Mapping[int, str] | None = None,
+) -> list[dict[str, Any]]:
+    """One row a structure: of all three maps, or of the input alone if the result was not segmented.
+
+    Args:
+        before, after, reference: on one grid.
+        unreferenced: label to the reason why the reference says nothing of it (see :func:`find_unreferenced`).
+    """
     if after is None:
         return [_row(item, INPUT_ONLY_COLUMNS) for item in compare_structures(before, before)]
     columns = (*COMMON_COLUMNS, *(REFERENCE_COLUMNS if reference is not None else ()), *LAST_COLUMNS)
-    return [_row(item, columns) for item in compare_structures(before, after, reference)]
+    unreferenced = unreferenced or {}
+    rows = []
+    for item in compare_structures(before, after, reference):
+        reason = unreferenced.get(item.label)
+        rows.append(_row(item if reason is None else replace(item, **NOT_COMPARED), columns, reason))
+    return rows
 
 
-def _row(item: StructureComparison, columns: tuple[str, ...]) -> dict[str, Any]:
-    values = {**asdict(item), "label_id": item.label, "note": _note(item)}
+def find_unreferenced(
+    before: LabelMap, after: LabelMap | None, reference: LabelMap, field: np.ndarray, given: bool
+) -> dict[int, str]:
+    """The structures of which a reference says nothing: label to the reason.
+
+    Args:
+        before, after, reference: on one grid.
+        field: bool on it, where the reference was measured.
+        given: whether the reference's labels are the user's; a structure that they lack was not drawn, whereas one that
+            the segmenter does not find is not there.
+    """
+    maps = [from_channels(to_channels(m.array)) for m in (before, after, reference) if m is not None]
+    reasons = {}
+    for label in label_table():
+        masks = [array == label.id for array in maps]
+        if given and not masks[-1].any():
+            reasons[label.id] = "not in the reference's labels"
+        elif any(np.count_nonzero(mask & ~field) > MOST_OUTSIDE * np.count_nonzero(mask) for mask in masks):
+            reasons[label.id] = "not wholly in the reference's field of view"
+    return reasons
+
+
+def _row(item: StructureComparison, columns: tuple[str, ...], reason: str | None = None) -> dict[str, Any]:
+    note = "; ".join(filter(None, (reason, _note(item)))) or None
+    values = {**asdict(item), "label_id": item.label, "note": note}
     return {column: values[column] for column in columns}
 
 

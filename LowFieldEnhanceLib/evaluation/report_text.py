@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .fidelity import GAUSSIAN_SHARE_ABOVE_3
+from .input_checks import MIN_OVERLAP
 from .report_structures import LEFT_OUT_OF_SUMMARY
 
 NAMED_CHANGES = 3
@@ -17,6 +18,8 @@ def verdict_of(report: Mapping[str, Any]) -> str:
     """One sentence that says the most important figure; of error only with a reference."""
     told = _verdict_on_image(report)
     lesions = report.get("lesions")
+    if lesions and lesions["outside_brain"]["regions"]:
+        told = f"{told.removesuffix('.')}; {lesions['outside_brain']['text']}."
     if not lesions or not lesions["judged"]:
         return told
     base = "input" if report["images"] is None else "reference"
@@ -26,6 +29,13 @@ def verdict_of(report: Mapping[str, Any]) -> str:
 
 def _verdict_on_image(report: Mapping[str, Any]) -> str:
     summary, images = report["summary"], report["images"]
+    lies = report.get("registration") or {}
+    overlap, left_out = lies.get("brain_overlap_dice"), lies.get("images_left_out")
+    if overlap is not None and overlap < MIN_OVERLAP:
+        return (
+            f"The brain of the reference and that of the scan overlap poorly (Dice {overlap:.2f}), so the comparison "
+            "with it says little about the enhanced scan."
+        )
     if not report["has_reference"]:
         seen = _seen(report["fidelity"])
         changes = "its structures were not measured" if summary is None else _largest_changes(report["structures"])
@@ -44,6 +54,11 @@ def _verdict_on_image(report: Mapping[str, Any]) -> str:
         return (
             f"Against the reference, the PSNR inside the brain is {high} in the enhanced scan and {low} in the input; "
             "structures were not compared."
+        )
+    if left_out is not None:
+        return (
+            f"The reference's intensities cannot be compared with the scan's ({left_out}), and structures were not "
+            "measured."
         )
     return "The reference has nothing in common with the brain in this scan, so nothing can be said against it."
 

@@ -172,7 +172,8 @@ class Method(Protocol):
         models: registry names of the networks it needs.
 
     A method may also have ``spreads`` (presets whose single result comes with a spread, that of Enhancement.along),
-    ``unwarps`` (true: it uses the case's Jacobian determinant) and ``enhance_batch(case, preset, generators, events)``:
+    ``unwarps`` (true: it uses the case's Jacobian determinant), ``companions`` (true: it uses the case's further
+    contrasts) and ``enhance_batch(case, preset, generators, events)``:
     several samples at once, one a generator, each as :meth:`enhance` with that generator would give it, for less work.
     """
 

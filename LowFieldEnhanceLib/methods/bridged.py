@@ -77,6 +77,7 @@ class BridgedDiffusion(Configured[BridgedSettings]):
     presets = ("fast", "standard", "paper")
     models = ("bridged_bridge", "bridged_companions", "bridged_prior")
     settings_of = PRESETS
+    companions = True  # listens to further contrasts
 
     def stochastic(self, preset: str) -> bool:
         """The prior draws; the bridge alone does not."""

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..autocast import half_precision
 from ..diffusion.denoiser import slice_class
 from ..diffusion.latent import SCHEDULE, LatentDenoiser, even_timesteps
 from ..diffusion.samplers import ddim
 from ..errors import BadInput
 from ..events import Events
 from ..image import CONTRASTS, Image
-from ..networks.autocast import half_precision
 from ..networks.latent_autoencoder import FACTOR, LatentAutoencoder
 from ..networks.latent_unet import LatentUNet
 from ..preprocess.bias_correction import n4_bias_field

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..autocast import half_precision
 from ..errors import OutOfMemory, is_out_of_memory
-from .autocast import half_precision
 from .residual_unet import ResidualBlock
 
 MIN_WINDOW = 48

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from .intensity import from_model, intensity_scale, to_model
 
 MASK_MARGIN = 2
 MIN_BRAIN_ML = 50.0
+LEAST_COVER, WHOLE_COVER = 0.5, 0.95  # of the brain, by a further contrast
 MOST_NEGATIVE = 0.2  # share of the brain's voxels; interpolation and filters leave some around dark fluid
 
 
@@ -64,6 +65,11 @@ class Prepared:
     def acquisition(self) -> Acquisition:
         """How the scan was acquired."""
         return Acquisition.of(self.acquired, self.on_grid, self.sigma / self.scale)
+
+    @property
+    def noise_plausible(self) -> bool:
+        """Whether the noise level can be a scanner's; else the scan was interpolated or filtered before it came."""
+        return self.sigma_source == "user" or self.acquisition.plausible
 
     @property
     def measured(self) -> Image:
@@ -133,17 +139,35 @@ def prepare(
     return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source, stripped)
 
 
-def prepare_others(contrasts: Mapping[str, Image], main: Prepared) -> tuple[dict[str, Image], dict[str, Acquisition]]:
-    """Further contrasts of the same head on the working grid, in the model range, and how they were acquired."""
+def prepare_others(
+    contrasts: Mapping[str, Image], main: Prepared, warn: Callable[[str], object] = lambda _: None
+) -> tuple[dict[str, Image], dict[str, Acquisition]]:
+    """Further contrasts of the same head on the working grid, in the model range, and how they were acquired.
+
+    Args:
+        contrasts: scans in the same frame of reference.
+        main: the scan that they belong to.
+        warn: called with a sentence for each that does not show all of the brain.
+
+    Raises:
+        BadInput: one shows less than half of the brain, or is no magnitude scan.
+    """
     grid = Grid.of(main.on_grid)
     others, acquisitions = {}, {}
     grown = main.on_grid.with_array(dilated(main.brain, 1).astype(np.float32))
     for contrast, image in contrasts.items():
         on_grid = resample(image, grid, "cubic")
         array = np.maximum(on_grid.array, 0.0)
+        field = resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
+        cover = float(field[main.brain].mean())
+        said = f"the {contrast} scan shows {cover:.0%} of the brain that is in the scan to be enhanced"
+        if cover < LEAST_COVER:
+            raise BadInput(f"{said}; is it of the same head, in the same frame of reference?")
+        if cover < WHOLE_COVER:
+            warn(f"{said}; outside of it the result can use it no more than if it were dark there")
         head = resample(grown, Grid.of(image), "linear").array > 0.5
         _check_magnitude(image, head)
-        scale = intensity_scale(array, main.brain)
+        scale = intensity_scale(array, main.brain & field)
         others[contrast] = on_grid.with_array(to_model(array * main.mask, scale))
         sigma, _ = estimate_sigma(image.array, head)
         acquisitions[contrast] = Acquisition.of(image, on_grid, sigma / scale)

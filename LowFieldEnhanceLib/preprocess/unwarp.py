@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
+from scipy import ndimage
 
 from ..errors import BadInput
 from ..image import LPS_FROM_RAS, Image
@@ -55,21 +56,42 @@ def log_jacobian(displacement: Displacement, grid: Grid) -> np.ndarray:
     """Logarithm of det(dT/dx) on a grid, float32 [i, j, k]; 0 where the field does not reach.
 
     Raises:
-        BadInput: the field is not finite, or folds space (a determinant of 0 or less).
+        BadInput: the field is not finite, or folds space (a determinant of 0 or less), where it reaches.
     """
     reference = to_sitk(Image(np.zeros(grid.shape, dtype=np.float32), grid.affine))
     field = SimpleITK.TransformToDisplacementField(
         displacement.transform, SimpleITK.sitkVectorFloat64, reference.GetSize(), reference.GetOrigin(),
         reference.GetSpacing(), reference.GetDirection(),
     )  # fmt: skip
-    vectors = SimpleITK.GetArrayFromImage(field).transpose(2, 1, 0, 3)
-    # d(component)/d(index), then d(index)/dx
-    slopes = [
-        np.gradient(vectors, axis=axis) if size > 1 else np.zeros_like(vectors) for axis, size in enumerate(grid.shape)
-    ]
-    by_index = np.stack(slopes, axis=-1)
-    matrix = by_index @ np.linalg.inv((LPS_FROM_RAS @ grid.affine)[:3, :3])
-    determinant = np.linalg.det(np.eye(COMPONENTS) + matrix)
-    if not np.isfinite(determinant).all() or determinant.min() <= 0:
+    vectors = SimpleITK.GetArrayFromImage(field).transpose(2, 1, 0, 3).astype(np.float32)
+    determinant = _determinant(vectors, np.linalg.inv((LPS_FROM_RAS @ grid.affine)[:3, :3]))
+    reached = _reached(displacement.transform, reference)
+    if not np.isfinite(determinant[reached]).all() or not (determinant[reached] > 0).all():
         raise BadInput(f"the displacement field {displacement.name} folds space, so it cannot be that of a scanner")
-    return np.log(determinant).astype(np.float32)
+    return np.log(np.where(reached, determinant, np.float32(1.0)))
+
+
+def _determinant(vectors: np.ndarray, to_index: np.ndarray) -> np.ndarray:
+    """det(1 + du/dx) of displacements (I, J, K, 3); ``to_index`` is d(index)/dx."""
+    rows = []
+    for component in range(COMPONENTS):
+        shift = vectors[..., component]
+        slopes = [np.gradient(shift, axis=n) if shift.shape[n] > 1 else np.zeros_like(shift) for n in range(3)]
+        row = []
+        for column in range(COMPONENTS):
+            along = sum(slope * np.float32(to_index[n, column]) for n, slope in enumerate(slopes))
+            row.append(along + np.float32(component == column))
+        rows.append(row)
+    (a, b, c), (d, e, f), (g, h, i) = rows
+    return a * (e * i - f * h) - b * (d * i - f * g) + c * (d * h - e * g)
+
+
+def _reached(transform: SimpleITK.Transform, reference: SimpleITK.Image) -> np.ndarray:
+    """Where the derivatives are the field's own: bool [i, j, k]. At its rim ITK's displacement jumps to 0."""
+    if transform.GetName() != "DisplacementFieldTransform":
+        return np.ones(reference.GetSize(), dtype=bool)
+    field = SimpleITK.DisplacementFieldTransform(transform).GetDisplacementField()
+    ones = SimpleITK.Image(field.GetSize(), SimpleITK.sitkFloat32) + 1.0
+    ones.CopyInformation(field)
+    inside = SimpleITK.GetArrayFromImage(SimpleITK.Resample(ones, reference)).transpose(2, 1, 0) > 0.999
+    return ndimage.binary_erosion(inside, np.ones((3, 3, 3)), border_value=1)

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from scipy import ndimage
 
 from ..image import Image
 from ..resources import resource
 
-# What FreeSurfer-style label maps contain beyond the table, and where it belongs (vessels and lesions to their
-# surroundings, choroid plexus to the ventricle that holds it, the 5th ventricle to the 3rd).
-MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 72: 14, 77: 2, 31: 4, 63: 43, 136: 4, 163: 43, 137: 5, 164: 44, 85: 24}
+# What FreeSurfer-style label maps contain beyond the table, and where it belongs (vessels, lesions and what was left
+# undetermined to their surroundings, choroid plexus to the ventricle that holds it, the 5th ventricle to the 3rd).
+MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 72: 14, 77: 2, 31: 4, 63: 43, 136: 4, 163: 43, 137: 5, 164: 44, 85: 24,
+          29: 2, 61: 41, 78: 2, 79: 41}  # fmt: skip
+# The corpus callosum in five parts, or as one: white matter whose id does not tell the side.
+CALLOSUM = (192, 251, 252, 253, 254, 255)
+LEFT_WHITE, RIGHT_WHITE = 2, 41
 
 
 @dataclass(frozen=True)
@@ -96,13 +101,29 @@ def label_by_id() -> dict[int, Label]:
 
 
 def to_channels(array: np.ndarray) -> np.ndarray:
-    """FreeSurfer ids of any size of vocabulary -> uint8 channel indices; what is not in the table becomes 0."""
+    """FreeSurfer ids of any size of vocabulary -> uint8 channel indices; what is not in the table becomes 0.
+
+    The corpus callosum goes voxel by voxel to the white matter of the side that is nearer.
+    """
     lookup = np.zeros(int(max(array.max(), 255)) + 1, dtype=np.uint8)
     for channel, label in enumerate(label_table(), start=1):
         lookup[label.id] = channel
     for source, target in MERGED.items():
         lookup[source] = lookup[target]
-    return lookup[np.maximum(array, 0).astype(np.int64)]
+    channels = lookup[np.maximum(array, 0).astype(np.int64)]
+    callosum = np.isin(array, CALLOSUM)
+    if callosum.any():
+        channels[callosum] = _nearer_side(array, callosum, lookup[LEFT_WHITE], lookup[RIGHT_WHITE])
+    return channels
+
+
+def _nearer_side(array: np.ndarray, where: np.ndarray, left: int, right: int) -> np.ndarray:
+    """``left`` or ``right`` for each voxel of ``where``: that of the white matter which is fewer voxels away."""
+    distances = []
+    for side in (LEFT_WHITE, RIGHT_WHITE):
+        present = array == side
+        distances.append(ndimage.distance_transform_edt(~present)[where] if present.any() else np.inf)
+    return np.where(np.less_equal(*distances), left, right)
 
 
 def from_channels(array: np.ndarray) -> np.ndarray:

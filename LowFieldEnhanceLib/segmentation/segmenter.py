@@ -10,10 +10,10 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..autocast import half_precision
 from ..errors import BadInput, OutOfMemory, is_out_of_memory
 from ..events import Events
 from ..image import Image
-from ..networks.autocast import half_precision
 from ..networks.coarse_to_fine_unet import FEATURE_STRIDE
 from ..networks.windows import checked
 from ..preprocess.grid import Grid, canonical_grid, resample, same_grid

@@ -94,7 +94,7 @@ def test_merged_pairs_go_to_partners(left: int, right: int) -> None:
 
 
 def test_what_the_table_does_not_know_is_background() -> None:
-    np.testing.assert_array_equal(to_channels(np.array([502, 1, 530, 255, -1, -254])), 0)
+    np.testing.assert_array_equal(to_channels(np.array([502, 1, 530, 256, -1, -254])), 0)
 
 
 def test_mirroring_exchanges_the_sides_and_is_its_own_inverse() -> None:

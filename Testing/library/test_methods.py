@@ -98,7 +98,9 @@ def test_the_same_seed_gives_the_same_voxels(name: str, preset: str, case: Case)
     torch.manual_seed(1)
     first = run(name, preset, case, seed=4).array
     torch.manual_seed(2)  # the global generator must not matter
-    np.testing.assert_array_equal(run(name, preset, case, seed=4).array, first)
+    # the library of BM4D adds up in threads, whose order the last bit of a sum depends on
+    allowed = 1e-6 if name == "bm4d" else 0
+    np.testing.assert_allclose(run(name, preset, case, seed=4).array, first, rtol=0, atol=allowed)
 
 
 def test_another_seed_gives_another_sample_where_the_prior_draws_noise_and_only_there(case: Case) -> None:

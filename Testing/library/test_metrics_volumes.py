@@ -118,7 +118,7 @@ def test_perfect_agreement() -> None:
 
 def test_choroid_plexus_of_a_manual_map_counts_as_its_ventricle_and_unknown_ids_as_nothing() -> None:
     automatic = label_map(id_4=np.s_[0:4, 0:4, 0:4])
-    manual = label_map(id_4=np.s_[0:4, 0:4, 0:4], id_31=np.s_[1:3, 1:3, 1:3], id_251=np.s_[8:9, 8:9, 8:9])
+    manual = label_map(id_4=np.s_[0:4, 0:4, 0:4], id_31=np.s_[1:3, 1:3, 1:3], id_99=np.s_[8:9, 8:9, 8:9])
     (row,) = compare_structures(automatic, automatic, manual)
     assert row.label == LATERAL_VENTRICLE
     assert row.error_enhanced_percent == 0.0

@@ -89,7 +89,12 @@ def sections(made: dict[str, Any], registered: bool = False, kind: str = SAMPLES
         "matrix_fixed_to_moving_ras": np.eye(4).tolist(), "overlap": 1.0, "information": 0.5, "translation_mm": 3.0,
         "rotation_degrees": 2.0,
     }  # fmt: skip
-    registration = {"registered": registered, "brain_overlap_dice": 0.97, "rigid": rigid if registered else None}
+    registration = {
+        "registered": registered,
+        "brain_overlap_dice": 0.97,
+        "images_left_out": None,
+        "rigid": rigid if registered else None,
+    }
     before, after = FidelitySummary(40.0, 2.0, 0.2, 1.0, 0.0), FidelitySummary(40.0, 1.0, 0.003, 1.0, 0.0)
     return {
         "added_detail": added_detail(scan, enhanced, scan, 40.0, made["brain"]).summary,

@@ -89,3 +89,17 @@ def test_what_is_no_field_is_refused_in_one_sentence(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=reason) as refusal:
             read_displacement(path)
         assert "\n" not in str(refusal.value)
+
+
+def test_a_field_that_covers_a_part_of_the_scan_counts_where_it_reaches(tmp_path: Path) -> None:
+    """A shift of 4 mm everywhere: its determinant is 1, and at the rim, where the displacement ends, nothing folds."""
+    vectors = np.zeros((20, 20, 20, 3))
+    vectors[..., 0] = 4.0
+    image = SimpleITK.GetImageFromArray(vectors, isVector=True)
+    image.SetSpacing((2.0, 2.0, 2.0))
+    image.SetOrigin((-19.0, -19.0, -19.0))
+    path = tmp_path / "shift.mha"
+    SimpleITK.WriteImage(image, str(path))
+    ras = np.diag([2.0, 2.0, 2.0, 1.0])
+    ras[:3, 3] = -30.0
+    np.testing.assert_allclose(log_jacobian(read_displacement(path), Grid((31, 31, 31), ras)), 0, atol=1e-5)

@@ -1,0 +1,254 @@
+"""Where a reference, a further contrast or a lesion map says nothing, nothing is claimed, and a sentence says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from compare_support import KnownAnatomy
+from conftest import phantom_head
+from test_pipeline_judging import LESION_MM, OPTIONS, ball, with_lesion
+
+from LowFieldEnhanceLib import pipeline
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.evaluation.input_checks import input_checks
+from LowFieldEnhanceLib.evaluation.intensity import score_images
+from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import ASSUMED, Image
+from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
+from LowFieldEnhanceLib.segmentation.labels import LabelMap, from_channels, to_channels
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick(tiny_models_folder) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
+        patch.setattr(pipeline, "Segmenter", KnownAnatomy)
+        yield
+
+
+@pytest.fixture(scope="module")
+def truth() -> Image:
+    return with_lesion(phantom_head()[0])
+
+
+@pytest.fixture(scope="module")
+def scan(truth: Image) -> Image:
+    return simulate(truth, Protocol(spacing=(4.0, 4.0, 6.0), snr=30), seed=3)
+
+
+def check(report: dict, name: str) -> dict:
+    return next(found for found in report["input_checks"] if found["name"] == name)
+
+
+def warnings_of(seen: list[dict]) -> str:
+    return " ".join(event["message"] for event in seen if event["event"] == "warning")
+
+
+# the reference's field of view
+
+
+def cut(truth: Image, planes: int) -> Image:
+    """Without its lowest planes."""
+    affine = truth.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * planes
+    return Image(truth.array[:, :, planes:], affine, truth.contrast, truth.meta)
+
+
+def test_a_reference_counts_only_where_it_was_measured(scan: Image, truth: Image) -> None:
+    planes = next(n for n in range(truth.shape[2]) if (truth.array[:, :, n] > 0).any()) + 6
+    short = cut(truth, planes)
+    report = pipeline.assess(scan, truth, "cpu", reference=short, spacing=4.0).report
+    whole = pipeline.assess(scan, truth, "cpu", reference=truth, spacing=4.0).report
+    assert whole["images"]["mask"] == "brain"
+    assert report["images"]["mask"] == "brain inside the reference's field of view"
+    # the truth itself is the enhanced volume; scored over the whole brain, both would be as far from an empty reference
+    scores = report["images"]
+    assert scores["enhanced"]["psnr"] - scores["input"]["psnr"] > 5.0
+    cut_off = [row for row in report["structures"] if row["note"] and "not wholly in the reference" in row["note"]]
+    assert cut_off and all(row["error_enhanced_percent"] is None and row["dice_enhanced"] is None for row in cut_off)
+    kept = [row for row in report["structures"] if row not in cut_off]
+    assert kept and all(row["dice_enhanced"] is not None for row in kept)
+    assert report["summary"]["structures"] < whole["summary"]["structures"]
+
+
+# a reference of another contrast
+
+
+def test_a_reference_of_another_contrast_has_structures_and_no_image_scores(scan: Image, truth: Image) -> None:
+    seen: list[dict] = []
+    head = truth.array > 0
+    inverted = truth.with_array(np.where(head, truth.array.max() * 1.1 - truth.array, 0).astype(np.float32))
+    lesions = LabelMap(ball(truth, LESION_MM, 9.0).astype(np.uint8), truth.affine, {})
+    named = Image(truth.array, truth.affine, "T2w", truth.meta)
+    for other, why in ((inverted, "what is bright in one is dark in the other"), (named, "it is T2w and the scan T1w")):
+        report = pipeline.assess(
+            scan, truth, "cpu", reference=other, lesions=lesions, spacing=4.0, events=Events(seen.append)
+        ).report
+        assert report["images"] is None
+        assert report["registration"]["images_left_out"].startswith(why)
+        assert not check(report, "reference")["ok"] and why in check(report, "reference")["text"]
+        assert report["summary"]["mean_absolute_error_enhanced_percent"] is not None
+        (row,) = report["lesions"]["regions"]
+        assert "reference" not in row and row["survives"] is True
+        assert why in warnings_of(seen)
+        seen.clear()
+
+
+def test_a_contrast_that_was_assumed_is_not_held_against_the_reference(scan: Image, truth: Image) -> None:
+    assumed = Image(scan.array, scan.affine, "T1w", {ASSUMED: True})
+    named = Image(truth.array, truth.affine, "T2w", truth.meta)
+    report = pipeline.assess(assumed, truth, "cpu", reference=named, spacing=4.0).report
+    assert report["images"] is not None
+
+
+# a reference elsewhere
+
+
+def test_a_reference_that_lies_elsewhere_has_no_tick_and_no_confident_verdict(scan: Image, truth: Image) -> None:
+    away = truth.affine.copy()
+    away[0, 3] += 40
+    elsewhere, labels = Image(truth.array, away, "T1w", truth.meta), LabelMap(phantom_head()[1].array, away, {})
+    report = pipeline.assess(scan, truth, "cpu", reference=elsewhere, reference_labels=labels, spacing=4.0).report
+    found = check(report, "reference")
+    assert not found["ok"] and "overlap poorly (Dice" in found["text"]
+    assert report["verdict"].startswith("The brain of the reference and that of the scan overlap poorly")
+
+
+# labels of a few structures
+
+
+def test_structures_that_the_users_labels_lack_are_not_compared(scan: Image, truth: Image) -> None:
+    labels = phantom_head()[1]
+    ids = np.unique(labels.array[labels.array > 0])
+    one = int(ids[-1])
+    few = LabelMap(np.where(labels.array == one, one, 0).astype(np.uint8), labels.affine, {})
+    seen: list[dict] = []
+    report = pipeline.assess(
+        scan, truth, "cpu", reference=truth, reference_labels=few, spacing=4.0, events=Events(seen.append)
+    ).report
+    rows = {row["label_id"]: row for row in report["structures"]}
+    assert rows[one]["dice_enhanced"] is not None
+    for label, row in rows.items():
+        if label != one:
+            assert row["dice_enhanced"] is None and row["note"].startswith("not in the reference's labels")
+    assert report["summary"]["structures"] == 1
+    assert report["registration"]["brain_overlap_dice"] > 0.9 and "overlap" not in warnings_of(seen)
+
+
+# lesions outside the mask
+
+
+def test_marked_regions_outside_the_brain_are_named(scan: Image, truth: Image) -> None:
+    marks = ball(truth, LESION_MM, 9.0) | ball(truth, (0.0, 0.0, 80.0), 6.0)
+    seen: list[dict] = []
+    lesions = LabelMap(marks.astype(np.uint8), truth.affine, {})
+    result = pipeline.assess(scan, truth, "cpu", lesions=lesions, spacing=4.0, events=Events(seen.append))
+    section = result.report["lesions"]
+    assert section["outside_brain"]["regions"] == 1 and section["outside_brain"]["volume_mm3"] > 0
+    assert "1 marked region lies wholly or partly outside the brain mask" in result.report["verdict"]
+    assert "--brain-mask" in warnings_of(seen)
+    inside = LabelMap(ball(truth, LESION_MM, 9.0).astype(np.uint8), truth.affine, {})
+    whole = pipeline.assess(scan, truth, "cpu", lesions=inside, spacing=4.0).report
+    assert whole["lesions"]["outside_brain"]["regions"] == 0 and "outside" not in whole["verdict"]
+
+
+# further contrasts
+
+
+def test_a_further_contrast_that_shows_little_of_the_brain_is_refused_or_named(scan: Image, truth: Image) -> None:
+    def moved(by: float) -> Image:
+        affine = truth.affine.copy()
+        affine[2, 3] += by
+        return Image(truth.array, affine, "T2w", truth.meta)
+
+    options = replace(OPTIONS, method="bridged", preset="fast")
+    with pytest.raises(BadInput, match=r"the T2w scan shows \d+% of the brain.*same head"):
+        pipeline.subject_of(scan, options, {"T2w": moved(150.0)})
+    seen: list[dict] = []
+    pipeline.subject_of(scan, options, {"T2w": moved(60.0)}, events=Events(seen.append))
+    assert "of the brain that is in the scan to be enhanced" in warnings_of(seen)
+    seen.clear()
+    pipeline.subject_of(scan, options, {"T2w": moved(0.0)}, events=Events(seen.append))
+    assert warnings_of(seen) == ""
+
+
+def test_a_method_that_ignores_further_contrasts_says_so(scan: Image, truth: Image) -> None:
+    second = {"T2w": Image(truth.array, truth.affine, "T2w", truth.meta)}
+    for method, said in (("cubic", True), ("bridged", False)):
+        seen: list[dict] = []
+        pipeline.enhance(
+            scan, replace(OPTIONS, method=method, preset="fast"), contrasts=second, events=Events(seen.append)
+        )
+        assert ("uses the scan alone: what was given as T2w is not used" in warnings_of(seen)) is said
+
+
+# what made the result
+
+
+def test_the_provenance_holds_what_the_voxels_depend_on(scan: Image, truth: Image) -> None:
+    second = Image(truth.array, truth.affine, "T2w", truth.meta)
+    mask = truth.with_array((phantom_head()[1].array > 0).astype(np.float32))
+    options = replace(OPTIONS, method="bridged", preset="fast", sigma=20.0, brain_only=True)
+    made = pipeline.enhance(scan, options, contrasts={"T2w": second}, brain=mask).report["provenance"]
+    assert (made["contrast"], made["spacing"], made["n4"], made["sigma"]) == ("T1w", 4.0, False, 20.0)
+    assert made["further_contrasts_sha256"] == {"T2w": second.sha256()}
+    assert made["brain_mask_sha256"] == mask.sha256() and made["brain_only"] is True
+    plain = pipeline.enhance(scan, replace(OPTIONS, method="bridged", preset="fast")).report["provenance"]
+    assert plain["further_contrasts_sha256"] == {} and plain["brain_mask_sha256"] is None
+    json.dumps(made)
+
+
+def test_networks_on_voxels_of_another_size_than_in_training_are_named(scan: Image) -> None:
+    subject = pipeline.subject_of(scan, OPTIONS)
+    source = {"spacing": [4.0, 4.0, 6.0], "snr": 30.0, "brain_ml": 1500.0, "contrast": "T1w"}
+    before, brain = subject.prepared.on_grid, subject.prepared.brain
+    learned = {"input_checks": input_checks(source, before, brain, None, {"spacing_mm": (1, 6), "grid_mm": 1.0})}
+    assert not check(learned, "grid")["ok"] and "voxels of 4 mm" in check(learned, "grid")["text"]
+    assert check(learned, "grid")["trained_range"]
+    fine = replace(before, affine=np.eye(4))
+    for valid, image in (({"spacing_mm": (1, 6)}, before), ({"spacing_mm": (1, 6), "grid_mm": 1.0}, fine)):
+        names = [found["name"] for found in input_checks(source, image, brain, None, valid)]
+        assert "grid" not in names and "spacing" in names
+
+
+def test_without_plausible_noise_nothing_is_projected_and_nothing_told_in_its_units(scan: Image, truth: Image) -> None:
+    from LowFieldEnhanceLib.compare import compare
+
+    smooth = pipeline.subject_of(truth, OPTIONS).prepared.on_grid  # no noise at all
+    quiet = Image(smooth.array, smooth.affine, "T1w", {})
+    seen: list[dict] = []
+    options = replace(OPTIONS, data_consistency=True)
+    report = pipeline.enhance(quiet, options, events=Events(seen.append)).report
+    assert report["fidelity"]["noise_plausible"] is False
+    assert report["data_consistency"] is None and "projection onto the scan was left out" in warnings_of(seen)
+    found = compare(quiet, [("cubic", "fast"), ("linear", "fast")], OPTIONS)
+    assert all(row.get("residual_rms") is None and row.get("share_above_3") is None for row in found.rows)
+    assert "times the scan's noise" not in found.disagreement.summary["text"]
+    assert pipeline.enhance(scan, options).report["data_consistency"] is not None
+
+
+# FreeSurfer's own label maps
+
+
+def test_the_corpus_callosum_is_white_matter_of_the_nearer_side() -> None:
+    array = np.zeros((9, 4, 4), np.int32)
+    array[:3], array[6:], array[3:6] = 2, 41, 253
+    found = from_channels(to_channels(array))
+    assert (found[:4] == 2).all() and (found[5:] == 41).all() and np.isin(found, (2, 41)).all()
+    array[array == 41] = 0
+    assert (from_channels(to_channels(array))[3:6] == 2).all()
+    assert from_channels(to_channels(np.array([[[78, 79, 29, 61]]]))).ravel().tolist() == [2, 41, 2, 41]
+
+
+def test_the_scores_inside_the_field_of_view_are_those_of_the_same_voxels(scan: Image, truth: Image) -> None:
+    planes = next(n for n in range(truth.shape[2]) if (truth.array[:, :, n] > 0).any()) + 6
+    result = pipeline.assess(scan, truth, "cpu", reference=cut(truth, planes), spacing=4.0)
+    subject = pipeline.subject_of(scan, OPTIONS, reference=cut(truth, planes))
+    seen = result.brain & subject.reference.field_of_view
+    assert 0 < seen.sum() < result.brain.sum()
+    expected = score_images(result.reference.array, result.before.array, seen)
+    assert result.report["images"]["input"]["psnr"] == pytest.approx(expected.psnr)
