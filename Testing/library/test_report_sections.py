@@ -87,7 +87,8 @@ def test_how_far_too_small_the_spread_is_said_to_be_is_what_was_measured() -> No
         measured = [list(heads.values()) for heads in recorded.values() if next(iter(heads.values()))["kind"] == kind]
         means = [sum(head["factor"] for head in heads) / len(heads) for heads in measured]
         text = page_of(whole(kind=kind)).text
-        assert f"was {min(means):.0f} to {max(means):.0f} times as large as the standard deviation of such" in text
+        factors = f"{min(means):.0f} to {max(means):.0f}"
+        assert f"had to be multiplied by {factors} to hold the truth in 95 % of the voxels" in text
         assert "does not show in their spread" in text
 
 
