@@ -131,11 +131,12 @@ def to_csv(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
 
 def _flat(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     fidelity = row.get("fidelity", {})
+    seen = fidelity if fidelity.get("noise_plausible") else {}  # else nothing is said in units of the noise
     return {
         **{key: settings.get(key) for key in ("method", "preset")},
         **row,
-        "residual_rms": fidelity.get("rms") if fidelity.get("noise_plausible") else None,
-        "share_above_3": fidelity.get("share_above_3") if fidelity.get("noise_plausible") else None,
+        "residual_rms": seen.get("rms"),
+        "share_above_3": seen.get("share_above_3"),
         "outside_range": "; ".join(row.get("outside_range", [])),
         "message": (row["failure"] or {}).get("message"),
         **(row.get("summary") or {}),

@@ -68,15 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             fields = options.run(options, events)
     except KeyboardInterrupt:
         return _fail(events, Cancelled("cancelled; nothing was written"))
-    except LowFieldEnhanceError as error:
-        return _fail(events, error)
     except OSError as error:
         return _fail(events, BadInput(f"a file could not be read or written: {error}"))
-    except Exception as error:  # the last resort: one sentence for the user, the traceback in the log
-        if (failure := known_failure(error)) is not None:
-            return _fail(events, failure)
-        logging.getLogger(__name__).exception("internal error")
-        return _fail(events, error)
+    except Exception as error:
+        failure = known_failure(error)
+        if failure is None:  # the last resort: one sentence for the user, the traceback in the log
+            logging.getLogger(__name__).exception("internal error")
+        return _fail(events, failure or error)
     if fields:
         events.result(**fields)
     return 0

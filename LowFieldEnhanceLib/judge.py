@@ -15,7 +15,7 @@ from .errors import BadInput
 from .evaluation.added_detail import AddedDetail, added_detail
 from .evaluation.data_consistency import Projection, measure_fidelity
 from .evaluation.intensity import score_images
-from .evaluation.lesions import lesion_report, lesion_section, outside_brain
+from .evaluation.lesions import lesion_report, lesion_section
 from .evaluation.report import build_report
 from .evaluation.report_structures import find_unreferenced
 from .evaluation.uncertainty import Uncertainty
@@ -158,7 +158,7 @@ def _lesions(subject: Subject, enhanced: Image) -> dict[str, Any] | None:
     prepared, reference = subject.prepared, subject.reference
     against = None if reference is None or reference.incomparable is not None else reference.image
     rows = lesion_report(prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels)
-    return lesion_section(rows, outside_brain(subject.lesions, prepared.on_grid, prepared.brain))
+    return lesion_section(rows, subject.lesions_outside)
 
 
 def _completed(provenance: dict[str, Any], subject: Subject, started: float) -> dict[str, Any]:

@@ -76,6 +76,7 @@ class Subject:
         lesions: regions to follow, on any grid of the same frame of reference; None without them.
         seconds: that all this took.
         log_jacobian: of the user's displacement field on the working grid; None without one.
+        lesions_outside: what of them lies outside the brain (evaluation.lesions.outside_brain); None without them.
         made_with: what of the user's choices and files has made the prepared scan, for the provenance.
     """
 
@@ -91,6 +92,7 @@ class Subject:
     seconds: float
     log_jacobian: np.ndarray | None = None
     made_with: Mapping[str, Any] = field(default_factory=dict)
+    lesions_outside: Mapping[str, Any] | None = None
 
     @property
     def case(self) -> Case:
@@ -141,6 +143,7 @@ def open_subject(
         inside = brain.with_array((brain.array > 0.5).astype(np.float32))
         known = resample(inside, Grid.of(on_grid), "linear").array > 0.5
     prepared = prepare(image, on_grid, labels, known, n4=options.n4, sigma=options.sigma)
+    lost = None
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work
         lost = outside_brain(lesions, on_grid, prepared.brain)
@@ -164,8 +167,9 @@ def open_subject(
     if doubt:
         events.warning(f"{doubt}, so left and right cannot be trusted")
     return Subject(
-        image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with
-    )
+        image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with,
+        lost,
+    )  # fmt: skip
 
 
 def _reference(

@@ -94,6 +94,7 @@ class CornerText(VTKObservationMixin):
         self.scene = scene
         self._annotations: dict[str, tuple[Any, vtk.vtkRenderer, vtk.vtkCornerAnnotation]] = {}
         self._observed: dict[str, slicer.vtkMRMLNode] = {}
+        self._inSpace: dict[str, int] = {}  # slice node to whether it was seen in 3-D views
         self._later: DeferredCall | None = None
 
     def install(self) -> None:
@@ -137,6 +138,7 @@ class CornerText(VTKObservationMixin):
             sliceNode = widget.mrmlSliceNode()
             nodes |= {node.GetID(): node for node in (compositeNode, sliceNode, *volumes)}
             derived = [node for node in volumes if isDerived(node)]
+            self._inSpace[sliceNode.GetID()] = sliceNode.GetSliceVisible()
             inSpace = inSpace or bool(derived and sliceNode.GetSliceVisible())
             if derived:
                 self._mark(name, widget.sliceView(), volumes)
@@ -198,6 +200,8 @@ class CornerText(VTKObservationMixin):
                 self._observed[nodeId] = node
 
     def _onModified(self, caller: Any = None, event: str = "") -> None:
+        if caller.IsA("vtkMRMLSliceNode") and caller.GetSliceVisible() == self._inSpace.get(caller.GetID()):
+            return  # it was moved: scrolling must cost nothing
         # At once, so that no picture of a derived volume is drawn without the text; not in the middle of a scene's
         # loading or closing, when the references between nodes are not settled.
         if self.scene.IsBatchProcessing():

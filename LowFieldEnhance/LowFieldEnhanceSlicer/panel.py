@@ -28,7 +28,7 @@ from .parameters import (
     requestOf,
     setFromRequest,
     usePossiblePreset,
-)  # fmt: skip
+)
 from .request import Request, reasonAgainst, requestFromProvenance
 from .results_view import ResultsView
 from .run import RunError

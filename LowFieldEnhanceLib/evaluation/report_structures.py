@@ -24,9 +24,7 @@ REFERENCE_COLUMNS = (
     "hd95_mm", "assd_mm", "surface_dice",
 )  # fmt: skip
 LAST_COLUMNS = ("change_percent", "confidence_input", "confidence_enhanced", "note")
-NOT_COMPARED = dict.fromkeys(
-    ("volume_reference_ml", "error_input_percent", "error_enhanced_percent", "dice_input", "dice_enhanced", "hd95_mm",
-     "assd_mm", "surface_dice"), None)  # fmt: skip
+NOT_COMPARED = dict.fromkeys(REFERENCE_COLUMNS)
 MOST_OUTSIDE = 0.01  # share of a structure that may lie outside the reference's field of view
 INPUT_ONLY_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "confidence_input")
 
@@ -66,12 +64,16 @@ def find_unreferenced(
             the segmenter does not find is not there.
     """
     maps = [from_channels(to_channels(m.array)) for m in (before, after, reference) if m is not None]
+    size = max(label.id for label in label_table()) + 1
+    whole, outside = ([np.bincount(array[place].ravel(), minlength=size) for array in maps] for place in (..., ~field))
     reasons = {}
     for label in label_table():
-        masks = [array == label.id for array in maps]
-        if given and not masks[-1].any():
+        if given and not whole[-1][label.id]:
             reasons[label.id] = "not in the reference's labels"
-        elif any(np.count_nonzero(mask & ~field) > MOST_OUTSIDE * np.count_nonzero(mask) for mask in masks):
+        elif any(
+            beyond[label.id] > MOST_OUTSIDE * everywhere[label.id]
+            for beyond, everywhere in zip(outside, whole, strict=True)
+        ):
             reasons[label.id] = "not wholly in the reference's field of view"
     return reasons
 

@@ -79,27 +79,35 @@ def load_subject(
 
 def run_row(row: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
     """One method and preset on one head."""
+    return score_method(*named(row), subject, segmenter, lpips)
+
+
+def named(row: str) -> tuple[Method, str]:
+    """``bridged:standard``, or a name alone for its first preset -> method and preset."""
     name, _, preset = row.partition(":")
     method = get_method(name)
-    return score_method(method, preset or method.presets[0], subject, segmenter, lpips)
+    return method, preset or method.presets[0]
+
+
+def enhance(method: Method, preset: str, subject: Subject) -> tuple[Image, dict[str, Any]]:
+    """The result on one head in the scan's intensities, with the benchmark's seed, and the method's details."""
+    outcome = run_method(method, Case.of(subject.prepared), preset, torch.Generator().manual_seed(0), Events())
+    return subject.prepared.back(outcome.array, brain_only=False), outcome.details
 
 
 def score_method(method: Method, preset: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
     """Run a method on one head and score its result."""
-    prepared = subject.prepared
-    case = Case.of(prepared)
     started = time.monotonic()
-    outcome = run_method(method, case, preset, torch.Generator().manual_seed(0), Events())
+    enhanced, details = enhance(method, preset, subject)
     seconds = time.monotonic() - started
-    enhanced = prepared.back(outcome.array, brain_only=False)
     scores = score_images(subject.truth.array, enhanced.array, subject.brain, lpips)
-    _, fidelity = measure_fidelity(enhanced, prepared)
+    _, fidelity = measure_fidelity(enhanced, subject.prepared)
     return {
         **{k: getattr(scores, k) for k in ("psnr", "ssim", "lpips", "mae", "nmse", "ulf_enc")},
         **structure_scores(subject, segmenter.segment(enhanced)),
         **fidelity_fields(fidelity),
         "seconds": seconds,
-        "evaluations": outcome.details.get("evaluations", 0),
+        "evaluations": details.get("evaluations", 0),
     }
 
 

@@ -18,15 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from quality import CORTEX, HEADS, WHITE, Subject, load_subject
+from quality import CORTEX, HEADS, WHITE, Subject, enhance, load_subject, named
 from scipy import ndimage
 
 from LowFieldEnhanceLib.evaluation.volumes import compare_structures
-from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.methods.base import Case, run_method
-from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import data_root
 from LowFieldEnhanceLib.weights import model_info
@@ -50,15 +46,6 @@ def noised(subject: Subject, seed: int) -> Image:
     white = np.isin(subject.manual.array, WHITE)
     noise = np.random.default_rng(seed).standard_normal(truth.shape) * float(truth[white].mean()) / FLOOR_SNR
     return subject.truth.with_array(np.where(truth > 0, truth + noise, 0).astype(np.float32))
-
-
-def enhanced(row: str, subject: Subject) -> Image:
-    """The result of a method and preset."""
-    name, _, preset = row.partition(":")
-    method = get_method(name)
-    case = Case.of(subject.prepared)
-    outcome = run_method(method, case, preset or method.presets[0], torch.Generator().manual_seed(0), Events())
-    return subject.prepared.back(outcome.array, brain_only=False)
 
 
 def errors(subject: Subject, image: Image, segmenter: Segmenter) -> dict[str, dict[str, float]]:
@@ -101,7 +88,7 @@ def main() -> None:
     options = parser.parse_args()
     root, segmenter = data_root(options.data), Segmenter()
     kinds: dict[str, Callable[[Subject, int], Image]] = {
-        **{row: lambda subject, _, row=row: enhanced(row, subject) for row in options.rows},
+        **{row: lambda subject, _, row=row: enhance(*named(row), subject)[0] for row in options.rows},
         "high-field image, moved": lambda subject, _: moved(subject),
         "high-field image, noise of SNR 40": noised,
     }

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from compare_support import KnownAnatomy
-from conftest import WHITE, phantom_head
+from conftest import phantom_head
+from judging_support import LESION_MM, OPTIONS, ball
 from test_cli import run_json
 
 from LowFieldEnhanceLib import pipeline
@@ -19,50 +18,22 @@ from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, write_image, write_labels
-from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
-OPTIONS = pipeline.Options(method="cubic", device="cpu", spacing=4.0)
-LESION_MM = (-36.0, -24.0, 20.0)  # in the left white matter
+pytest_plugins = ["judging_fixtures"]
+pytestmark = pytest.mark.usefixtures("quick_pipeline")
 SHIFT = np.array([9.0, -7.0, 5.0])
 
 
-def ball(image: Image, centre: tuple[float, ...], radius: float) -> np.ndarray:
-    world = np.indices(image.shape).T @ image.affine[:3, :3].T + image.affine[:3, 3]
-    return (((world - centre) ** 2).sum(-1) < radius**2).T
-
-
-def with_lesion(image: Image) -> Image:
-    return image.with_array(np.where(ball(image, LESION_MM, 9.0), 0.5 * WHITE, image.array))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick(tiny_models_folder: Path) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
-        patch.setattr(pipeline, "Segmenter", KnownAnatomy)
-        yield
+@pytest.fixture(scope="module")
+def lesions(high: Image) -> LabelMap:
+    return LabelMap(ball(high, LESION_MM, 9.0).astype(np.uint8), high.affine, {})
 
 
 @pytest.fixture(scope="module")
-def truth() -> Image:
-    return with_lesion(phantom_head()[0])
-
-
-@pytest.fixture(scope="module")
-def scan(truth: Image) -> Image:
-    return simulate(truth, Protocol(spacing=(4.0, 4.0, 6.0), snr=30), seed=3)
-
-
-@pytest.fixture(scope="module")
-def lesions(truth: Image) -> LabelMap:
-    return LabelMap(ball(truth, LESION_MM, 9.0).astype(np.uint8), truth.affine, {})
-
-
-@pytest.fixture(scope="module")
-def judged(scan: Image, truth: Image, lesions: LabelMap) -> pipeline.Result:
+def judged(quick_pipeline: None, low: Image, high: Image, lesions: LabelMap) -> pipeline.Result:
     """The truth itself stands for the enhanced volume."""
-    return pipeline.assess(scan, truth, "cpu", lesions=lesions, spacing=4.0)
+    return pipeline.assess(low, high, "cpu", lesions=lesions, spacing=4.0)
 
 
 def test_a_lesion_that_is_still_there_survives_and_the_verdict_says_so(judged: pipeline.Result) -> None:
@@ -73,21 +44,21 @@ def test_a_lesion_that_is_still_there_survives_and_the_verdict_says_so(judged: p
 
 
 def test_a_lesion_that_was_removed_does_not_survive_and_is_a_bright_spot_of_added_detail(
-    scan: Image, lesions: LabelMap
+    low: Image, lesions: LabelMap
 ) -> None:
     healthy = phantom_head()[0]
-    report = pipeline.assess(scan, healthy, "cpu", lesions=lesions, spacing=4.0).report
+    report = pipeline.assess(low, healthy, "cpu", lesions=lesions, spacing=4.0).report
     assert report["lesions"]["regions"][0]["survives"] is False
     spot = report["added_detail"]["spots"][0]
     assert spot["sign"] == "brighter"
     assert np.linalg.norm(np.subtract(spot["centre_ras_mm"], LESION_MM)) < 4.0
 
 
-def test_added_detail_is_a_map_on_the_results_grid_and_can_be_left_out(scan: Image, judged: pipeline.Result) -> None:
+def test_added_detail_is_a_map_on_the_results_grid_and_can_be_left_out(low: Image, judged: pipeline.Result) -> None:
     assert judged.added_detail is not None
     assert np.allclose(judged.added_detail.affine, judged.enhanced.affine)
     assert not judged.added_detail.array[~judged.brain].any()
-    without = pipeline.enhance(scan, replace(OPTIONS, added_detail=False))
+    without = pipeline.enhance(low, replace(OPTIONS, added_detail=False))
     assert without.added_detail is None
     assert without.report["added_detail"] is None
     assert without.report["lesions"] is None
@@ -97,11 +68,11 @@ def test_without_a_reference_nothing_says_error(judged: pipeline.Result) -> None
     assert "error" not in json.dumps(judged.report).lower()
 
 
-def test_lesions_elsewhere_are_refused_before_the_method_runs(scan: Image, lesions: LabelMap) -> None:
+def test_lesions_elsewhere_are_refused_before_the_method_runs(low: Image, lesions: LabelMap) -> None:
     away = LabelMap(lesions.array, lesions.affine + np.array([[0, 0, 0, 900.0], *[[0] * 4] * 3]), {})
     seen: list[dict] = []
     with pytest.raises(BadInput, match="marks nothing inside the brain"):
-        pipeline.enhance(scan, OPTIONS, lesions=away, events=Events(seen.append))
+        pipeline.enhance(low, OPTIONS, lesions=away, events=Events(seen.append))
     assert "enhance" not in [e.get("stage") for e in seen]
 
 
@@ -112,17 +83,17 @@ def moved(image: Image) -> Image:
     return Image(image.array, affine, image.contrast)
 
 
-def test_a_reference_in_another_position_is_moved_onto_the_scan_with_its_labels(scan: Image, truth: Image) -> None:
+def test_a_reference_in_another_position_is_moved_onto_the_scan_with_its_labels(low: Image, high: Image) -> None:
     labels = phantom_head()[1]
-    there = LabelMap(labels.array, moved(truth).affine, {})
+    there = LabelMap(labels.array, moved(high).affine, {})
     result = pipeline.enhance(
-        scan, replace(OPTIONS, register_reference=True), reference=moved(truth), reference_labels=there
+        low, replace(OPTIONS, register_reference=True), reference=moved(high), reference_labels=there
     )
     block = result.report["registration"]
     assert block["registered"] and block["brain_overlap_dice"] > 0.9
     found = np.array(block["rigid"]["matrix_fixed_to_moving_ras"])
     assert np.linalg.norm(found[:3, 3] - SHIFT) < 1.5
-    aligned = pipeline.enhance(scan, OPTIONS, reference=truth, reference_labels=labels).report
+    aligned = pipeline.enhance(low, OPTIONS, reference=high, reference_labels=labels).report
     assert result.report["images"]["enhanced"]["psnr"] > aligned["images"]["enhanced"]["psnr"] - 2.0
     thalamus = [r for r in result.report["structures"] if r["label_id"] == 10][0]
     assert thalamus["dice_enhanced"] > 0.6
@@ -130,29 +101,29 @@ def test_a_reference_in_another_position_is_moved_onto_the_scan_with_its_labels(
     assert check["text"].endswith("it was registered to the scan")
 
 
-def test_a_reference_that_lies_elsewhere_raises_a_warning_that_names_the_option(scan: Image, truth: Image) -> None:
+def test_a_reference_that_lies_elsewhere_raises_a_warning_that_names_the_option(low: Image, high: Image) -> None:
     seen: list[dict[str, Any]] = []
-    far = Image(truth.array, truth.affine + np.array([[0, 0, 0, 40.0], *[[0] * 4] * 3]), "T1w")
+    far = Image(high.array, high.affine + np.array([[0, 0, 0, 40.0], *[[0] * 4] * 3]), "T1w")
     labels = LabelMap(phantom_head()[1].array, far.affine, {})
-    result = pipeline.enhance(scan, OPTIONS, reference=far, reference_labels=labels, events=Events(seen.append))
+    result = pipeline.enhance(low, OPTIONS, reference=far, reference_labels=labels, events=Events(seen.append))
     assert any(e["event"] == "warning" and "--register" in e["message"] for e in seen)
     assert result.report["registration"]["brain_overlap_dice"] < 0.8
     seen.clear()
-    pipeline.enhance(scan, OPTIONS, reference=truth, events=Events(seen.append))
+    pipeline.enhance(low, OPTIONS, reference=high, events=Events(seen.append))
     assert not [e for e in seen if e["event"] == "warning"]
 
 
-def test_the_image_scores_do_not_depend_on_the_references_intensity_scale(scan: Image, truth: Image) -> None:
-    plain = pipeline.enhance(scan, OPTIONS, reference=truth).report["images"]
-    scaled = pipeline.enhance(scan, OPTIONS, reference=truth.with_array(7.0 * truth.array)).report["images"]
+def test_the_image_scores_do_not_depend_on_the_references_intensity_scale(low: Image, high: Image) -> None:
+    plain = pipeline.enhance(low, OPTIONS, reference=high).report["images"]
+    scaled = pipeline.enhance(low, OPTIONS, reference=high.with_array(7.0 * high.array)).report["images"]
     assert scaled["enhanced"]["psnr"] == pytest.approx(plain["enhanced"]["psnr"], abs=1e-3)
     assert scaled["enhanced"]["ssim"] == pytest.approx(plain["enhanced"]["ssim"], abs=1e-3)
 
 
 def test_the_command_line_writes_the_map_and_the_lesions(
-    scan: Image, lesions: LabelMap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    low: Image, lesions: LabelMap, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_image(scan, tmp_path / "scan_T1w.nii.gz")
+    write_image(low, tmp_path / "scan_T1w.nii.gz")
     write_labels(lesions, tmp_path / "lesions.nii.gz")
     code, events = run_json(
         capsys, "enhance", str(tmp_path / "scan_T1w.nii.gz"), "-m", "cubic", "--spacing", "4",

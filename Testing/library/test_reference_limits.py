@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from compare_support import KnownAnatomy
 from conftest import phantom_head
-from test_pipeline_judging import LESION_MM, OPTIONS, ball, with_lesion
+from judging_support import LESION_MM, OPTIONS, ball
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.errors import BadInput
@@ -18,26 +16,10 @@ from LowFieldEnhanceLib.evaluation.input_checks import input_checks
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import ASSUMED, Image
-from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.segmentation.labels import LabelMap, from_channels, to_channels
 
-
-@pytest.fixture(scope="module", autouse=True)
-def quick(tiny_models_folder) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
-        patch.setattr(pipeline, "Segmenter", KnownAnatomy)
-        yield
-
-
-@pytest.fixture(scope="module")
-def truth() -> Image:
-    return with_lesion(phantom_head()[0])
-
-
-@pytest.fixture(scope="module")
-def scan(truth: Image) -> Image:
-    return simulate(truth, Protocol(spacing=(4.0, 4.0, 6.0), snr=30), seed=3)
+pytest_plugins = ["judging_fixtures"]
+pytestmark = pytest.mark.usefixtures("quick_pipeline")
 
 
 def check(report: dict, name: str) -> dict:
@@ -51,18 +33,18 @@ def warnings_of(seen: list[dict]) -> str:
 # the reference's field of view
 
 
-def cut(truth: Image, planes: int) -> Image:
+def cut(high: Image, planes: int) -> Image:
     """Without its lowest planes."""
-    affine = truth.affine.copy()
+    affine = high.affine.copy()
     affine[:3, 3] += affine[:3, 2] * planes
-    return Image(truth.array[:, :, planes:], affine, truth.contrast, truth.meta)
+    return Image(high.array[:, :, planes:], affine, high.contrast, high.meta)
 
 
-def test_a_reference_counts_only_where_it_was_measured(scan: Image, truth: Image) -> None:
-    planes = next(n for n in range(truth.shape[2]) if (truth.array[:, :, n] > 0).any()) + 6
-    short = cut(truth, planes)
-    report = pipeline.assess(scan, truth, "cpu", reference=short, spacing=4.0).report
-    whole = pipeline.assess(scan, truth, "cpu", reference=truth, spacing=4.0).report
+def test_a_reference_counts_only_where_it_was_measured(low: Image, high: Image) -> None:
+    planes = next(n for n in range(high.shape[2]) if (high.array[:, :, n] > 0).any()) + 6
+    short = cut(high, planes)
+    report = pipeline.assess(low, high, "cpu", reference=short, spacing=4.0).report
+    whole = pipeline.assess(low, high, "cpu", reference=high, spacing=4.0).report
     assert whole["images"]["mask"] == "brain"
     assert report["images"]["mask"] == "brain inside the reference's field of view"
     # the truth itself is the enhanced volume; scored over the whole brain, both would be as far from an empty reference
@@ -78,15 +60,15 @@ def test_a_reference_counts_only_where_it_was_measured(scan: Image, truth: Image
 # a reference of another contrast
 
 
-def test_a_reference_of_another_contrast_has_structures_and_no_image_scores(scan: Image, truth: Image) -> None:
+def test_a_reference_of_another_contrast_has_structures_and_no_image_scores(low: Image, high: Image) -> None:
     seen: list[dict] = []
-    head = truth.array > 0
-    inverted = truth.with_array(np.where(head, truth.array.max() * 1.1 - truth.array, 0).astype(np.float32))
-    lesions = LabelMap(ball(truth, LESION_MM, 9.0).astype(np.uint8), truth.affine, {})
-    named = Image(truth.array, truth.affine, "T2w", truth.meta)
+    head = high.array > 0
+    inverted = high.with_array(np.where(head, high.array.max() * 1.1 - high.array, 0).astype(np.float32))
+    lesions = LabelMap(ball(high, LESION_MM, 9.0).astype(np.uint8), high.affine, {})
+    named = Image(high.array, high.affine, "T2w", high.meta)
     for other, why in ((inverted, "what is bright in one is dark in the other"), (named, "it is T2w and the scan T1w")):
         report = pipeline.assess(
-            scan, truth, "cpu", reference=other, lesions=lesions, spacing=4.0, events=Events(seen.append)
+            low, high, "cpu", reference=other, lesions=lesions, spacing=4.0, events=Events(seen.append)
         ).report
         assert report["images"] is None
         assert report["registration"]["images_left_out"].startswith(why)
@@ -98,21 +80,24 @@ def test_a_reference_of_another_contrast_has_structures_and_no_image_scores(scan
         seen.clear()
 
 
-def test_a_contrast_that_was_assumed_is_not_held_against_the_reference(scan: Image, truth: Image) -> None:
-    assumed = Image(scan.array, scan.affine, "T1w", {ASSUMED: True})
-    named = Image(truth.array, truth.affine, "T2w", truth.meta)
-    report = pipeline.assess(assumed, truth, "cpu", reference=named, spacing=4.0).report
+def test_a_contrast_that_was_assumed_is_not_held_against_the_reference(low: Image, high: Image) -> None:
+    assumed = Image(low.array, low.affine, "T1w", {ASSUMED: True})
+    named = Image(high.array, high.affine, "T2w", high.meta)
+    report = pipeline.assess(assumed, high, "cpu", reference=named, spacing=4.0).report
     assert report["images"] is not None
 
 
 # a reference elsewhere
 
 
-def test_a_reference_that_lies_elsewhere_has_no_tick_and_no_confident_verdict(scan: Image, truth: Image) -> None:
-    away = truth.affine.copy()
+def test_a_reference_that_lies_elsewhere_has_no_tick_and_no_confident_verdict(low: Image, high: Image) -> None:
+    away = high.affine.copy()
     away[0, 3] += 40
-    elsewhere, labels = Image(truth.array, away, "T1w", truth.meta), LabelMap(phantom_head()[1].array, away, {})
-    report = pipeline.assess(scan, truth, "cpu", reference=elsewhere, reference_labels=labels, spacing=4.0).report
+    elsewhere, labels = (
+        Image(high.array, away, "T1w", high.meta),
+        LabelMap(phantom_head()[1].array, away, {}),
+    )
+    report = pipeline.assess(low, high, "cpu", reference=elsewhere, reference_labels=labels, spacing=4.0).report
     found = check(report, "reference")
     assert not found["ok"] and "overlap poorly (Dice" in found["text"]
     assert report["verdict"].startswith("The brain of the reference and that of the scan overlap poorly")
@@ -121,14 +106,20 @@ def test_a_reference_that_lies_elsewhere_has_no_tick_and_no_confident_verdict(sc
 # labels of a few structures
 
 
-def test_structures_that_the_users_labels_lack_are_not_compared(scan: Image, truth: Image) -> None:
+def test_structures_that_the_users_labels_lack_are_not_compared(low: Image, high: Image) -> None:
     labels = phantom_head()[1]
     ids = np.unique(labels.array[labels.array > 0])
     one = int(ids[-1])
     few = LabelMap(np.where(labels.array == one, one, 0).astype(np.uint8), labels.affine, {})
     seen: list[dict] = []
     report = pipeline.assess(
-        scan, truth, "cpu", reference=truth, reference_labels=few, spacing=4.0, events=Events(seen.append)
+        low,
+        high,
+        "cpu",
+        reference=high,
+        reference_labels=few,
+        spacing=4.0,
+        events=Events(seen.append),
     ).report
     rows = {row["label_id"]: row for row in report["structures"]}
     assert rows[one]["dice_enhanced"] is not None
@@ -142,46 +133,46 @@ def test_structures_that_the_users_labels_lack_are_not_compared(scan: Image, tru
 # lesions outside the mask
 
 
-def test_marked_regions_outside_the_brain_are_named(scan: Image, truth: Image) -> None:
-    marks = ball(truth, LESION_MM, 9.0) | ball(truth, (0.0, 0.0, 80.0), 6.0)
+def test_marked_regions_outside_the_brain_are_named(low: Image, high: Image) -> None:
+    marks = ball(high, LESION_MM, 9.0) | ball(high, (0.0, 0.0, 80.0), 6.0)
     seen: list[dict] = []
-    lesions = LabelMap(marks.astype(np.uint8), truth.affine, {})
-    result = pipeline.assess(scan, truth, "cpu", lesions=lesions, spacing=4.0, events=Events(seen.append))
+    lesions = LabelMap(marks.astype(np.uint8), high.affine, {})
+    result = pipeline.assess(low, high, "cpu", lesions=lesions, spacing=4.0, events=Events(seen.append))
     section = result.report["lesions"]
     assert section["outside_brain"]["regions"] == 1 and section["outside_brain"]["volume_mm3"] > 0
     assert "1 marked region lies wholly or partly outside the brain mask" in result.report["verdict"]
     assert "--brain-mask" in warnings_of(seen)
-    inside = LabelMap(ball(truth, LESION_MM, 9.0).astype(np.uint8), truth.affine, {})
-    whole = pipeline.assess(scan, truth, "cpu", lesions=inside, spacing=4.0).report
+    inside = LabelMap(ball(high, LESION_MM, 9.0).astype(np.uint8), high.affine, {})
+    whole = pipeline.assess(low, high, "cpu", lesions=inside, spacing=4.0).report
     assert whole["lesions"]["outside_brain"]["regions"] == 0 and "outside" not in whole["verdict"]
 
 
 # further contrasts
 
 
-def test_a_further_contrast_that_shows_little_of_the_brain_is_refused_or_named(scan: Image, truth: Image) -> None:
+def test_a_further_contrast_that_shows_little_of_the_brain_is_refused_or_named(low: Image, high: Image) -> None:
     def moved(by: float) -> Image:
-        affine = truth.affine.copy()
+        affine = high.affine.copy()
         affine[2, 3] += by
-        return Image(truth.array, affine, "T2w", truth.meta)
+        return Image(high.array, affine, "T2w", high.meta)
 
     options = replace(OPTIONS, method="bridged", preset="fast")
     with pytest.raises(BadInput, match=r"the T2w scan shows \d+% of the brain.*same head"):
-        pipeline.subject_of(scan, options, {"T2w": moved(150.0)})
+        pipeline.subject_of(low, options, {"T2w": moved(150.0)})
     seen: list[dict] = []
-    pipeline.subject_of(scan, options, {"T2w": moved(60.0)}, events=Events(seen.append))
+    pipeline.subject_of(low, options, {"T2w": moved(60.0)}, events=Events(seen.append))
     assert "of the brain that is in the scan to be enhanced" in warnings_of(seen)
     seen.clear()
-    pipeline.subject_of(scan, options, {"T2w": moved(0.0)}, events=Events(seen.append))
+    pipeline.subject_of(low, options, {"T2w": moved(0.0)}, events=Events(seen.append))
     assert warnings_of(seen) == ""
 
 
-def test_a_method_that_ignores_further_contrasts_says_so(scan: Image, truth: Image) -> None:
-    second = {"T2w": Image(truth.array, truth.affine, "T2w", truth.meta)}
+def test_a_method_that_ignores_further_contrasts_says_so(low: Image, high: Image) -> None:
+    second = {"T2w": Image(high.array, high.affine, "T2w", high.meta)}
     for method, said in (("cubic", True), ("bridged", False)):
         seen: list[dict] = []
         pipeline.enhance(
-            scan, replace(OPTIONS, method=method, preset="fast"), contrasts=second, events=Events(seen.append)
+            low, replace(OPTIONS, method=method, preset="fast"), contrasts=second, events=Events(seen.append)
         )
         assert ("uses the scan alone: what was given as T2w is not used" in warnings_of(seen)) is said
 
@@ -189,21 +180,21 @@ def test_a_method_that_ignores_further_contrasts_says_so(scan: Image, truth: Ima
 # what made the result
 
 
-def test_the_provenance_holds_what_the_voxels_depend_on(scan: Image, truth: Image) -> None:
-    second = Image(truth.array, truth.affine, "T2w", truth.meta)
-    mask = truth.with_array((phantom_head()[1].array > 0).astype(np.float32))
+def test_the_provenance_holds_what_the_voxels_depend_on(low: Image, high: Image) -> None:
+    second = Image(high.array, high.affine, "T2w", high.meta)
+    mask = high.with_array((phantom_head()[1].array > 0).astype(np.float32))
     options = replace(OPTIONS, method="bridged", preset="fast", sigma=20.0, brain_only=True)
-    made = pipeline.enhance(scan, options, contrasts={"T2w": second}, brain=mask).report["provenance"]
+    made = pipeline.enhance(low, options, contrasts={"T2w": second}, brain=mask).report["provenance"]
     assert (made["contrast"], made["spacing"], made["n4"], made["sigma"]) == ("T1w", 4.0, False, 20.0)
     assert made["further_contrasts_sha256"] == {"T2w": second.sha256()}
     assert made["brain_mask_sha256"] == mask.sha256() and made["brain_only"] is True
-    plain = pipeline.enhance(scan, replace(OPTIONS, method="bridged", preset="fast")).report["provenance"]
+    plain = pipeline.enhance(low, replace(OPTIONS, method="bridged", preset="fast")).report["provenance"]
     assert plain["further_contrasts_sha256"] == {} and plain["brain_mask_sha256"] is None
     json.dumps(made)
 
 
-def test_networks_on_voxels_of_another_size_than_in_training_are_named(scan: Image) -> None:
-    subject = pipeline.subject_of(scan, OPTIONS)
+def test_networks_on_voxels_of_another_size_than_in_training_are_named(low: Image) -> None:
+    subject = pipeline.subject_of(low, OPTIONS)
     source = {"spacing": [4.0, 4.0, 6.0], "snr": 30.0, "brain_ml": 1500.0, "contrast": "T1w"}
     before, brain = subject.prepared.on_grid, subject.prepared.brain
     learned = {"input_checks": input_checks(source, before, brain, None, {"spacing_mm": (1, 6), "grid_mm": 1.0})}
@@ -215,10 +206,10 @@ def test_networks_on_voxels_of_another_size_than_in_training_are_named(scan: Ima
         assert "grid" not in names and "spacing" in names
 
 
-def test_without_plausible_noise_nothing_is_projected_and_nothing_told_in_its_units(scan: Image, truth: Image) -> None:
+def test_without_plausible_noise_nothing_is_projected_and_nothing_told_in_its_units(low: Image, high: Image) -> None:
     from LowFieldEnhanceLib.compare import compare
 
-    smooth = pipeline.subject_of(truth, OPTIONS).prepared.on_grid  # no noise at all
+    smooth = pipeline.subject_of(high, OPTIONS).prepared.on_grid  # no noise at all
     quiet = Image(smooth.array, smooth.affine, "T1w", {})
     seen: list[dict] = []
     options = replace(OPTIONS, data_consistency=True)
@@ -228,7 +219,7 @@ def test_without_plausible_noise_nothing_is_projected_and_nothing_told_in_its_un
     found = compare(quiet, [("cubic", "fast"), ("linear", "fast")], OPTIONS)
     assert all(row.get("residual_rms") is None and row.get("share_above_3") is None for row in found.rows)
     assert "times the scan's noise" not in found.disagreement.summary["text"]
-    assert pipeline.enhance(scan, options).report["data_consistency"] is not None
+    assert pipeline.enhance(low, options).report["data_consistency"] is not None
 
 
 # FreeSurfer's own label maps
@@ -244,10 +235,10 @@ def test_the_corpus_callosum_is_white_matter_of_the_nearer_side() -> None:
     assert from_channels(to_channels(np.array([[[78, 79, 29, 61]]]))).ravel().tolist() == [2, 41, 2, 41]
 
 
-def test_the_scores_inside_the_field_of_view_are_those_of_the_same_voxels(scan: Image, truth: Image) -> None:
-    planes = next(n for n in range(truth.shape[2]) if (truth.array[:, :, n] > 0).any()) + 6
-    result = pipeline.assess(scan, truth, "cpu", reference=cut(truth, planes), spacing=4.0)
-    subject = pipeline.subject_of(scan, OPTIONS, reference=cut(truth, planes))
+def test_the_scores_inside_the_field_of_view_are_those_of_the_same_voxels(low: Image, high: Image) -> None:
+    planes = next(n for n in range(high.shape[2]) if (high.array[:, :, n] > 0).any()) + 6
+    result = pipeline.assess(low, high, "cpu", reference=cut(high, planes), spacing=4.0)
+    subject = pipeline.subject_of(low, OPTIONS, reference=cut(high, planes))
     seen = result.brain & subject.reference.field_of_view
     assert 0 < seen.sum() < result.brain.sum()
     expected = score_images(result.reference.array, result.before.array, seen)

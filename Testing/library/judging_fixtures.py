@@ -1,0 +1,33 @@
+"""A phantom head with a lesion, its scan, and a pipeline that knows the phantom's anatomy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from compare_support import KnownAnatomy
+from conftest import phantom_head
+from judging_support import with_lesion
+
+from LowFieldEnhanceLib import pipeline
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
+
+
+@pytest.fixture(scope="module")
+def quick_pipeline(tiny_models_folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
+        patch.setattr(pipeline, "Segmenter", KnownAnatomy)
+        yield
+
+
+@pytest.fixture(scope="module")
+def high() -> Image:
+    return with_lesion(phantom_head()[0])
+
+
+@pytest.fixture(scope="module")
+def low(high: Image) -> Image:
+    return simulate(high, Protocol(spacing=(4.0, 4.0, 6.0), snr=30), seed=3)
