@@ -38,7 +38,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--report-csv", help="write the structure table as CSV too")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm")
+    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm (networks work at 1 mm)")
     parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")

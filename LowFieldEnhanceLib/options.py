@@ -18,7 +18,8 @@ class Options:
         method, preset: see ``lowfield-enhance methods``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         seed: of all randomness.
-        spacing: of the output, mm, isotropic.
+        spacing: of the output, mm, isotropic; networks work on the voxels that they know (1 mm), and then it is
+            interpolated.
         brain_only: 0 outside the brain instead of the interpolated input.
         n4: bias-field correction first.
         segment: label the enhanced image and report structures.

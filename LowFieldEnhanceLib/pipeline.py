@@ -16,7 +16,7 @@ from .judge import Result, judge
 from .methods.base import check_preset
 from .methods.registry import get_method
 from .options import Options
-from .preprocess.grid import Grid, resample
+from .preprocess.grid import Grid, resample, same_grid
 from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
@@ -33,9 +33,6 @@ __all__ = [
     "enhance_subject",
     "subject_of",
 ]
-
-
-TRAINED_GRID_MM = 1.0  # voxels of all pairs that networks were trained on
 
 
 def choose_device(name: str = "auto") -> str:
@@ -128,8 +125,17 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
     prepared = subject.prepared
     if subject.others and not getattr(method, "companions", False):
         events.warning(f"{method.title} uses the scan alone: what was given as {', '.join(subject.others)} is not used")
+    trained = common_range(models.values())
+    # the voxels that the method's networks know; the segmenter sees to its grid itself
+    grid_mm = common_range(models[name] for name in method.models).get("grid_mm", (None,))[0]
+    case = subject.case_on(grid_mm)
+    if not same_grid(case.grid, Grid.of(prepared.on_grid)):
+        events.warning(
+            f"the networks of {method.title} know voxels of {grid_mm:g} mm; they work on those, and the result is "
+            f"interpolated to {options.spacing:g} mm"
+        )
     outcome = run_samples(
-        method, subject.case, prepared, options.preset, options.seed, options.samples, options.brain_only,
+        method, case, prepared, options.preset, options.seed, options.samples, options.brain_only,
         subject.segmenter if options.segment else None, events,
     )  # fmt: skip
     enhanced, consistency = outcome.enhanced, None
@@ -153,13 +159,11 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         "settings": outcome.details,
         **subject.made_with,
         "brain_only": options.brain_only,
+        "method_spacing": grid_mm or options.spacing,
         "weights": {name: models[name].sha256 for name in method.models},
         "licences": {name: info.licence for name, info in models.items()},
         "device": subject.device,
     }
-    trained = common_range(models.values())
-    if models:
-        trained = {**trained, "grid_mm": TRAINED_GRID_MM}
     return judge(subject, enhanced, options, provenance, started, events, trained, outcome.uncertainty, consistency)
 
 

@@ -13,7 +13,7 @@ from .evaluation.uncertainty import FLIPS, ORIENTATIONS, SAMPLES, RunningMoments
 from .evaluation.volumes import label_volumes_ml
 from .events import Events
 from .image import Image
-from .methods.base import Case, Enhancement, Method, run_batch, run_method
+from .methods.base import Case, Method, run_batch, run_method, spread_of
 from .preprocess.prepare import Prepared
 from .segmentation.segmenter import Segmenter
 
@@ -122,7 +122,7 @@ def run_samples(
 
     Args:
         method, case, preset: see methods.base.
-        prepared: leads the results back to the scan's intensities.
+        prepared: leads the results back to the scan's intensities, and to its grid if the case is on another.
         seed: of the first sample; the others follow it by 1.
         samples: 1 to 64. A method that draws nothing has at most 8 results, one for each way to mirror the head.
         brain_only: see Options.
@@ -138,8 +138,9 @@ def run_samples(
     events = events or Events()
     if samples == 1:
         outcome = run_method(method, case, preset, torch.Generator().manual_seed(seed), events)
-        only = prepared.back(outcome.array, brain_only)
-        own = _among_orientations(outcome, prepared, brain_only, segmenter, events) if outcome.along else None
+        only = prepared.back(prepared.landed(outcome.array, case.grid), brain_only)
+        along = [prepared.landed(array, case.grid) for array in outcome.along]
+        own = _among_orientations(along, prepared, brain_only, segmenter, events) if along else None
         return Samples(only, only, outcome.details, own)
     draws = method.stochastic(preset)
     if not draws and samples > len(FLIP_AXES):
@@ -164,7 +165,7 @@ def run_samples(
         else:
             outcomes = [run_method(method, mirrored(case, axes), preset, generators[0], part)]
         for number, outcome in enumerate(outcomes, start=1):
-            sample = prepared.back(np.flip(outcome.array, axes), brain_only)
+            sample = prepared.back(prepared.landed(np.flip(outcome.array, axes), case.grid), brain_only)
             moments.add(sample.array)
             if segmenter is not None:
                 volumes.append(label_volumes_ml(segmenter.segment(sample, events)))
@@ -183,16 +184,16 @@ def run_samples(
 
 
 def _among_orientations(
-    outcome: Enhancement, prepared: Prepared, brain_only: bool, segmenter: Segmenter | None, events: Events
+    along: list[np.ndarray], prepared: Prepared, brain_only: bool, segmenter: Segmenter | None, events: Events
 ) -> Uncertainty:
     """The spread of a single result's slice orientations, as an image and in the volume of every structure."""
-    count = len(outcome.along)
+    count = len(along)
     volumes = []
-    for number, array in enumerate(outcome.along if segmenter is not None else ()):
+    for number, array in enumerate(along if segmenter is not None else ()):
         events.progress(SEGMENT_ORIENTATIONS, number, count)
         volumes.append(label_volumes_ml(segmenter.segment(prepared.back(array, brain_only), events)))
         events.progress(SEGMENT_ORIENTATIONS, number + 1, count)
-    deviation = prepared.on_grid.with_array(prepared.difference_back(outcome.spread))
+    deviation = prepared.on_grid.with_array(prepared.difference_back(spread_of(along)))
     return Uncertainty(ORIENTATIONS, deviation, volumes=tuple(volumes), orientations=count)
 
 

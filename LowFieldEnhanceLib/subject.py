@@ -20,11 +20,12 @@ from .options import Options
 from .physics.acquisition import Acquisition
 from .preprocess.brain import brain_mask
 from .preprocess.grid import Grid, resample
-from .preprocess.prepare import Prepared, prepare, prepare_others, to_working_grid
+from .preprocess.prepare import Prepared, prepare, prepare_others, regridded, to_working_grid
 from .preprocess.unwarp import Displacement, log_jacobian
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
 
+SAME_SPACING_MM = 0.005
 WHOLE_BRAIN = (2, 41, 3, 42)  # ids without which a label map does not show the brain
 
 
@@ -78,6 +79,7 @@ class Subject:
         log_jacobian: of the user's displacement field on the working grid; None without one.
         lesions_outside: what of them lies outside the brain (evaluation.lesions.outside_brain); None without them.
         made_with: what of the user's choices and files has made the prepared scan, for the provenance.
+        contrasts, displacement: as given, for working grids other than that of ``prepared``.
     """
 
     image: Image
@@ -93,11 +95,29 @@ class Subject:
     log_jacobian: np.ndarray | None = None
     made_with: Mapping[str, Any] = field(default_factory=dict)
     lesions_outside: Mapping[str, Any] | None = None
+    contrasts: Mapping[str, Image] = field(default_factory=dict)
+    displacement: Displacement | None = None
 
     @property
     def case(self) -> Case:
-        """What a method gets."""
+        """What a method gets that works on the grid of ``prepared``."""
         return Case.of(self.prepared, self.others, self.acquisitions, self.device, self.log_jacobian)
+
+    def case_on(self, spacing: float | None) -> Case:
+        """What a method gets whose networks know voxels of one size alone.
+
+        Args:
+            spacing: mm; None, or that of ``prepared``, gives :attr:`case`. Otherwise the same scan on its canonical
+                grid of that spacing, with the same scale, noise level and brain.
+        """
+        if spacing is None or np.allclose(self.prepared.on_grid.spacing, spacing, atol=SAME_SPACING_MM):
+            return self.case
+        prepared = regridded(self.prepared, spacing)
+        others, acquisitions = prepare_others(self.contrasts, prepared)
+        jacobian = None
+        if self.displacement is not None:
+            jacobian = log_jacobian(self.displacement, Grid.of(prepared.on_grid))
+        return Case.of(prepared, others, acquisitions, self.device, jacobian)
 
 
 def check_images(*images: Image | None) -> None:
@@ -168,7 +188,7 @@ def open_subject(
         events.warning(f"{doubt}, so left and right cannot be trusted")
     return Subject(
         image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with,
-        lost,
+        lost, dict(contrasts or {}), displacement,
     )  # fmt: skip
 
 

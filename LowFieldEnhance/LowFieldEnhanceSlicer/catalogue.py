@@ -47,7 +47,7 @@ class MethodEntry:
         models: names of its networks, each with a card.
         seconds: of a method without a network, on any device.
         work: by preset, in evaluations of a network of the usual size, where it is not the number of evaluations.
-        bytesPerVoxel: of the working grid.
+        bytesPerVoxel: of the grid that it works on.
         packages: optional ones that it needs.
         draws: presets for which another seed gives another result.
         spreads: presets whose single result comes with the spread among its slice orientations.

@@ -16,7 +16,7 @@ from .volumes import affineFromVolumeNode
 if TYPE_CHECKING:
     from .request import Request
 
-SEGMENTER_SPACING = 1.0  # mm, of the segmenter's grid; about one evaluation a segmented volume
+NETWORK_SPACING = 1.0  # mm, of all networks' grid, whatever the output's; about one evaluation a segmented volume
 FIXED_BYTES = 600e6  # Python, torch and the images: rough
 SAMPLE_BYTES_PER_VOXEL = 16  # running mean and variance of several results
 FIXED_SECONDS = 8.0  # start of the process, files and report: rough
@@ -71,18 +71,19 @@ def estimate(
     """
     entry = METHODS[method]
     voxels = voxelsOf(volumeNode, spacing)
+    worked = voxelsOf(volumeNode, NETWORK_SPACING) if entry.models else voxels
     samples = entry.samplesOf(preset, samples)
     segmentations += entry.labelledOf(preset, samples)
-    labelled = segmentations * voxelsOf(volumeNode, SEGMENTER_SPACING)
+    labelled = segmentations * voxelsOf(volumeNode, NETWORK_SPACING)
     evaluations = samples * entry.workOf(preset)
     devices = ("cuda", "cpu") if device == "auto" else (device,)
     seconds = {
         name: FIXED_SECONDS
         + samples * entry.seconds
-        + (evaluations * voxels + labelled) / 1e9 * SECONDS_PER_GIGAVOXEL[name]
+        + (evaluations * worked + labelled) / 1e9 * SECONDS_PER_GIGAVOXEL[name]
         for name in devices
     }
-    largest = max(voxels * entry.bytesPerVoxel, labelled / max(segmentations, 1) * BYTES_PER_VOXEL)
+    largest = max(worked * entry.bytesPerVoxel, labelled / max(segmentations, 1) * BYTES_PER_VOXEL)
     moments = voxels * SAMPLE_BYTES_PER_VOXEL if samples > 1 else 0.0
     return Estimate(seconds, FIXED_BYTES + largest + moments)
 

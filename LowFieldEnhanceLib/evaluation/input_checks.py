@@ -22,7 +22,7 @@ PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
 CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
 MIN_OVERLAP = 0.8  # Dice of two masks of the same brain, scanned and segmented twice, is above 0.9
 MIN_REFERENCE_COVER = 0.9
-TRAINED_RANGE = ("spacing", "grid", "noise", "contrast", "intensity")
+TRAINED_RANGE = ("spacing", "noise", "contrast", "intensity")
 FIGURES = {
     "clipped_percent": "{:.2g} % of the brain is brighter than the networks' range",
     "white_level": "white matter lies at {:.2f} of the intensity scale",
@@ -56,8 +56,7 @@ def input_checks(
         brain: bool on that grid.
         reference: on that grid, 0 where it was not measured.
         valid_range: what the models of the run were trained for (weights.common_range): ``spacing_mm`` and ``snr``
-            as (low, high), ``contrasts``, ``intensity`` by contrast, ``grid_mm``, the voxels that the networks work on;
-            each may be absent.
+            as (low, high), ``contrasts``, ``intensity`` by contrast; each may be absent.
         registered: whether the reference was moved onto the scan.
         labels: anatomy of the scan on the grid.
         field: bool on the grid, where the reference was measured; None: where it is not 0.
@@ -72,7 +71,6 @@ def input_checks(
     valid = valid_range or {}
     checks = [
         _spacing(source["spacing"], valid.get("spacing_mm", TRAINED_SPACING_MM)),
-        *_grid(before.spacing, valid.get("grid_mm")),
         _snr(source["snr"], valid.get("snr", (MIN_SNR, math.inf))),
         _brain_volume(source["brain_ml"]),
         _field_of_view(before, brain),
@@ -126,14 +124,6 @@ def _orientation(labels: LabelMap) -> dict[str, Any] | None:
     ok = behind > 0 and below > 0
     seen = "below and behind the cerebrum, as the header says" if ok else "not where the header says"
     return _check("orientation", ok, f"the cerebellum lies {seen}; whether left and right are exchanged cannot be seen")
-
-
-def _grid(spacing: Sequence[float], trained: float | None) -> list[dict[str, Any]]:
-    """A failed check if the networks of the run worked on voxels of another size than those they were trained on."""
-    if trained is None or max(abs(step - trained) for step in spacing) <= 0.02:
-        return []
-    text = f"the networks worked on voxels of {spacing[0]:g} mm and were trained on {trained:g} mm"
-    return [_check("grid", False, text)]
 
 
 def _spacing(spacing: list[float], valid: Sequence[float]) -> dict[str, Any]:

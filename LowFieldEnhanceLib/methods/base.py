@@ -13,6 +13,7 @@ from ..errors import BadInput
 from ..events import Events
 from ..image import CHANNELS, Image
 from ..physics.acquisition import UNKNOWN, Acquisition
+from ..preprocess.grid import Grid
 from ..preprocess.prepare import Prepared
 from .costs import BYTES_PER_VOXEL, SECONDS_PER_GIGAVOXEL
 
@@ -68,6 +69,11 @@ class Case:
     def shape(self) -> tuple[int, int, int]:
         """Voxels of the working grid."""
         return self.inputs[self.target].shape
+
+    @property
+    def grid(self) -> Grid:
+        """The working grid."""
+        return Grid.of(self.inputs[self.target])
 
     def channels(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Inputs stacked as T1w, T2w, FLAIR: (1, 3, I, J, K) with 0 where absent, and presence (1, 3, I, J, K).
@@ -155,7 +161,12 @@ class Enhancement:
     @property
     def spread(self) -> np.ndarray | None:
         """Standard deviation among the volumes of :attr:`along` (n - 1 in the denominator), float32; None for none."""
-        return np.std(np.stack(self.along), axis=0, ddof=1) if len(self.along) > 1 else None
+        return spread_of(self.along)
+
+
+def spread_of(volumes: Sequence[np.ndarray]) -> np.ndarray | None:
+    """Standard deviation (n - 1 in the denominator) at each voxel among volumes; None for less than two."""
+    return np.std(np.stack(volumes), axis=0, ddof=1) if len(volumes) > 1 else None
 
 
 class Method(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from ..physics.noise import estimate_sigma
 from ..segmentation.labels import LabelMap
 from .bias_correction import n4_bias_field
 from .brain import brain_mask, dilated, faded, feathered, is_stripped
-from .grid import Grid, canonical_grid, resample
-from .intensity import from_model, intensity_scale, to_model
+from .grid import Grid, canonical_grid, resample, same_grid
+from .intensity import MODEL_MIN, from_model, intensity_scale, to_model
 
 MASK_MARGIN = 2
 MIN_BRAIN_ML = 50.0
@@ -82,6 +82,14 @@ class Prepared:
         outside = np.zeros_like(self.on_grid.array) if brain_only else self.on_grid.array
         return self.on_grid.with_array(weight * from_model(enhanced, self.scale) + (1 - weight) * outside)
 
+    def landed(self, enhanced: np.ndarray, grid: Grid) -> np.ndarray:
+        """A result in the model range on a grid that a method worked on -> the working grid (cubic)."""
+        target = Grid.of(self.on_grid)
+        if same_grid(grid, target):
+            return enhanced
+        above = Image(np.ascontiguousarray(enhanced - MODEL_MIN, dtype=np.float32), grid.affine)
+        return resample(above, target, "cubic").array + MODEL_MIN  # outside of the method's grid: background
+
     def difference_back(self, difference: np.ndarray) -> np.ndarray:
         """A difference of results in the model range -> the scanner's unit, 0 outside the brain."""
         return self.weight * difference.astype(np.float32) * np.float32(self.scale / 2)
@@ -137,6 +145,14 @@ def prepare(
         sigma, source = estimate_sigma(image.array, head)
     stripped = is_stripped(on_grid.array, brain, on_grid.spacing)
     return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source, stripped)
+
+
+def regridded(prepared: Prepared, spacing: float) -> Prepared:
+    """The same scan on its canonical grid of another spacing (mm); scale, noise level and brain stay what they are."""
+    on_grid = to_working_grid(prepared.acquired, spacing)
+    inside = prepared.on_grid.with_array(prepared.brain.astype(np.float32))
+    brain = resample(inside, Grid.of(on_grid), "linear").array > 0.5
+    return replace(prepared, on_grid=on_grid, brain=brain, mask=dilated(brain, MASK_MARGIN))
 
 
 def prepare_others(

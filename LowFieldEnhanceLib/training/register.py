@@ -40,18 +40,20 @@ INTENSITY = {
     "T2w": {"clipped_percent": [0, 3], "white_level": [0.35, 0.64], "grey_to_white": [1.02, 1.35]},
     "FLAIR": {"clipped_percent": [0, 1], "white_level": [0.59, 0.76], "grey_to_white": [0.78, 1.07]},
 }
-DEGRADED = {"contrasts": ["T1w", "T2w", "FLAIR"], "spacing_mm": [1.0, 6.0], "snr": [8, 40], "intensity": INTENSITY}
+# the voxels of all pairs and slices that they were trained on; the segmenter resamples by itself
+ENHANCEMENT = {"contrasts": ["T1w", "T2w", "FLAIR"], "grid_mm": [1.0, 1.0]}
+DEGRADED = {**ENHANCEMENT, "spacing_mm": [1.0, 6.0], "snr": [8, 40], "intensity": INTENSITY}
 RANGES = {
     "regression_unet": DEGRADED,
     "bridged_bridge": DEGRADED,
     "bridged_companions": DEGRADED,
-    "bridged_prior": {"contrasts": ["T1w", "T2w", "FLAIR"]},
+    "bridged_prior": ENHANCEMENT,
     # a scan is pulled towards the contrast of the heads it saw, so the scan must look like theirs
-    "slice_prior": {"contrasts": ["T1w", "T2w", "FLAIR"], "intensity": INTENSITY},
+    "slice_prior": {**ENHANCEMENT, "intensity": INTENSITY},
     "css_generator": DEGRADED,
     "css_sgp": DEGRADED,
-    "css_lsc": {"contrasts": ["T1w", "T2w", "FLAIR"]},
-    "latent_autoencoder": {"contrasts": ["T1w", "T2w", "FLAIR"]},
+    "css_lsc": ENHANCEMENT,
+    "latent_autoencoder": ENHANCEMENT,
     "latent_teacher": DEGRADED,
     "latent_student": DEGRADED,
     "segmenter": {"contrasts": ["any"], "spacing_mm": [1.0, 6.0]},

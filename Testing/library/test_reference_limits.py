@@ -12,7 +12,6 @@ from judging_support import LESION_MM, OPTIONS, ball
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.evaluation.input_checks import input_checks
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import ASSUMED, Image
@@ -191,19 +190,6 @@ def test_the_provenance_holds_what_the_voxels_depend_on(low: Image, high: Image)
     plain = pipeline.enhance(low, replace(OPTIONS, method="bridged", preset="fast")).report["provenance"]
     assert plain["further_contrasts_sha256"] == {} and plain["brain_mask_sha256"] is None
     json.dumps(made)
-
-
-def test_networks_on_voxels_of_another_size_than_in_training_are_named(low: Image) -> None:
-    subject = pipeline.subject_of(low, OPTIONS)
-    source = {"spacing": [4.0, 4.0, 6.0], "snr": 30.0, "brain_ml": 1500.0, "contrast": "T1w"}
-    before, brain = subject.prepared.on_grid, subject.prepared.brain
-    learned = {"input_checks": input_checks(source, before, brain, None, {"spacing_mm": (1, 6), "grid_mm": 1.0})}
-    assert not check(learned, "grid")["ok"] and "voxels of 4 mm" in check(learned, "grid")["text"]
-    assert check(learned, "grid")["trained_range"]
-    fine = replace(before, affine=np.eye(4))
-    for valid, image in (({"spacing_mm": (1, 6)}, before), ({"spacing_mm": (1, 6), "grid_mm": 1.0}, fine)):
-        names = [found["name"] for found in input_checks(source, image, brain, None, valid)]
-        assert "grid" not in names and "spacing" in names
 
 
 def test_without_plausible_noise_nothing_is_projected_and_nothing_told_in_its_units(low: Image, high: Image) -> None:
