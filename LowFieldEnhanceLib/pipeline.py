@@ -22,7 +22,7 @@ from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
 from .subject import Subject, check_images, open_subject
-from .weights import ModelInfo, common_range, model_info
+from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
     "Options",
@@ -121,6 +121,8 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
     method = get_method(options.method)
     check_preset(method, options.preset)
     models = _models(method.models)
+    for sentence in foreign(models.values()):
+        events.warning(sentence)
     started = time.monotonic()
     prepared = subject.prepared
     if subject.others and not getattr(method, "companions", False):

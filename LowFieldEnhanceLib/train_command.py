@@ -20,10 +20,10 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, help="folder for checkpoint, log and weights")
     parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together")
     parser.add_argument("--piece-minutes", type=float, help="stop after this long, to be resumed")
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--start",
         type=Path,
@@ -47,11 +47,18 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
 
 def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Train and write weights plus training.json."""
+    from .errors import BadInput
+    from .pipeline import choose_device
     from .training.data import data_root
     from .training.loop import Plan
     from .training.recipes import run_recipe
 
-    plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=options.device, resume=options.resume)
+    if options.seed < 0:
+        raise BadInput(f"--seed {options.seed} must not be below 0")
+    if options.threads is not None and options.threads < 1:
+        raise BadInput(f"--threads {options.threads} must be at least 1")
+    device = choose_device(options.device)
+    plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=device, resume=options.resume)
     given = {
         "pairing": options.pairing,
         "warm_up": options.warm_up,
@@ -62,6 +69,6 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         given["without"] = [part.strip() for part in options.without.split(",") if part.strip()]
     chosen = {name: value for name, value in given.items() if value is not None}
     record = run_recipe(
-        options.recipe, data_root(options.data), plan, options.seed, options.threads, options.start, **chosen
+        options.recipe, data_root(options.data), plan, options.seed, options.threads, options.start, events, **chosen
     )
     return json.loads(json.dumps(record, default=str))

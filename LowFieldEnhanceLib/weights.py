@@ -39,7 +39,8 @@ class ModelInfo:
         licence: of the weights.
         title: one line.
         card: file name of the model card beside models.json.
-        training: record of the training run (data, minutes, device, steps).
+        training: record of the training run (data, minutes, device, steps; ``built_on``, the SHA-256 of the networks
+            that it was trained on).
         valid_range: scans it was trained for: ``contrasts`` (list of names or ["any"]), ``spacing_mm`` and ``snr``
             as [low, high], ``intensity`` as figure to [low, high] by contrast (see evaluation.input_intensity); a key
             it does not depend on is absent.
@@ -103,6 +104,20 @@ def common_range(infos: Iterable[ModelInfo]) -> dict[str, Any]:
     for info in infos:
         _narrow(common, info.valid_range)
     return common
+
+
+def foreign(infos: Iterable[ModelInfo]) -> list[str]:
+    """A sentence for each network that was trained on another state of a network beside it than the one here."""
+    here = {info.name: info for info in infos}
+    sentences = []
+    for info in here.values():
+        for name, sha256 in info.training.get("built_on", {}).items():
+            if name in here and here[name].sha256 != sha256:
+                sentences.append(
+                    f"the network '{info.name}' was trained on another '{name}' than the one installed, so what "
+                    "it adds cannot be relied on; train it anew"
+                )
+    return sentences
 
 
 def _narrow(common: dict[str, Any], valid_range: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from ..errors import BadInput
 from ..image import MAX_SPACING_MM, MIN_SPACING_MM, Image
-from ..preprocess.grid import canonical_grid
+from ..preprocess.grid import Grid, canonical_grid, same_grid
 from ..segmentation.labels import LabelMap
 from .bias import random_bias_field
 from .contrast import apply_field_contrast
@@ -18,6 +18,7 @@ from .noise import add_noise
 from .operator import ForwardOperator
 
 MOST_FILTERED = 5.0  # voxels
+MOST_BIAS = 1.0  # of the logarithm: a factor of e
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,20 @@ def simulate(
         The scan on its own grid, in the intensity unit of ``image``.
 
     Raises:
-        BadInput: impossible protocol, or a contrast change without labels.
+        BadInput: impossible protocol, labels on another grid, or a contrast change without labels.
     """
     protocol = protocol or Protocol()
     if not (protocol.snr > 0 and all(MIN_SPACING_MM <= s <= MAX_SPACING_MM for s in protocol.spacing)):
         raise BadInput("a low-field protocol needs a positive SNR and a spacing between 0.05 and 20 mm")
+    if not (0 <= protocol.bias <= MOST_BIAS and math.isfinite(protocol.contrast)):
+        raise BadInput(
+            f"a bias field of {protocol.bias:g} (0 to {MOST_BIAS:g}) or a contrast change of {protocol.contrast:g} "
+            "cannot be simulated"
+        )
+    if protocol.fwhm is not None and not all(math.isfinite(width) and width > 0 for width in protocol.fwhm):
+        raise BadInput("the widths of a point spread function must be above 0 mm")
+    if labels is not None and not same_grid(Grid(labels.array.shape, labels.affine), Grid.of(image)):
+        raise BadInput("the label map lies on another grid than the head; resample it first")
     if not 0 <= protocol.filtered <= MOST_FILTERED:
         raise BadInput(f"a scanner's filter is between 0 and {MOST_FILTERED:g} voxels wide, not {protocol.filtered:g}")
     if protocol.contrast and labels is None:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import BadInput
 from ..methods.base import PRESENCE_VALUE
 from ..networks.companions import CompaniedBridge, roles, told_of
 from ..networks.residual_unet import ResidualUNet
@@ -71,15 +72,15 @@ def recipe(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunc
     """The encoder's architecture, loss and training data.
 
     Raises:
-        BadInput: the bridge is not installed.
+        BadInput: the bridge is not installed, or no head has several contrasts.
     """
-    from .data import load_heads
+    from .data import load_heads, said
 
     bridge = require(BRIDGE, "bridged_companions").to(device)
     heads = [head for head in load_heads(data, ("openms", "brats")) if int(head.present.sum()) > 1]
+    if not heads:
+        raise BadInput(f"no training head under {data} has several contrasts, which {BRIDGE}'s companions need")
     sampler = PairSampler(heads, ranges=DegradationRange(session_share=SESSION_SHARE), seed=seed)
     width = bridge.stem.out_channels
-    text = (
-        f"{len(heads)} heads of openms/train and brats/train with several contrasts; degraded at random; frozen bridge"
-    )
+    text = said(heads, "those with several contrasts; degraded at random; frozen bridge")
     return {**ARCHITECTURE, "width": width}, CompanionLoss(sampler, bridge, BATCH, device), text

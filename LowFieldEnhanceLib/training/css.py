@@ -7,6 +7,7 @@ and their results are held against the cycle, two discriminators, the frozen LSC
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,13 @@ from ..errors import BadInput
 from ..networks.patch_discriminator import PatchDiscriminator
 from ..networks.registry import build_network
 from ..weights import load_network
+from .checkpoint import read_checkpoint
 from .css_lsc import corrected, corrupt
 from .css_networks import ARCHITECTURE, BACKWARD, for_gap, from_prior
 from .css_pairs import CycleBatch, CycleSampler
 from .css_slices import HeadPool
 from .css_terms import brain_l1, dissimilarity, settle
-from .data import load_heads
+from .data import load_heads, said
 
 PARTS = ("cycle", "sgp", "lsc", "adversarial")
 CRITIC_RATE = 2e-4
@@ -115,13 +117,13 @@ class CycleLoss:
             return "warm start from slice_prior"
         path = start / "checkpoint.pt"
         try:
-            content = torch.load(path, map_location=self.device, weights_only=True)
+            content = read_checkpoint(path, self.device)
             states = (network, content["average"]), (self.back, content["loss"]["back"])
             for generator, state in states:
                 fitting, new_gap = for_gap(generator, state)
                 generator.load_state_dict(fitting)
             self.critics.load_state_dict(content["loss"]["critics"])
-        except (OSError, KeyError, RuntimeError) as error:
+        except (KeyError, RuntimeError) as error:
             raise BadInput(f"{path} is not a checkpoint of css_generator") from error
         heard = ", which had listened to another SGP" if new_gap else ""
         return f"start from {content['step']} steps of css_generator{heard}"
@@ -149,7 +151,9 @@ class CycleLoss:
             loss = loss + 0.5 * ((self._judge(side, real, real_kind) - 1) ** 2).mean()
             loss = loss + 0.5 * (self._judge(side, fake, fake_kind) ** 2).mean()
         loss.backward()
-        self.critic_optimizer.step()
+        norm = nn.utils.clip_grad_norm_(self.critics.parameters(), math.inf)
+        if torch.isfinite(norm):  # a single step with NaN would end the adversarial training for good
+            self.critic_optimizer.step()
         self.terms["critics"] = float(loss.detach())
 
     def state_dict(self) -> dict[str, Any]:
@@ -293,7 +297,7 @@ def recipe(
     low = HeadPool(heads[::2] if pairing == "none" else heads, seed=seed)
     high = HeadPool(heads[1::2], seed=seed + 1) if pairing == "none" else low
     loss = CycleLoss(CycleSampler(low, high, pairing, gap), settings, device, correction, seed)
-    text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train; pairing {pairing}"
+    text = f"slices of {said(heads, f'pairing {pairing}')}"
     if settings.without:
         text += f"; without {', '.join(sorted(settings.without))}"
     return ARCHITECTURE, loss, text

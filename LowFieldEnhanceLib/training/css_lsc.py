@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .css_terms import brain_l1
-from .data import load_heads
+from .data import load_heads, said
 from .slice_prior import SliceSampler
 
 ARCHITECTURE = {
@@ -78,5 +78,5 @@ class CorrectionLoss:
 def recipe(data: Path, seed: int, device: str) -> tuple[dict[str, Any], CorrectionLoss, str]:
     """See training.recipes."""
     heads = load_heads(data, ("oasis", "openms", "brats"))
-    text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train; high field only"
+    text = f"slices of {said(heads, 'high field only')}"
     return ARCHITECTURE, CorrectionLoss(SliceSampler(heads, EDGE, seed), device), text

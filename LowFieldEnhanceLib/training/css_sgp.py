@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..networks.gap_perception import GapPerception
 from ..preprocess.intensity import MODEL_MIN
 from .css_slices import HeadPool
-from .data import load_heads
+from .data import load_heads, said
 
 ARCHITECTURE = {
     "kind": "gap_perception",
@@ -112,5 +112,5 @@ def embed(network: GapPerception, low: Tensor, high: Tensor) -> tuple[Tensor, Te
 def recipe(data: Path, seed: int, device: str) -> tuple[dict[str, Any], GapLoss, str]:
     """See training.recipes."""
     heads = load_heads(data, ("oasis", "openms", "brats"))
-    text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train; degraded at random"
+    text = f"slices of {said(heads, 'degraded at random')}"
     return ARCHITECTURE, GapLoss(HeadPool(heads, seed=seed, slices_per_head=SLICES_PER_HEAD), device), text

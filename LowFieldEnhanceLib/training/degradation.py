@@ -51,6 +51,17 @@ class DegradationRange:
     session_share: float = 0.5
     protocol: tuple[float, float, float] | None = None
 
+    def spacings(self) -> tuple[float, float]:
+        """Least and greatest spacing (mm) that can be drawn."""
+        if self.protocol is not None:
+            return min(self.protocol), max(self.protocol)
+        common, rest = (self.common_in_plane, self.common_slices), (self.in_plane, self.slices)
+        drawn = [pair for pairs, there in ((common, self.common_share > 0), (rest, self.common_share < 1)) if there
+                 for pair in pairs]  # fmt: skip
+        if self.common_share < 1 and self.isotropic_share > 0:
+            drawn.append(self.isotropic)
+        return min(low for low, _ in drawn), max(high for _, high in drawn)
+
     @classmethod
     def read(cls, path: Path) -> DegradationRange:
         """The ranges of a JSON file, an object of the fields above; a field it does not name keeps its value.

@@ -52,7 +52,8 @@ class AutoencoderLoss:
         with torch.autocast(shown.device.type, torch.bfloat16):
             mean, log_variance = network.posterior(shown)
             restored = network.decode(mean + (0.5 * log_variance).exp() * noise)
-        network.track(mean.detach())
+        if torch.isfinite(mean).all():
+            network.track(mean.detach())
         divergence = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).mean()
         weight = torch.where(shown > MODEL_MIN, 1.0, BACKGROUND)
         return image_loss(restored, shown, weight) + KL_WEIGHT * divergence
@@ -83,8 +84,8 @@ def image_loss(estimate: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
 
 def recipe(data: Path, seed: int, device: str) -> tuple[dict[str, Any], LossFunction, str]:
     """The autoencoder's architecture, loss and training data."""
-    from .data import load_heads
+    from .data import load_heads, said
 
     heads = load_heads(data, ("oasis", "openms", "brats"))
-    text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train, a third of them blurred and noisy"
+    text = f"slices of {said(heads, 'a third of them blurred and noisy')}"
     return ARCHITECTURE, AutoencoderLoss(SliceSampler(heads, EDGE, seed), BATCH, device), text

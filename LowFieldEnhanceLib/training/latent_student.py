@@ -12,6 +12,7 @@ A single step starts from no noise in the preset (see methods.latent.LatentSetti
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,10 @@ class Adapters(nn.Module):
         self.optimizer = torch.optim.AdamW(self.parameters(), lr=ADAPTER_RATE, betas=(0.9, 0.99))
 
     def learn(self) -> None:
-        """Take a step with the gradients of the last loss."""
-        self.optimizer.step()
+        """Take a step with the gradients of the last loss, if they are numbers."""
+        norm = nn.utils.clip_grad_norm_(self.parameters(), math.inf)
+        if torch.isfinite(norm):
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:

@@ -200,11 +200,11 @@ def latent_sampler(data: Path, seed: int, device: str, recipe: str) -> tuple[Lat
     Raises:
         BadInput: the autoencoder is not installed.
     """
-    from .data import load_heads
+    from .data import load_heads, said
 
     autoencoder = require(AUTOENCODER, recipe).to(device)
     heads = load_heads(data, ("oasis", "openms", "brats"))
-    text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train; degraded at random"
+    text = f"slices of {said(heads, 'degraded at random')}"
     return LatentSampler(SlicePairSampler(heads, EDGE, hold=HOLD, seed=seed), autoencoder, device), text
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +17,12 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from ..errors import BadInput, Cancelled
+from ..events import Events
+from .checkpoint import CHECKPOINT, State
+
 log = logging.getLogger(__name__)
+MOST_LOST = 100  # steps in a row whose loss or gradient is not a number
 LossFunction = Callable[[nn.Module], Tensor]
 
 
@@ -63,6 +67,9 @@ class Plan:
         device: torch device.
         resume: continue from the checkpoint in ``out`` if there is one.
         checkpoint_minutes: time between checkpoints.
+
+    Raises:
+        BadInput: a time that is not above 0, or without end.
     """
 
     out: Path
@@ -74,56 +81,22 @@ class Plan:
     resume: bool = False
     checkpoint_minutes: float = 3.0
 
+    def __post_init__(self) -> None:
+        for name in ("minutes", "piece_minutes"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                option = name.replace("_", "-")
+                raise BadInput(f"--{option} {value:g} must be a number of minutes above 0")
 
-class _State:
-    """Everything a checkpoint holds."""
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of the run is kept."""
+        return self.out / CHECKPOINT
 
-    def __init__(self, network: nn.Module, plan: Plan, loss: LearningLoss | None = None) -> None:
-        self.network, self.loss = network, loss
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=plan.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
-        )
-        self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
-        self.step, self.seconds = 0, 0.0
-
-    def save(self, path: Path) -> None:
-        content = {
-            "network": self.network.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average,
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        if self.loss is not None:
-            content["loss"] = self.loss.state_dict()
-        temporary = path.with_suffix(".partial")
-        torch.save(content, temporary)
-        os.replace(temporary, path)
-
-    def load(self, path: Path, device: str) -> None:
-        content = torch.load(path, map_location=device, weights_only=True)
-        self.network.load_state_dict(content["network"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.average = content["average"]
-        self.step, self.seconds = content["step"], content["seconds"]
-        if self.loss is not None:
-            self.loss.load_state_dict(content["loss"])
-
-    def update_average(self, decay: float) -> None:
-        decay = min(decay, (1 + self.step) / (10 + self.step))
-        for key, value in self.network.state_dict().items():
-            if value.is_floating_point():
-                self.average[key].lerp_(value.detach(), 1 - decay)
-            else:
-                self.average[key].copy_(value)
-
-
-def resumed_step(plan: Plan) -> int:
-    """The step at which ``plan`` would resume; 0 for a fresh start."""
-    checkpoint = plan.out / "checkpoint.pt"
-    if not (plan.resume and checkpoint.exists()):
-        return 0
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["step"])
+    @property
+    def resumes(self) -> bool:
+        """Whether there is something to go on from."""
+        return self.resume and self.checkpoint.exists()
 
 
 def learning_rate_at(progress: float, peak: float) -> float:
@@ -134,25 +107,66 @@ def learning_rate_at(progress: float, peak: float) -> float:
     return peak * (0.02 + 0.98 * cosine)
 
 
-def train(network: nn.Module, loss_function: LossFunction, plan: Plan) -> dict[str, Any]:
+def train(
+    network: nn.Module,
+    loss_function: LossFunction,
+    plan: Plan,
+    record: dict[str, Any] | None = None,
+    events: Events | None = None,
+) -> dict[str, Any]:
     """Train until the time is used up; returns what the card needs (steps, minutes, final loss, averaged weights).
 
     Writes ``checkpoint.pt`` and ``log.jsonl`` into ``plan.out``. Calling again with ``resume`` goes on where the
-    checkpoint is.
+    checkpoint is. A run that is cancelled or interrupted leaves a checkpoint.
+
+    Args:
+        network, loss_function: of a recipe.
+        plan: how long.
+        record: see checkpoint.State.
+        events: progress in seconds of training, and cancel.
+
+    Raises:
+        BadInput: the checkpoint does not fit or cannot be written, or the loss stays not a number.
+        Cancelled: by ``events`` or a signal; the sentence says how to go on.
     """
+    events = events or Events()
     plan.out.mkdir(parents=True, exist_ok=True)
     network = network.to(plan.device).to(memory_format=torch.channels_last_3d)
     learning = loss_function if isinstance(loss_function, LearningLoss) else None
-    state = _State(network, plan, learning)
-    checkpoint = plan.out / "checkpoint.pt"
-    if plan.resume and checkpoint.exists():
-        state.load(checkpoint, plan.device)
+    state = State(network, plan.learning_rate, learning, record)
+    if plan.resumes:
+        state.load(plan.checkpoint, plan.device)
     network.train()
+    try:
+        running = _steps(network, loss_function, learning, plan, state, events)
+    except (KeyboardInterrupt, Cancelled) as error:
+        state.save(plan.checkpoint)
+        raise Cancelled(f"training stopped after {state.step} steps; --resume goes on from there") from error
+    state.save(plan.checkpoint)
+    return {
+        "steps": state.step,
+        "minutes": round(state.seconds / 60, 1),
+        "loss": running,
+        "finished": state.seconds >= plan.minutes * 60,
+        "weights": {k: v.cpu() for k, v in state.average.items()},
+    }
+
+
+def _steps(
+    network: nn.Module,
+    loss_function: LossFunction,
+    learning: LearningLoss | None,
+    plan: Plan,
+    state: State,
+    events: Events,
+) -> float | None:
+    """All steps of this piece; the running mean of the loss, None if none was finite."""
     budget = plan.minutes * 60
-    piece_end = state.seconds + plan.piece_minutes * 60 if plan.piece_minutes else budget
-    last_save, running = state.seconds, None
-    started, offset = time.monotonic(), state.seconds
-    while state.seconds < min(budget, piece_end):
+    end = budget if plan.piece_minutes is None else min(budget, state.seconds + plan.piece_minutes * 60)
+    offset = last_save = last_told = state.seconds
+    running, lost = None, 0
+    started = time.monotonic()
+    while state.seconds < end:
         rate = learning_rate_at(state.seconds / budget, plan.learning_rate)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
@@ -172,23 +186,26 @@ def train(network: nn.Module, loss_function: LossFunction, plan: Plan) -> dict[s
         value = float(loss.detach())
         if math.isfinite(value):
             running = value if running is None else 0.98 * running + 0.02 * value
+        lost = 0 if math.isfinite(value) and torch.isfinite(norm) else lost + 1
+        if lost == MOST_LOST:
+            raise BadInput(
+                f"the loss was not a number in {lost} steps in a row, up to step {state.step}: training ends"
+            )
         if state.step % 50 == 0:
             _append(plan.out / "log.jsonl", state, running, rate)
         if state.seconds - last_save > plan.checkpoint_minutes * 60:
-            state.save(checkpoint)
+            state.save(plan.checkpoint)
             last_save = state.seconds
-    state.save(checkpoint)
-    return {
-        "steps": state.step,
-        "minutes": round(state.seconds / 60, 1),
-        "loss": running,
-        "finished": state.seconds >= budget,
-        "weights": {k: v.cpu() for k, v in state.average.items()},
-    }
+        if state.seconds - last_told >= 1:
+            last_told = state.seconds
+            events.progress("train", int(state.seconds), int(budget))
+        events.check()
+    return running
 
 
-def _append(path: Path, state: _State, loss: float, rate: float) -> None:
-    line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "loss": round(loss, 5), "rate": rate}
-    log.info("step %d, %.1f min, loss %.4f", state.step, line["minutes"], loss)
+def _append(path: Path, state: State, loss: float | None, rate: float) -> None:
+    shown = None if loss is None else round(loss, 5)
+    line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "loss": shown, "rate": rate}
+    log.info("step %d, %.1f min, loss %s", state.step, line["minutes"], shown)
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")

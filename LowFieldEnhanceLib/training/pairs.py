@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import BadInput
+from ..image import CHANNELS
 from ..physics.acquisition import UNKNOWN, Acquisition
 from ..physics.bias import random_bias_field
 from ..physics.noise import add_noise
@@ -58,14 +61,28 @@ class PairSampler:
         patch: edge of the cubic patch in voxels.
         ranges: of the degradation.
         seed: of all randomness.
+
+    Raises:
+        BadInput: no heads.
     """
 
     def __init__(
         self, heads: Sequence[Head], patch: int = 64, ranges: DegradationRange | None = None, seed: int = 0
     ) -> None:
+        if not heads:
+            raise BadInput("there is no training head to draw from")
         self.heads, self.patch, self.ranges = list(heads), patch, ranges or DegradationRange()
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
+
+    def valid_range(self) -> dict[str, Any]:
+        """What scans a network has seen that was trained on these pairs: ``contrasts``, ``spacing_mm`` and ``snr``."""
+        present = torch.stack([head.present for head in self.heads]).any(0)
+        return {
+            "contrasts": [name for name, found in zip(CHANNELS, present.tolist(), strict=True) if found],
+            "spacing_mm": list(self.ranges.spacings()),
+            "snr": list(self.ranges.snr),
+        }
 
     def place(self) -> Place:
         """A random patch around a voxel of a brain; half of them are mirrored."""

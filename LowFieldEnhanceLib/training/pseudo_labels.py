@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..evaluation.checks import bounding_box
-from .data import Head, load_heads, read_array
+from .data import Head, head_names, load_heads, read_array
 from .synthetic import IGNORE, LabelledHead
 
 LEAST_POSTERIOR = 0.6
@@ -49,9 +49,10 @@ def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = Non
 
 
 def load_pseudo_labelled(root: Path, label: Labeller) -> list[LabelledHead]:
-    """openms/train and brats/train, contrast by contrast."""
+    """What there is of openms/train and brats/train, contrast by contrast."""
     result = []
-    for head in load_heads(root, ("openms", "brats")):
+    sets = [name for name in ("openms", "brats") if head_names(root / name / "train")]
+    for head in load_heads(root, sets) if sets else []:
         data_set, name = head.name.split("/")
         path = root / data_set / "train" / f"{name}_tumour.nii.gz"
         result += pseudo_labelled(head, label, read_array(path) if path.exists() else None)

@@ -17,13 +17,15 @@ import torch
 from torch import nn
 
 from ..errors import BadInput
+from ..events import Events
 from ..networks.registry import build_network
 from ..weight_files import save_weights
-from ..weights import is_installed
+from ..weights import is_installed, model_info
 from . import companions, css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
-from .data import Head
+from .checkpoint import read_checkpoint
 from .degradation import DegradationRange
-from .loop import LearningLoss, LossFunction, Plan, resumed_step, train
+from .loop import LearningLoss, LossFunction, Plan, train
+from .pairs import PairSampler
 from .warm_start import warm_start
 
 PAIRED = ("oasis", "openms", "brats")
@@ -33,13 +35,13 @@ Recipe = Callable[..., tuple[dict[str, Any], LossFunction, str]]  # of data, see
 def _regression(
     data: Path, seed: int, device: str, degradation: Path | None = None
 ) -> tuple[dict[str, Any], LossFunction, str]:
-    from .data import load_heads
+    from .data import load_heads, said
     from .pairs import PairSampler
     from .regression import ARCHITECTURE, RegressionLoss
 
     heads = load_heads(data, PAIRED)
     ranges, degraded = _degradation(degradation)
-    return ARCHITECTURE, RegressionLoss(PairSampler(heads, ranges=ranges, seed=seed), 2, device), _said(heads, degraded)
+    return ARCHITECTURE, RegressionLoss(PairSampler(heads, ranges=ranges, seed=seed), 2, device), said(heads, degraded)
 
 
 def _degradation(path: Path | None) -> tuple[DegradationRange | None, str]:
@@ -51,25 +53,20 @@ def _degradation(path: Path | None) -> tuple[DegradationRange | None, str]:
     return ranges, "degraded with " + (", ".join(f"{name} {value}" for name, value in changed.items()) or "no change")
 
 
-def _said(heads: list[Head], what: str) -> str:
-    sets = dict.fromkeys(head.name.split("/")[0] for head in heads)
-    return f"{len(heads)} head{'s' * (len(heads) > 1)} of {', '.join(f'{name}/train' for name in sets)}; {what}"
-
-
 def _bridged(part: str) -> Recipe:
     def recipe(
         data: Path, seed: int, device: str, degradation: Path | None = None
     ) -> tuple[dict[str, Any], LossFunction, str]:
         from .bridged import BRIDGE, PRIOR, BridgeLoss, PriorLoss
-        from .data import load_heads
+        from .data import load_heads, said
         from .pairs import PairSampler
 
         heads = load_heads(data, PAIRED)
         ranges, degraded = _degradation(degradation)
         sampler = PairSampler(heads, ranges=ranges, seed=seed)
         if part == "prior":
-            return PRIOR, PriorLoss(sampler, 2, device), _said(heads, "high field only")
-        text = _said(heads, degraded)
+            return PRIOR, PriorLoss(sampler, 2, device), said(heads, "high field only")
+        text = said(heads, degraded)
         if not is_installed("segmenter"):
             return BRIDGE, BridgeLoss(sampler, 2, device), text
         from .anatomy import AnatomyLoss
@@ -102,16 +99,16 @@ def _segmenter(data: Path, seed: int, device: str) -> tuple[dict[str, Any], Loss
 def _slice_prior(
     data: Path, seed: int, device: str, preconditioning: str = "ddpm"
 ) -> tuple[dict[str, Any], LossFunction, str]:
-    from .data import load_heads
+    from .data import load_heads, said
     from .slice_prior import ARCHITECTURE, BATCH, EDM, SlicePriorLoss, SliceSampler
 
     if preconditioning not in ("ddpm", "edm"):
         raise BadInput(f"the slice prior's preconditioning is 'ddpm' or 'edm', not '{preconditioning}'")
     edm = preconditioning == "edm"
     heads = load_heads(data, ("oasis", "openms", "brats"))
-    text = f"slices of {len(heads)} heads of oasis/train, openms/train, brats/train, some painted with other contrasts"
     loss = SlicePriorLoss(SliceSampler(heads, seed=seed), BATCH, device, edm)
-    return EDM if edm else ARCHITECTURE, loss, f"{text}; high field only"
+    text = f"slices of {said(heads, 'some painted with other contrasts; high field only')}"
+    return EDM if edm else ARCHITECTURE, loss, text
 
 
 RECIPES: dict[str, Recipe] = {
@@ -156,6 +153,15 @@ OPTIONS = {
 }
 
 
+# Networks that another one was trained on and is used with; a change of them asks for another training of it.
+BUILT_ON = {
+    "bridged_companions": ("bridged_bridge",),
+    "css_generator": ("css_sgp",),
+    "latent_teacher": ("latent_autoencoder",),
+    "latent_student": ("latent_autoencoder",),
+}
+
+
 def run_recipe(
     name: str,
     data: Path,
@@ -163,17 +169,22 @@ def run_recipe(
     seed: int = 0,
     threads: int | None = None,
     start: Path | None = None,
+    events: Events | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Train one network and write ``<out>/<name>.safetensors`` and ``<out>/training.json``.
 
     Args:
+        plan: a resumed piece must have the recipe, the seed and the options of the first.
         start: folder with finished weights of this network, a run's or that of the registered models, to go on from; of
             ``regression_unet`` for the bridge; or a finished run of ``css_generator``. A resumed piece ignores it.
+        events: progress and cancel.
         options: of this recipe, see OPTIONS.
 
     Raises:
-        BadInput: unknown recipe, option or data folder, or a start that is missing or does not fit.
+        BadInput: unknown recipe, option or data folder, a start that is missing or does not fit, or a checkpoint to go
+            on from that is of another training.
+        Cancelled: see loop.train.
     """
     if name not in RECIPES:
         raise BadInput(f"unknown recipe '{name}'; there are {', '.join(RECIPES)}")
@@ -184,14 +195,21 @@ def run_recipe(
         torch.set_num_threads(threads)
     plan = replace(plan, learning_rate=LEARNING_RATES.get(name, plan.learning_rate))
     torch.manual_seed(seed)
+    begun = read_checkpoint(plan.checkpoint) if plan.resumes else None
     # a resumed piece must not draw the samples of the first one again
-    architecture, loss, text = RECIPES[name](data, seed + 7919 * resumed_step(plan), plan.device, **options)
+    step = 0 if begun is None else begun["step"]
+    architecture, loss, text = RECIPES[name](data, seed + 7919 * step, plan.device, **options)
     network: nn.Module = build_network(architecture)
-    if isinstance(loss, LearningLoss):
+    same = {"recipe": name, "seed": seed, "options": {key: _plain(value) for key, value in sorted(options.items())}}
+    if begun is not None:
+        _check_same(plan.checkpoint, begun["record"], same)
+        text = begun["record"]["training_data"]
+    elif isinstance(loss, LearningLoss):
         text = f"{text}; {loss.prepare(network, start)}"
     elif start is not None:
         text = f"{text}; {warm_start(network, start, name)}"
-    result = train(network, loss, plan)
+    del begun
+    result = train(network, loss, plan, {**same, "training_data": text}, events)
     weights = result.pop("weights")
     record = {
         **result,
@@ -204,5 +222,27 @@ def run_recipe(
         "seed": seed,
         "sha256": save_weights(weights, plan.out / f"{name}.safetensors"),
     }
+    if name in BUILT_ON:
+        record["built_on"] = {other: model_info(other)[0].sha256 for other in BUILT_ON[name] if is_installed(other)}
+    sampler = getattr(loss, "sampler", None)
+    if isinstance(sampler, PairSampler):
+        record["valid_range"] = sampler.valid_range()
     (plan.out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
+
+
+def _plain(value: Any) -> Any:
+    """An option as a checkpoint holds it: of a file what is in it."""
+    if isinstance(value, Path):
+        return json.loads(value.read_text(encoding="utf-8"))
+    return sorted(value) if isinstance(value, (list, tuple, set, frozenset)) else value
+
+
+def _check_same(path: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with another recipe, seed or options than those a checkpoint began with."""
+    for key, value in now.items():
+        if begun.get(key) != value:
+            first, second = (json.dumps(found) for found in (begun.get(key), value))
+            raise BadInput(
+                f"{path} began with the {key} {first}, not {second}: resume with the same or choose another --out"
+            )

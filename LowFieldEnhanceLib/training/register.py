@@ -12,8 +12,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..errors import BadInput
+from ..errors import BadInput, LowFieldEnhanceError
 from ..resources import resource
+from ..safe_files import replaced
 from ..weight_files import read_weights, save_weights
 from ..weights import RESEARCH_ONLY
 
@@ -64,13 +65,17 @@ def register(run: Path, models: Path) -> dict[str, Any]:
     """Register one finished run; returns its entry.
 
     Raises:
-        BadInput: no training.json, or unfinished training.
+        BadInput: no training.json, unfinished training, or of a network that is not known.
     """
     record_path = run / "training.json"
     if not record_path.is_file():
         raise BadInput(f"{run} holds no finished training run (no training.json)")
     record = json.loads(record_path.read_text(encoding="utf-8"))
+    if record.get("finished") is not True or not record.get("steps"):
+        raise BadInput(f"the training in {run} is not finished; go on with --resume until its minutes are used up")
     name = record.pop("recipe")
+    if name not in RANGES:
+        raise BadInput(f"{run} holds a network '{name}' that no method loads")
     target = models / f"{name}.safetensors"
     record.pop("sha256")
     bits = 8 if name in EIGHT_BITS else 16
@@ -82,14 +87,25 @@ def register(run: Path, models: Path) -> dict[str, Any]:
         "title": TITLES[name],
         "card": f"{name}.md",
         "training": record,
-        "valid_range": RANGES[name],
+        "valid_range": _valid_range(name, record),
     }
     path = models / "models.json"
     registry = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"schema": 1, "models": {}}
     registry["models"][name] = entry
     registry["models"] = dict(sorted(registry["models"].items()))
-    path.write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
+    _write(path, registry)
     return entry
+
+
+def _valid_range(name: str, training: dict[str, Any]) -> dict[str, Any]:
+    """That of the recipe, narrowed to what this training saw."""
+    seen = training.get("valid_range", {})
+    return {key: seen.get(key, value) for key, value in RANGES[name].items()}
+
+
+def _write(path: Path, registry: dict[str, Any]) -> None:
+    with replaced(path) as partial:
+        partial.write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
 
 
 def refresh_ranges(models: Path) -> None:
@@ -97,8 +113,8 @@ def refresh_ranges(models: Path) -> None:
     path = models / "models.json"
     registry = json.loads(path.read_text(encoding="utf-8"))
     for name, entry in registry["models"].items():
-        entry["valid_range"] = RANGES[name]
-    path.write_text(json.dumps(registry, indent=2) + "\n", encoding="utf-8")
+        entry["valid_range"] = _valid_range(name, entry["training"])
+    _write(path, registry)
 
 
 def main() -> None:
@@ -109,10 +125,14 @@ def main() -> None:
     parser.add_argument("--ranges", action="store_true", help="write the ranges of the networks that are there anew")
     options = parser.parse_args()
     models = options.models or resource("Models")
-    for run in options.runs:
-        register(run, models)
-    if options.ranges:
-        refresh_ranges(models)
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+        for run in options.runs:
+            register(run, models)
+        if options.ranges:
+            refresh_ranges(models)
+    except (LowFieldEnhanceError, OSError) as error:
+        parser.exit(2, f"{error}\n")
 
 
 if __name__ == "__main__":

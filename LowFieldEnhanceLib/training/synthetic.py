@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import BadInput
 from ..physics.bias import random_bias_field
 from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
 from ..segmentation.labels import mirrored_channels, to_channels
@@ -79,6 +80,9 @@ class HeadGenerator:
         other_share: probability of one of ``others``, if there are any.
         seed: of all randomness.
         voxel: edge of a sample's voxel in mm.
+
+    Raises:
+        BadInput: no label map or no labelled head.
     """
 
     def __init__(
@@ -92,6 +96,9 @@ class HeadGenerator:
         others: Sequence[LabelledHead] = (),
         other_share: float = 0.25,
     ) -> None:
+        if not maps or not real:
+            missing = "label map (label_maps/*.nii.gz)" if not maps else "labelled head (oasis/train/*_aseg.nii.gz)"
+            raise BadInput(f"the segmenter's training needs at least one {missing}")
         self.others, self.other_share = list(others), other_share if others else 0.0
         self.voxel = voxel
         self.maps, self.real, self.real_share = list(maps), list(real), real_share

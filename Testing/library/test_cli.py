@@ -74,6 +74,11 @@ def test_methods_says_which_weights_are_missing(
         (["report", SAMPLE, "missing.nii.gz", "-o", "{out}/r.html"], "does not exist"),
         (["simulate", SAMPLE, "--labels", SAMPLE, "-o", SAMPLE], "never overwritten"),
         (["train", "magic", "--out", "{out}/run", "--data", "{out}"], "unknown recipe"),
+        (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--minutes", "0"], "minutes above 0"),
+        (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--device", "abacus"], "unknown device"),
+        (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--seed", "-1"], "must not be below 0"),
+        (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--threads", "0"], "at least 1"),
+        (["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}"], "no training heads"),
     ],
 )
 def test_bad_input_is_one_sentence_exit_code_2_and_no_file(

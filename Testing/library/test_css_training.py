@@ -188,7 +188,7 @@ def test_a_run_can_start_from_another_ones_networks(tmp_path: Path) -> None:
     for name in ("back", "critics"):
         ours, theirs = getattr(other, name).state_dict(), getattr(first, name).state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    with pytest.raises(BadInput, match="not a checkpoint of css_generator"):
+    with pytest.raises(BadInput, match="not a checkpoint of"):
         other.prepare(network, tmp_path)
 
 

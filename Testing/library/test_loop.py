@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,13 +13,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.errors import BadInput, Cancelled
+from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.networks.residual_unet import ResidualUNet
-from LowFieldEnhanceLib.training import loop, recipes
+from LowFieldEnhanceLib.training import checkpoint, loop, recipes
 from LowFieldEnhanceLib.training.data import Head
-from LowFieldEnhanceLib.training.loop import Plan, learning_rate_at, resumed_step, train
+from LowFieldEnhanceLib.training.loop import Plan, learning_rate_at, train
 from LowFieldEnhanceLib.training.pairs import PairSampler
+from LowFieldEnhanceLib.training.register import register
 from LowFieldEnhanceLib.training.regression import RegressionLoss
 
 
@@ -114,6 +118,85 @@ def test_a_step_whose_gradient_is_not_finite_is_skipped(tmp_path: Path) -> None:
     assert all(torch.isfinite(p).all() for p in network.parameters())
 
 
+def test_a_training_that_only_makes_nan_ends_with_a_sentence(tmp_path: Path) -> None:
+    """And a shorter spell of it, from the start or later, ends nothing, not even at the log's line."""
+
+    def lost(steps: range) -> Callable[[nn.Module], Tensor]:
+        calls = []
+
+        def loss(net: nn.Module) -> Tensor:
+            calls.append(1)
+            return fit_a_line(net) * (float("nan") if len(calls) - 1 in steps else 1.0)
+
+        return loss
+
+    assert train(line(), lost(range(60)), plan(tmp_path / "a", 90))["steps"] == 90
+    first = json.loads((tmp_path / "a" / "log.jsonl").read_text().splitlines()[0])
+    assert (first["step"], first["loss"]) == (50, None)
+    with pytest.raises(BadInput, match="not a number in 100 steps in a row, up to step 110"):
+        train(line(), lost(range(10, 500)), plan(tmp_path / "b", 300))
+
+
+@pytest.mark.parametrize(
+    ("minutes", "piece"), [(0, None), (-1, None), (float("nan"), None), (float("inf"), None), (1, 0)]
+)
+def test_a_time_that_no_training_can_have_is_refused(tmp_path: Path, minutes: float, piece: float | None) -> None:
+    with pytest.raises(BadInput, match="minutes above 0"):
+        Plan(tmp_path, minutes, piece)
+
+
+def test_progress_is_told_in_seconds_of_training(tmp_path: Path) -> None:
+    seen: list[dict] = []
+    train(line(), fit_a_line, plan(tmp_path, 10), events=Events(seen.append))
+    assert [(event["done"], event["total"]) for event in seen] == [(n, 10) for n in range(1, 11)]
+
+
+@pytest.mark.parametrize("how", ["cancel", "interrupt"])
+def test_a_stopped_training_leaves_a_checkpoint_and_says_so(tmp_path: Path, how: str) -> None:
+    whole = train(line(), fit_a_line, plan(tmp_path / "whole", 12))
+    events, calls = Events(), []
+
+    def loss(net: nn.Module) -> Tensor:
+        calls.append(1)
+        if how == "interrupt" and len(calls) == 6:
+            raise KeyboardInterrupt
+        if how == "cancel" and len(calls) == 5:
+            events.cancel()
+        return fit_a_line(net)
+
+    with pytest.raises(Cancelled, match="stopped after 5 steps; --resume"):
+        train(line(), loss, plan(tmp_path / "stopped", 12), events=events)
+    last = train(line(), fit_a_line, plan(tmp_path / "stopped", 12, resume=True))
+    assert last["steps"] == 12 and all(torch.equal(last["weights"][k], v) for k, v in whole["weights"].items())
+
+
+def test_a_full_disk_ends_the_training_with_a_sentence_and_keeps_the_earlier_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(line(), fit_a_line, plan(tmp_path, 3))
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(_content: dict, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full)
+    with pytest.raises(BadInput, match="is the disk full"):
+        train(line(), fit_a_line, plan(tmp_path, 5))
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_a_checkpoint_that_is_damaged_or_of_another_network_is_refused(tmp_path: Path) -> None:
+    train(line(), fit_a_line, plan(tmp_path, 3))
+    with pytest.raises(BadInput, match="not a checkpoint of this network"):
+        train(nn.Linear(3, 1), fit_a_line, plan(tmp_path, 5, resume=True))
+    for content in (b"", b"no checkpoint", (tmp_path / "checkpoint.pt").read_bytes()[:700]):
+        (tmp_path / "checkpoint.pt").write_bytes(content)
+        with pytest.raises(BadInput, match="not a checkpoint of a training run, or it is damaged"):
+            train(line(), fit_a_line, plan(tmp_path, 5, resume=True))
+
+
 def test_the_log_has_a_line_every_fifty_steps(tmp_path: Path) -> None:
     train(line(), fit_a_line, plan(tmp_path, 110))
     lines = [json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines()]
@@ -173,11 +256,41 @@ def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
         recipes.run_recipe("magic", tmp_path, plan(tmp_path, 1))
 
 
-def test_a_resumed_piece_starts_at_the_checkpoints_step_and_a_fresh_one_at_0(tmp_path: Path) -> None:
-    train(line(), fit_a_line, plan(tmp_path, 30))
-    assert resumed_step(Plan(tmp_path, 1.0, resume=True)) == 30
-    assert resumed_step(Plan(tmp_path, 1.0)) == 0
-    assert resumed_step(Plan(tmp_path / "elsewhere", 1.0, resume=True)) == 0
+class OfTwoPieces:
+    """A recipe that keeps the seeds it was called with."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def __call__(self, data: Path, seed: int, device: str, colour: str = "red") -> tuple:
+        self.seeds.append(seed)
+        x = torch.ones(1, 1, 4, 4, 4)
+        architecture = {"kind": "residual_unet", "widths": [4, 4], "blocks": 1}
+        return architecture, lambda network: (network(x) - 1).square().mean(), f"{colour} cubes"
+
+
+def test_a_resumed_piece_draws_other_samples_and_keeps_what_the_first_one_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = OfTwoPieces()
+    monkeypatch.setitem(recipes.RECIPES, "tiny", recipe)
+    monkeypatch.setitem(recipes.OPTIONS, "tiny", ("colour",))
+    start, out = tmp_path / "start", tmp_path / "run"
+    recipes.run_recipe("tiny", tmp_path, plan(start, 3))
+    first = recipes.run_recipe("tiny", tmp_path, plan(out, 9, piece_minutes=4 / 60), 5, start=start, colour="blue")
+    assert first["training_data"].startswith("blue cubes; start from tiny with SHA-256 ") and not first["finished"]
+    with pytest.raises(BadInput, match="not finished"):
+        register(out, tmp_path)
+    shutil.rmtree(start)  # a resumed piece has no need of it
+    last = recipes.run_recipe("tiny", tmp_path, plan(out, 9, resume=True), 5, start=start, colour="blue")
+    assert last["training_data"] == first["training_data"] and last["finished"] and last["steps"] == 9
+    assert recipe.seeds == [0, 5, 5 + 7919 * 4]
+    for seed, options, said in ((6, {"colour": "blue"}, "seed 5, not 6"), (5, {}, "options")):
+        with pytest.raises(BadInput, match=said):
+            recipes.run_recipe("tiny", tmp_path, plan(out, 12, resume=True), seed, **options)
+    monkeypatch.setitem(recipes.RECIPES, "other", recipe)
+    with pytest.raises(BadInput, match='began with the recipe "tiny", not "other"'):
+        recipes.run_recipe("other", tmp_path, plan(out, 12, resume=True), 5)
 
 
 def test_learning_rates_belong_to_recipes() -> None:

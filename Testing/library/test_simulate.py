@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import phantom_head
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image
@@ -76,6 +77,25 @@ def test_reference_level_is_the_white_matter_mean_when_labels_are_known() -> Non
     head = head.with_array(values)
     assert reference_level(head, LabelMap(labels, head.affine, {})) == pytest.approx(100)
     assert 60 <= reference_level(head, None) <= 100
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"bias": float("nan")}, {"bias": 1000.0}, {"bias": -0.1}, {"contrast": float("inf")}, {"fwhm": (1.0, -2.0, 1.0)}],
+)
+def test_refuses_a_protocol_whose_scan_would_be_empty_or_sharper_than_asked(changes: dict) -> None:
+    head, labels = phantom_head()
+    with pytest.raises(BadInput):
+        simulate(head, Protocol(**changes), labels=labels)
+
+
+def test_refuses_labels_that_lie_elsewhere() -> None:
+    head, labels = phantom_head()
+    shifted = labels.affine.copy()
+    shifted[0, 3] += 2.0
+    for other in (LabelMap(labels.array, shifted, {}), LabelMap(labels.array[:-1], labels.affine, {})):
+        with pytest.raises(BadInput, match="another grid"):
+            simulate(head, Protocol(), labels=other)
 
 
 def test_refuses_impossible_protocols() -> None:

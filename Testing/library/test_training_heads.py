@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +11,26 @@ import SimpleITK
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.segmentation.labels import from_channels
-from LowFieldEnhanceLib.training import recipes, regression
+from LowFieldEnhanceLib.training import companions, css_lsc, css_sgp, latent_autoencoder, recipes, regression
 from LowFieldEnhanceLib.training.data import brain_of, data_root, load_head, load_heads
 from LowFieldEnhanceLib.training.loop import Plan
+from LowFieldEnhanceLib.training.pseudo_labels import load_pseudo_labelled
+from LowFieldEnhanceLib.training.register import RANGES, refresh_ranges, register
+from LowFieldEnhanceLib.training.synthetic import HeadGenerator
 
 
-def write(path: Path, array: np.ndarray) -> None:
+def write(
+    path: Path,
+    array: np.ndarray,
+    direction: tuple[float, ...] | None = None,
+    spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+) -> None:
+    """A NIfTI file along R, A, S, unless a direction in LPS is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0))), str(path))
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
+    image.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1) if direction is None else direction)  # LPS
+    image.SetSpacing(spacing)
+    SimpleITK.WriteImage(image, str(path))
 
 
 def brain(unit: float) -> np.ndarray:
@@ -61,6 +74,51 @@ def test_the_brain_of_a_stripped_image_has_no_holes() -> None:
     np.testing.assert_array_equal(brain_of(image), brain(1) > 0)
 
 
+def test_a_brain_that_reaches_the_edge_of_the_array_loses_nothing_there() -> None:
+    image = np.zeros((20, 24, 22), dtype=np.int16)
+    image[:16, 4:, :] = 100
+    image[9:11, 9:11, 9:11] = 0
+    found = brain_of(image)
+    assert found[:16, 4:, :].all() and not found[16:].any() and not found[:, :4].any()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"direction": (1, 0, 0, 0, 1, 0, 0, 0, 1)}, {"direction": (0, -1, 0, -1, 0, 0, 0, 0, 1)}, {"spacing": (1, 1, 2)}],
+    ids=["mirrored", "permuted", "thick slices"],
+)
+def test_a_head_on_another_grid_than_1_mm_along_r_a_s_is_refused(tmp_path: Path, changes: dict) -> None:
+    write(tmp_path / "a_T1w.nii.gz", brain(400), **changes)
+    with pytest.raises(BadInput, match="a_T1w.nii.gz is not on a grid of 1 mm along R, A, S"):
+        load_head(tmp_path, "a")
+
+
+def test_a_damaged_head_and_one_of_several_shapes_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "a_T1w.nii.gz", brain(400))
+    write(tmp_path / "a_T2w.nii.gz", brain(400)[:-1])
+    with pytest.raises(BadInput, match="differ in shape"):
+        load_head(tmp_path, "a")
+    (tmp_path / "b_T1w.nii.gz").write_bytes(b"no image")
+    with pytest.raises(BadInput, match="b_T1w.nii.gz cannot be read"):
+        load_head(tmp_path, "b")
+
+
+def test_what_a_training_says_of_its_data_is_what_was_there(tmp_path: Path) -> None:
+    write(tmp_path / "openms" / "train" / "a_T1w.nii.gz", brain(400))
+    for recipe in (css_lsc, css_sgp, latent_autoencoder):
+        assert recipe.recipe(tmp_path, 0, "cpu")[2].startswith("slices of 1 head of openms/train; ")
+    with pytest.raises(BadInput, match="has several contrasts"):
+        companions.recipe(tmp_path, 0, "cpu")
+    with pytest.raises(BadInput, match=r"no training heads \(<head>_T1w.nii.gz\) found in oasis/train under"):
+        load_heads(tmp_path, ("oasis",))
+
+
+def test_the_segmenter_needs_label_maps_and_labelled_heads_and_no_others(tmp_path: Path) -> None:
+    assert load_pseudo_labelled(tmp_path, lambda array: (array, array)) == []
+    with pytest.raises(BadInput, match="label map"):
+        HeadGenerator([], [])
+
+
 def test_the_data_folder_comes_from_the_argument_or_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,5 +146,12 @@ def test_a_site_goes_on_from_earlier_weights_with_its_own_heads_and_protocol(
     )
     said = "degraded with protocol (1.5, 1.5, 5); start from regression_unet with SHA-256 " + first["sha256"][:12]
     assert record["training_data"] == f"1 head of oasis/train; {said}"
+    assert record["valid_range"] == {"contrasts": ["T1w"], "spacing_mm": [1.5, 5], "snr": [8.0, 40.0]}
+    assert first["valid_range"] == {"contrasts": ["T1w"], "spacing_mm": [1.0, 6.0], "snr": [8.0, 40.0]}
+    entry = register(tmp_path / "run", tmp_path)
+    whole = RANGES["regression_unet"]
+    assert entry["valid_range"] == {**whole, "contrasts": ["T1w"], "spacing_mm": [1.5, 5], "snr": [8.0, 40.0]}
+    refresh_ranges(tmp_path)
+    assert json.loads((tmp_path / "models.json").read_text())["models"]["regression_unet"] == entry
     with pytest.raises(BadInput, match="bridged_prior' has no option 'degradation'"):
         recipes.run_recipe("bridged_prior", tmp_path, Plan(tmp_path, 0.001), degradation=protocol)

@@ -153,6 +153,15 @@ def test_the_ranges_of_the_registry_are_those_of_the_training_and_can_be_taken_o
     assert all(entry["valid_range"] == RANGES[name] for name, entry in found.items())
 
 
+def test_a_network_that_was_trained_on_another_state_of_one_beside_it_is_named(models: Path) -> None:
+    others = [weights.model_info("bridged_bridge")[0]]
+    for built_on, named in (({}, 0), ({"bridged_bridge": others[0].sha256}, 0), ({"bridged_bridge": "0" * 64}, 1)):
+        change_entry(models, training={"built_on": built_on})
+        sentences = weights.foreign([weights.model_info(NAME)[0], *others])
+        assert len(sentences) == named and all(NAME in text and "'bridged_bridge'" in text for text in sentences)
+    assert weights.foreign([weights.model_info(NAME)[0]]) == []  # not without the other
+
+
 def test_the_common_range_is_what_every_network_was_trained_for(models: Path) -> None:
     ranges = (
         {"contrasts": ["T1w", "T2w"], "spacing_mm": [1.0, 6.0], "snr": [8, 40]},
