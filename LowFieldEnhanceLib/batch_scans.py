@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .dicom_input import is_dicom
 from .errors import BadInput
 from .image import CONTRASTS
-from .image_io import EXTENSIONS, is_dicom
+from .image_io import EXTENSIONS
 
 COLUMNS = ("input", "contrast", "reference", "lesions", "name")
 DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}  # by the ending of a table

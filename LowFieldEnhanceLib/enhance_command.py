@@ -20,7 +20,7 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``enhance``: the whole way of one scan."""
     parser = groups.add_parser("enhance", parents=[common], help="enhance a low-field scan")
-    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, or a folder with one DICOM series")
+    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, a folder with one DICOM series, or a multi-frame file")
     parser.add_argument("-o", "--output", required=True, help="enhanced volume (.nii.gz, .nrrd, .mha)")
     parser.add_argument("-m", "--method", default="bridged", help="see 'lowfield-enhance methods'")
     parser.add_argument("-p", "--preset", default=None, help="fast, standard or paper (default: the method's first)")
