@@ -23,6 +23,7 @@ from .batch_scans import RECORD, Scan
 from .batch_summary import DONE, FAILED, KEPT, State, write_summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
+from .itk import check_path
 from .weight_files import file_sha256
 
 RECORD_SCHEMA = "lowfieldenhance-batch-scan/1"
@@ -160,8 +161,9 @@ def check_batch_folder(folder: str | os.PathLike[str]) -> Path:
     """The output folder as a path, if it is there or can be made.
 
     Raises:
-        BadInput: it is a file, or its parent does not exist.
+        BadInput: it is a file, its parent does not exist, or its name is not UTF-8.
     """
+    check_path(folder)
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise BadInput(f"{target} is not a folder, so no results can be written into it")
@@ -218,7 +220,7 @@ def _do(state: State, target: Path, request: Request, work: Work, events: Events
             "files": {p.relative_to(temporary).as_posix(): file_sha256(p) for p in _files(temporary)},
         }
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-        (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
+        (temporary / RECORD).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
         events.check()
     state.finish(DONE, _read_json(place / REPORT_JSON), state.warnings)
 

@@ -167,4 +167,4 @@ def write_summary(states: Sequence[State], folder: Path, settings: Mapping[str, 
     }
     for ending, text in texts.items():
         with replaced(folder / f"summary.{ending}") as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -10,7 +10,7 @@ import SimpleITK
 
 from .dicom_frames import place_frames
 from .errors import BadInput
-from .itk import reason_of
+from .itk import check_path, reason_of
 
 TAGS = {
     "0008|0060": "Modality",
@@ -67,6 +67,8 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     if len(series) > 1:
         raise BadInput(f"the folder {folder} holds {len(series)} DICOM series; give a folder with exactly one")
     files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
+    for file in files:
+        check_path(file)
     if len(files) == 1:
         source, meta = read_dicom_file(Path(files[0]))
         return source, {**meta, "file": folder.name}

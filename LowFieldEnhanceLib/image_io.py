@@ -17,7 +17,7 @@ import SimpleITK
 from .dicom_input import is_dicom, read_dicom_file, read_series
 from .errors import BadInput
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
-from .itk import reason_of
+from .itk import check_path, reason_of
 from .nifti import check_nifti, orientation_doubt
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
@@ -86,8 +86,9 @@ def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_sca
         is_scan: see :func:`image.check_image`.
 
     Raises:
-        BadInput: missing, unreadable, 4-D, or refused by :func:`image.check_image`.
+        BadInput: missing, a name that is not UTF-8, unreadable, 4-D, or refused by :func:`image.check_image`.
     """
+    check_path(path)
     path = Path(path)
     if not path.exists():
         raise BadInput(f"the input {path} does not exist")
@@ -127,11 +128,12 @@ def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
 
 
 def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:
-    """Refuse an output that has an unknown extension or would overwrite an input, before any work is done.
+    """Refuse, before any work, an output with an unknown extension or a name that is not UTF-8, or that is an input.
 
     Raises:
         BadInput: see above.
     """
+    check_path(path)
     target = Path(path)
     if not target.name.lower().endswith(WRITE_EXTENSIONS):
         raise BadInput(f"the output {target.name} must end in one of {', '.join(WRITE_EXTENSIONS)}")

@@ -1,8 +1,25 @@
-"""What SimpleITK says when it fails, in a user's words."""
+"""What SimpleITK cannot be given, and what it says when it fails, in a user's words."""
 
 from __future__ import annotations
 
+import os
 import re
+
+from .errors import BadInput
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that is not UTF-8, as a name in Latin-1 of an old disk: SimpleITK ends the whole process there.
+
+    Raises:
+        BadInput: see above.
+    """
+    text = str(path)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        shown = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        raise BadInput(f"the name of {shown} is not valid UTF-8, so it cannot be used; rename it") from None
 
 
 def reason_of(error: RuntimeError) -> str:
