@@ -15,13 +15,11 @@ import numpy as np
 import SimpleITK
 
 from .errors import BadInput
-from .slice_positions import slice_step
+from .slice_positions import check_alike, slice_step
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-SAME_DIRECTION = 1e-3  # difference of two cosines
-SAME_SPACING = 1e-3  # share of the spacing
 MACROS = {
     "PlanePositionSequence": ("ImagePositionPatient", 3),
     "PlaneOrientationSequence": ("ImageOrientationPatient", 6),
@@ -52,14 +50,12 @@ def place_frames(source: SimpleITK.Image, path: Path) -> SimpleITK.Image:
     frames = _read_frames(path)
     if len(frames.positions) != source.GetSize()[2]:
         raise BadInput(f"{path.name} says where {len(frames.positions)} of its {source.GetSize()[2]} frames lie")
-    if np.abs(frames.axes - frames.axes[0]).max() > SAME_DIRECTION:
-        raise BadInput(f"the frames of {path.name} are differently oriented, so they are no single volume")
-    if np.abs(frames.spacings / frames.spacings[0] - 1).max() > SAME_SPACING:
-        raise BadInput(f"the frames of {path.name} have pixels of different sizes, so they are no single volume")
+    what = f"the frames of {path.name}"
+    check_alike(frames.axes, frames.spacings, what)
     row, column = frames.axes[0] / np.linalg.norm(frames.axes[0], axis=1, keepdims=True)
     normal = np.cross(row, column)
     order = np.argsort(frames.positions @ normal, kind="stable")
-    step = slice_step(frames.positions[order], normal, f"the frames of {path.name}")
+    step = slice_step(frames.positions[order], normal, what)
     placed = SimpleITK.GetImageFromArray(SimpleITK.GetArrayFromImage(source)[order])
     placed.SetSpacing([float(frames.spacings[0, 1]), float(frames.spacings[0, 0]), float(np.linalg.norm(step))])
     placed.SetDirection(np.column_stack([row, column, normal]).ravel().tolist())

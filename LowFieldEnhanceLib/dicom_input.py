@@ -11,6 +11,7 @@ import SimpleITK
 from .dicom_frames import place_frames
 from .errors import BadInput
 from .itk import check_path, reason_of
+from .slice_positions import check_alike, slice_step
 
 TAGS = {
     "0008|0060": "Modality",
@@ -22,6 +23,11 @@ TAGS = {
     "0020|0052": "FrameOfReferenceUID",
 }
 NUMBER_OF_FRAMES = "0028|0008"
+PLACES = (
+    ("0020|0032", "ImagePositionPatient", 3),
+    ("0020|0037", "ImageOrientationPatient", 6),
+    ("0028|0030", "PixelSpacing", 2),
+)
 
 
 def is_dicom(path: Path) -> bool:
@@ -81,12 +87,11 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     if any(int(_text(reader, n, NUMBER_OF_FRAMES) or 1) > 1 for n in range(len(files))):
         raise BadInput(f"the DICOM series in {folder} has several multi-frame files; give one of them")
     if source.GetDimension() == 3:
-        _check_slice_gaps(reader, len(files), source.GetSpacing()[2], folder)
+        _check_slices(reader, len(files), folder)
     meta: dict[str, Any] = {"file": folder.name, "dicom_files": [str(f) for f in files]}
     for tag, name in TAGS.items():
         if reader.HasMetaDataKey(0, tag):
             meta[name] = _text(reader, 0, tag)
-    _check_modality(meta.get("Modality", "MR"), folder)
     return source, meta
 
 
@@ -100,17 +105,26 @@ def _text(reader: SimpleITK.ImageSeriesReader, number: int, tag: str) -> str:
     return reader.GetMetaData(number, tag).strip() if reader.HasMetaDataKey(number, tag) else ""
 
 
-def _check_slice_gaps(reader: SimpleITK.ImageSeriesReader, count: int, spacing: float, folder: Path) -> None:
-    """Slices must be evenly spaced: a missing one would shear the anatomy."""
-    positions = []
+def _check_slices(reader: SimpleITK.ImageSeriesReader, count: int, folder: Path) -> None:
+    """Slices must be of one head and one grid: a missing or a foreign one would shear the anatomy."""
+    what = f"the slices in {folder}"
     for n in range(count):
-        if not (reader.HasMetaDataKey(n, "0020|0032") and reader.HasMetaDataKey(n, "0020|0037")):
-            return
-        origin = np.array([float(v) for v in reader.GetMetaData(n, "0020|0032").split("\\")])
-        axes = np.array([float(v) for v in reader.GetMetaData(n, "0020|0037").split("\\")]).reshape(2, 3)
-        positions.append(float(origin @ np.cross(*axes)))
-    gaps = np.abs(np.diff(positions))
-    if gaps.size and (gaps.max() - gaps.min()) > max(0.05 * spacing, 0.02):
-        raise BadInput(
-            f"the slices in {folder} are {gaps.min():.2f} to {gaps.max():.2f} mm apart, so some are missing or doubled"
-        )
+        _check_modality(_text(reader, n, "0008|0060") or "MR", folder)
+        if _text(reader, n, "0010|0020") != _text(reader, 0, "0010|0020"):
+            raise BadInput(f"{what} belong to several patients")
+    found = [np.array([_numbers(reader, n, *place, folder) for n in range(count)]) for place in PLACES]
+    positions, axes, spacings = found[0], found[1].reshape(-1, 2, 3), found[2]
+    check_alike(axes, spacings, what)
+    slice_step(positions, np.cross(*axes[0]), what)
+
+
+def _numbers(
+    reader: SimpleITK.ImageSeriesReader, number: int, tag: str, name: str, length: int, folder: Path
+) -> list[float]:
+    try:
+        values = [float(v) for v in _text(reader, number, tag).split("\\")]
+    except ValueError:
+        values = []
+    if len(values) != length or not np.isfinite(values).all():
+        raise BadInput(f"a slice in {folder} has no {name}, so nothing tells where its pixels lie")
+    return values

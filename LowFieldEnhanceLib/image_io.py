@@ -21,6 +21,7 @@ from .itk import check_path, reason_of
 from .nifti import check_nifti, orientation_doubt
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
+from .text_headers import check_text_header
 
 EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITE_EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".mha")
@@ -120,6 +121,8 @@ def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_nifti(path)
             doubt = orientation_doubt(path)
+        else:
+            doubt = check_text_header(path)
         source = reader.Execute()
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error

@@ -1,4 +1,4 @@
-"""Whether slices make a volume: one behind another along their normal, all equally far apart."""
+"""Whether slices make a volume: alike, one behind another along their normal, all equally far apart."""
 
 from __future__ import annotations
 
@@ -9,6 +9,25 @@ from .errors import BadInput
 MOST_UNEVEN, LEAST_UNEVEN_MM = 0.05, 0.02  # difference of two gaps: share of the mean gap, and mm of rounding
 MOST_ASIDE_MM = 0.1  # of a slice, across the normal
 LEAST_GAP_MM = 1e-3
+SAME_DIRECTION = 1e-3  # difference of two cosines
+SAME_SPACING = 1e-3  # share of the spacing
+
+
+def check_alike(axes: np.ndarray, spacings: np.ndarray, what: str) -> None:
+    """Refuse slices of several orientations or pixel sizes.
+
+    Args:
+        axes: (slices, 2, 3), unit vectors along a row and along a column.
+        spacings: (slices, 2), mm between rows and between columns.
+        what: names the slices in the sentence of a refusal, such as "the slices in FOLDER".
+
+    Raises:
+        BadInput: see above.
+    """
+    if np.abs(axes - axes[0]).max() > SAME_DIRECTION:
+        raise BadInput(f"{what} are differently oriented, so they are no single volume")
+    if np.abs(spacings / spacings[0] - 1).max() > SAME_SPACING:
+        raise BadInput(f"{what} have pixels of different sizes, so they are no single volume")
 
 
 def slice_step(positions: np.ndarray, normal: np.ndarray, what: str) -> np.ndarray:
@@ -17,13 +36,13 @@ def slice_step(positions: np.ndarray, normal: np.ndarray, what: str) -> np.ndarr
     Args:
         positions: (slices, 3), mm, of each slice's first voxel, in the order of the slices.
         normal: unit vector of all slices.
-        what: names the slices in the sentence of a refusal, such as "the slices in FOLDER".
+        what: see :func:`check_alike`.
 
     Raises:
         BadInput: two lie at one place, the gaps differ, or the slices are shifted against one another.
     """
     along = positions @ normal
-    gaps = np.abs(np.diff(along))
+    gaps = np.diff(along) * (1 if along[-1] > along[0] else -1)
     if gaps.size == 0:
         return normal
     if gaps.min() < LEAST_GAP_MM:
