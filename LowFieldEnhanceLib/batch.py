@@ -1,53 +1,36 @@
 """Many scans in one call: each into a folder of its own, finished ones left out, failures noted, a summary of all.
 
-The folder of a scan appears whole or not at all. It holds what ``enhance`` writes and :data:`RECORD`, which says from
-what the sidecar does not: the options, the contrast, and the checksums of the files. With both, the next call knows
-whether the scan is finished. A second batch in the folder is refused while one is at work there (batch_lock).
+The folder of a scan appears whole or not at all. It holds what ``enhance`` writes and a record, with which the
+next call knows whether the scan is finished (batch_results). A second batch in the folder is refused while one is at
+work there (batch_lock).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from .batch_lock import only_batch_in
-from .batch_scans import RECORD, Scan
+from .batch_results import (
+    REPORT_JSON,
+    Request,
+    check_place,
+    check_unchanged,
+    finished,
+    read_json,
+    replaced_folder,
+    write_record,
+)  # fmt: skip
+from .batch_scans import Scan
 from .batch_summary import DONE, FAILED, KEPT, State, write_summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
 from .itk import check_path
-from .weight_files import file_sha256
-
-RECORD_SCHEMA = "lowfieldenhance-batch-scan/1"
-OUTPUT, SIDECAR, SEGMENTATION = "enhanced.nii.gz", "enhanced.json", "segmentation.nii.gz"
-REPORT_HTML, REPORT_JSON, REPORT_CSV = "report.html", "report.json", "report.csv"
-FIDELITY, ADDED_DETAIL, UNCERTAINTY = "fidelity.nii.gz", "added_detail.nii.gz", "uncertainty.nii.gz"
-DICOM = "dicom"
-OWN = {
-    RECORD, OUTPUT, SIDECAR, SEGMENTATION, REPORT_HTML, REPORT_JSON, REPORT_CSV, FIDELITY, ADDED_DETAIL, UNCERTAINTY,
-    DICOM,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a scan's results have to have been made of and with.
-
-    Attributes:
-        provenance: keys and values that the sidecar must have: input, method, preset, seed, weights, segmenter.
-        options: all else that changes the results; JSON-serialisable.
-    """
-
-    provenance: dict[str, Any]
-    options: dict[str, Any] = field(default_factory=dict)
 
 
 class Work(Protocol):
@@ -180,12 +163,13 @@ def _look_for_finished(states: list[State], target: Path, work: Work, events: Ev
         with _noted(state, events):
             request = work.request(state.scan)
             place = target / state.scan.name
-            _check_place(place)
+            check_place(place)
             warnings = finished(place, request)
             if warnings is None:
+                check_unchanged(place)
                 todo.append((state, request))
             else:
-                state.finish(KEPT, _read_json(place / REPORT_JSON), warnings)
+                state.finish(KEPT, read_json(place / REPORT_JSON), warnings)
     events.progress("read the scans", len(states), len(states))
     return todo
 
@@ -211,70 +195,12 @@ def _noted(state: State, events: Events) -> Iterator[None]:
 
 def _do(state: State, target: Path, request: Request, work: Work, events: Events) -> None:
     place = target / state.scan.name
+    check_unchanged(place)  # since the scans were read, hours may have gone by
     with replaced_folder(place) as temporary:
         work.run(state.scan, temporary, events)
-        record = {
-            "schema": RECORD_SCHEMA,
-            "options": request.options,
-            "warnings": state.warnings,
-            "files": {p.relative_to(temporary).as_posix(): file_sha256(p) for p in _files(temporary)},
-        }
-        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-        (temporary / RECORD).write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+        write_record(temporary, request, state.warnings)
         events.check()
-    state.finish(DONE, _read_json(place / REPORT_JSON), state.warnings)
-
-
-def finished(place: Path, request: Request) -> list[str] | None:
-    """The warnings of the run that made the folder, if it is whole and was made as requested; else None.
-
-    Whole: the record is there and every file has its checksum. As requested: the sidecar names the same input, method,
-    preset, seed and weights, and the record the same options.
-    """
-    record, provenance = _read_json(place / RECORD), _read_json(place / SIDECAR)
-    if record is None or provenance is None or record.get("schema") != RECORD_SCHEMA:
-        return None
-    if record.get("options") != json.loads(json.dumps(request.options)):
-        return None
-    if any(provenance.get(key) != value for key, value in request.provenance.items()):
-        return None
-    files = record.get("files", {})
-    if not {OUTPUT, SIDECAR, REPORT_JSON, REPORT_HTML} <= files.keys():
-        return None
-    if any(not (place / name).is_file() or file_sha256(place / name) != digest for name, digest in files.items()):
-        return None
-    return list(record.get("warnings", []))
-
-
-def _check_place(place: Path) -> None:
-    """Refuse to replace what no batch wrote; hidden files are those of file managers."""
-    if place.is_symlink() or (place.exists() and not place.is_dir()):
-        raise BadInput(f"{place} is not a folder, so the scan's results cannot be written into it")
-    foreign = [p.name for p in place.iterdir() if p.name not in OWN and p.name[0] != "."] if place.is_dir() else []
-    if foreign:
-        raise BadInput(f"the folder {place} holds {sorted(foreign)[0]}, which no batch wrote; move it elsewhere first")
-
-
-@contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside ``target``, which takes its place on success and is removed on failure.
-
-    What a killed run left behind is removed first. The former folder goes when the new one is complete.
-    """
-    temporary, former = (target.with_name(f".{word}-{target.name}") for word in ("partial", "former"))
-    for leftover in (temporary, former):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if target.exists():
-            os.replace(target, former)  # a folder that holds something cannot be replaced at once
-        os.replace(temporary, target)
-    finally:
-        if former.exists() and not target.exists():
-            os.replace(former, target)
-        for leftover in (temporary, former):
-            shutil.rmtree(leftover, ignore_errors=True)
+    state.finish(DONE, read_json(place / REPORT_JSON), state.warnings)
 
 
 def in_words(seconds: float) -> str:
@@ -283,16 +209,3 @@ def in_words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """None if it is not there or no JSON object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

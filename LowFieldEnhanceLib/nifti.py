@@ -41,9 +41,12 @@ class _Geometry:
     steps: tuple[float, ...]
 
 
-def check_nifti(path: Path) -> None:
+def check_nifti(path: Path) -> bool:
     """Refuse a file that is shorter than its header announces, fails its checksum, or holds NaN or infinite voxels, and
     one with two voxel sizes.
+
+    Returns:
+        Whether it is NIfTI at all; of another file nothing is said.
 
     Raises:
         BadInput: see above.
@@ -55,7 +58,7 @@ def check_nifti(path: Path) -> None:
             header = stream.read(544)
             layout = nifti_layout(header)
             if layout is None:
-                return  # not NIfTI: ITK says so
+                return False
             _check_spacing(_geometry(header), path)
             stream.seek(layout.offset)
             length, bad = _scan(stream, layout)
@@ -65,6 +68,7 @@ def check_nifti(path: Path) -> None:
         raise BadInput(f"{path.name} is cut off: it holds {length} of the {layout.length} bytes of voxels it announces")
     if bad:
         raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the scan is damaged")
+    return True
 
 
 def _check_spacing(geometry: _Geometry | None, path: Path) -> None:

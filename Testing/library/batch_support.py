@@ -10,8 +10,8 @@ from typing import Any
 
 from compare_support import KnownAnatomy
 
-from LowFieldEnhanceLib import batch
-from LowFieldEnhanceLib.batch import Request
+from LowFieldEnhanceLib import batch_results
+from LowFieldEnhanceLib.batch_results import Request
 from LowFieldEnhanceLib.batch_scans import Scan
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.events import Events
@@ -60,7 +60,7 @@ class FakeWork:
 
     Args:
         during: called inside each run, after the first file was written.
-        options, provenance: see batch.Request.
+        options, provenance: see batch_results.Request.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class FakeWork:
     def run(self, scan: Scan, folder: Path, events: Events) -> None:
         assert list(folder.iterdir()) == []
         events.progress("enhance", 0, 2)
-        (folder / batch.OUTPUT).write_text(f"{self.provenance} of {scan.input.read_text()}")
+        (folder / batch_results.OUTPUT).write_text(f"{self.provenance} of {scan.input.read_text()}")
         self.during(scan, events)
         events.progress("enhance", 1, 2)
-        (folder / batch.SIDECAR).write_text(json.dumps(self.request(scan).provenance))
-        (folder / batch.REPORT_JSON).write_text(json.dumps(report_of()))
-        (folder / batch.REPORT_HTML).write_text("<p>report</p>")
+        (folder / batch_results.SIDECAR).write_text(json.dumps(self.request(scan).provenance))
+        (folder / batch_results.REPORT_JSON).write_text(json.dumps(report_of()))
+        (folder / batch_results.REPORT_HTML).write_text("<p>report</p>")
         self.did.append(scan.name)

@@ -8,14 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from batch_support import FakeWork, contents, scans_in
+from conftest import voxels
 
-from LowFieldEnhanceLib import batch
-from LowFieldEnhanceLib.batch import in_words, replaced_folder, run_batch
+from LowFieldEnhanceLib import batch_results, image_io
+from LowFieldEnhanceLib.batch import in_words, run_batch
+from LowFieldEnhanceLib.batch_results import replaced_folder
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, OutOfMemory
 from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import Image
 
 SUMMARY = {"summary.csv", "summary.html", "summary.json"}
 
@@ -59,14 +63,24 @@ def test_other_settings_do_every_scan_anew(scans: list[Scan], out: Path, change:
     assert run_batch(scans, out, FakeWork(**change))[0].state == "kept"
 
 
+def cut_in_half(place: Path) -> None:
+    """A real volume, as it was written, of which half got lost."""
+    corrected(place / batch_results.OUTPUT)
+    whole = (place / batch_results.OUTPUT).read_bytes()
+    (place / batch_results.OUTPUT).write_bytes(whole[: len(whole) // 2])
+
+
 def truncate(place: Path) -> None:
-    (place / batch.OUTPUT).write_bytes((place / batch.OUTPUT).read_bytes()[:-1])
+    (place / batch_results.OUTPUT).write_bytes((place / batch_results.OUTPUT).read_bytes()[:-1])
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "a volume cut short": truncate,
-    "a volume gone": lambda place: (place / batch.OUTPUT).unlink(),
-    "the sidecar gone": lambda place: (place / batch.SIDECAR).unlink(),
+    "a real volume cut short": cut_in_half,
+    "an empty volume": lambda place: (place / batch_results.OUTPUT).write_bytes(b""),
+    "a page cut short": lambda place: (place / batch_results.REPORT_HTML).write_text("<p>rep"),
+    "a volume gone": lambda place: (place / batch_results.OUTPUT).unlink(),
+    "the sidecar gone": lambda place: (place / batch_results.SIDECAR).unlink(),
     "the record gone": lambda place: (place / RECORD).unlink(),
     "the record cut short": lambda place: (place / RECORD).write_text('{"schema": '),
     "another input": lambda place: (place.parents[1] / "in" / "b").write_text("other voxels"),
@@ -83,14 +97,54 @@ def test_only_what_is_half_there_or_different_is_done_anew(scans: list[Scan], ou
     assert run_batch(scans, out, FakeWork())[1].state == "kept"
 
 
+def corrected(path: Path) -> None:
+    """A volume that somebody opened, changed and saved."""
+    image_io.write_image(Image(voxels(), np.eye(4)), path)
+
+
+EDITS: dict[str, Callable[[Path], Any]] = {
+    batch_results.OUTPUT: corrected,
+    batch_results.REPORT_HTML: lambda path: path.write_text("<p>report, with my remark</p>\n"),
+    batch_results.SIDECAR: lambda path: path.write_text(path.read_text() + "\n"),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"spacing": 2.0}], ids=["same settings", "other settings"])
+@pytest.mark.parametrize("name", EDITS)
+def test_what_somebody_changed_by_hand_is_not_replaced(
+    scans: list[Scan], out: Path, name: str, options: dict[str, Any]
+) -> None:
+    run_batch(scans, out, FakeWork())
+    EDITS[name](out / "b" / name)
+    mine = contents(out / "b")
+    again = FakeWork(options=options)
+    states = run_batch(scans, out, again)
+    assert states[1].state == "failed" and "b" not in again.did
+    assert f"{name} was changed after the batch wrote it" in (states[1].failure or {})["message"]
+    assert contents(out / "b") == mine
+    (out / "b" / RECORD).unlink()
+    assert run_batch(scans, out, FakeWork(options=options))[1].state == "done"
+
+
+def test_nor_is_what_was_changed_while_the_batch_ran(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+
+    def edit(scan: Scan, _: Events) -> None:
+        if scan.name == "a":
+            corrected(out / "b" / batch_results.OUTPUT)
+
+    states = run_batch(scans, out, FakeWork(edit, options={"spacing": 2.0}))
+    assert [state.state for state in states] == ["done", "failed", "done"]
+
+
 def test_a_sidecar_that_names_other_weights_is_not_believed_even_if_its_checksum_fits(
     scans: list[Scan], out: Path
 ) -> None:
     run_batch(scans, out, FakeWork())
-    sidecar, record = out / "a" / batch.SIDECAR, out / "a" / RECORD
+    sidecar, record = out / "a" / batch_results.SIDECAR, out / "a" / RECORD
     sidecar.write_text(sidecar.read_text().replace('"aa"', '"zz"'))
     told = json.loads(record.read_text())
-    told["files"][batch.SIDECAR] = batch.file_sha256(sidecar)
+    told["files"][batch_results.SIDECAR] = batch_results.file_sha256(sidecar)
     record.write_text(json.dumps(told))
     assert [s.state for s in run_batch(scans, out, FakeWork())] == ["done", "kept", "kept"]
 
