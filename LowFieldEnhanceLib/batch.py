@@ -163,9 +163,9 @@ def _look_for_finished(states: list[State], target: Path, work: Work, events: Ev
         with _noted(state, events):
             request = work.request(state.scan)
             place = target / state.scan.name
-            check_place(place)
             warnings = finished(place, request)
             if warnings is None:
+                check_place(place)
                 check_unchanged(place)
                 todo.append((state, request))
             else:

@@ -28,6 +28,7 @@ OWN = {
     RECORD, OUTPUT, SIDECAR, SEGMENTATION, REPORT_HTML, REPORT_JSON, REPORT_CSV, FIDELITY, ADDED_DETAIL, UNCERTAINTY,
     DICOM,
 }  # fmt: skip
+OF_FILE_MANAGERS = ("Thumbs.db", "desktop.ini")  # as hidden files are
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def check_place(place: Path) -> None:
     if place.is_symlink() or (place.exists() and not place.is_dir()):
         raise BadInput(f"{place} is not a folder, so the scan's results cannot be written into it")
     names = [path.name for path in place.iterdir()] if place.is_dir() else []
-    foreign = [name for name in names if name not in OWN and name[0] != "."]
+    foreign = [name for name in names if name not in OWN and name[0] != "." and name not in OF_FILE_MANAGERS]
     if foreign:
         raise BadInput(f"the folder {place} holds {sorted(foreign)[0]}, which no batch wrote; move it elsewhere first")
 

@@ -250,6 +250,22 @@ def test_what_no_batch_wrote_is_never_replaced(scans: list[Scan], out: Path) -> 
     assert (out / "a" / "thesis.txt").read_text() == (out / "b").read_text() == "mine"
 
 
+def test_a_note_beside_the_results_does_not_undo_a_finished_scan(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+    (out / "b" / "notes.txt").write_text("mine")
+    assert [state.state for state in run_batch(scans, out, FakeWork())] == ["kept", "kept", "kept"]
+    states = run_batch(scans, out, FakeWork(options={"spacing": 2.0}))
+    assert [state.state for state in states] == ["done", "failed", "done"]
+    assert (out / "b" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store"])
+def test_what_a_file_manager_leaves_is_nobodys_work(scans: list[Scan], out: Path, name: str) -> None:
+    run_batch(scans, out, FakeWork())
+    (out / "b" / name).touch()
+    assert [state.state for state in run_batch(scans, out, FakeWork(options={"spacing": 2.0}))] == ["done"] * 3
+
+
 def test_what_a_killed_run_left_is_removed(scans: list[Scan], out: Path) -> None:
     for name in (".partial-a", ".former-b"):
         (out / name).mkdir(parents=True)
