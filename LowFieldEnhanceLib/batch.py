@@ -27,7 +27,7 @@ from .batch_results import (
     write_record,
 )  # fmt: skip
 from .batch_scans import Scan
-from .batch_summary import DONE, FAILED, KEPT, State, write_summary
+from .batch_summary import DONE, FAILED, KEPT, State, Summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
 from .itk import check_path
@@ -107,29 +107,37 @@ def run_batch(
     Raises:
         BadInput: the folder cannot be made, or another run is at work in it; nothing was written. Cancelled: through
             ``events`` or by a signal; the finished scans stay.
-        OSError: the summary cannot be written.
+        OSError: the summary cannot be written at the end; until then that is a warning.
     """
     target, events = check_batch_folder(folder), events or Events()
     target.mkdir(exist_ok=True)
     states = [State(scan) for scan in scans]
     with only_batch_in(target):
         try:
-            _do_all(states, target, work, events, clock)
+            todo = _look_for_finished(states, target, work, events)
+        except (Cancelled, KeyboardInterrupt):  # the summary of an earlier call stays: it knows more
+            raise Cancelled("the batch was cancelled while it read the scans; nothing was written") from None
+        summary = Summary(states, target, work.settings, events.warning)
+        try:
+            _do_all(todo, target, work, events, clock, summary)
         except (Cancelled, KeyboardInterrupt):
-            write_summary(states, target, work.settings)
+            summary.update()
             finished = sum(state.state in (DONE, KEPT) for state in states)
             raise Cancelled(
                 f"the batch was cancelled; {finished} of {len(states)} scans are finished, and the same call does the "
                 "rest"
             ) from None
+        summary.finish()
     return states
 
 
-def _do_all(states: list[State], target: Path, work: Work, events: Events, clock: Callable[[], float]) -> None:
-    todo = _look_for_finished(states, target, work, events)
-    write_summary(states, target, work.settings)
+def _do_all(
+    todo: list[tuple[State, Request]], target: Path, work: Work, events: Events, clock: Callable[[], float],
+    summary: Summary,
+) -> None:  # fmt: skip
     durations: list[float] = []
     for number, (state, request) in enumerate(todo, start=1):
+        summary.update()
         begun = clock()
         left = sum(durations) / len(durations) * (len(todo) - number + 1) if durations else None
         part = _OneScan(events, number, len(todo), left, state.warnings, clock)
@@ -137,7 +145,6 @@ def _do_all(states: list[State], target: Path, work: Work, events: Events, clock
         with _noted(state, events), part.scope(f"{state.scan.name} ({number} of {len(todo)}{about})"):
             _do(state, target, request, work, part)
             durations.append(clock() - begun)
-        write_summary(states, target, work.settings)
 
 
 def check_batch_folder(folder: str | os.PathLike[str]) -> Path:

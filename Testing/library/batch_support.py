@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from compare_support import KnownAnatomy
+from conftest import voxels
 
-from LowFieldEnhanceLib import batch_results
+from LowFieldEnhanceLib import batch_results, image_io
 from LowFieldEnhanceLib.batch_results import Request
 from LowFieldEnhanceLib.batch_scans import Scan
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.weights import model_info
 
 
@@ -53,6 +56,11 @@ def scans_in(folder: Path, *names: str) -> list[Scan]:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by its path from there."""
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def corrected(path: Path) -> None:
+    """A volume that somebody opened, changed and saved."""
+    image_io.write_image(Image(voxels(), np.eye(4)), path)
 
 
 class FakeWork:

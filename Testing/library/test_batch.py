@@ -8,18 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from batch_support import FakeWork, contents, scans_in
-from conftest import voxels
+from batch_support import FakeWork, contents, corrected, scans_in
 
-from LowFieldEnhanceLib import batch_results, image_io
+from LowFieldEnhanceLib import batch_results
 from LowFieldEnhanceLib.batch import in_words, run_batch
-from LowFieldEnhanceLib.batch_results import replaced_folder
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, OutOfMemory
 from LowFieldEnhanceLib.events import Events
-from LowFieldEnhanceLib.image import Image
 
 SUMMARY = {"summary.csv", "summary.html", "summary.json"}
 
@@ -95,46 +91,6 @@ def test_only_what_is_half_there_or_different_is_done_anew(scans: list[Scan], ou
     assert [s.state for s in run_batch(scans, out, again)] == ["kept", "done", "kept"]
     assert again.did == ["b"]
     assert run_batch(scans, out, FakeWork())[1].state == "kept"
-
-
-def corrected(path: Path) -> None:
-    """A volume that somebody opened, changed and saved."""
-    image_io.write_image(Image(voxels(), np.eye(4)), path)
-
-
-EDITS: dict[str, Callable[[Path], Any]] = {
-    batch_results.OUTPUT: corrected,
-    batch_results.REPORT_HTML: lambda path: path.write_text("<p>report, with my remark</p>\n"),
-    batch_results.SIDECAR: lambda path: path.write_text(path.read_text() + "\n"),
-}
-
-
-@pytest.mark.parametrize("options", [{}, {"spacing": 2.0}], ids=["same settings", "other settings"])
-@pytest.mark.parametrize("name", EDITS)
-def test_what_somebody_changed_by_hand_is_not_replaced(
-    scans: list[Scan], out: Path, name: str, options: dict[str, Any]
-) -> None:
-    run_batch(scans, out, FakeWork())
-    EDITS[name](out / "b" / name)
-    mine = contents(out / "b")
-    again = FakeWork(options=options)
-    states = run_batch(scans, out, again)
-    assert states[1].state == "failed" and "b" not in again.did
-    assert f"{name} was changed after the batch wrote it" in (states[1].failure or {})["message"]
-    assert contents(out / "b") == mine
-    (out / "b" / RECORD).unlink()
-    assert run_batch(scans, out, FakeWork(options=options))[1].state == "done"
-
-
-def test_nor_is_what_was_changed_while_the_batch_ran(scans: list[Scan], out: Path) -> None:
-    run_batch(scans, out, FakeWork())
-
-    def edit(scan: Scan, _: Events) -> None:
-        if scan.name == "a":
-            corrected(out / "b" / batch_results.OUTPUT)
-
-    states = run_batch(scans, out, FakeWork(edit, options={"spacing": 2.0}))
-    assert [state.state for state in states] == ["done", "failed", "done"]
 
 
 def test_a_sidecar_that_names_other_weights_is_not_believed_even_if_its_checksum_fits(
@@ -217,6 +173,36 @@ def test_the_summary_is_there_after_every_scan(scans: list[Scan], out: Path) -> 
     ]
 
 
+def test_a_summary_that_is_busy_stops_no_scan_and_is_told_once(scans: list[Scan], out: Path) -> None:
+    (out / "summary.csv").mkdir(parents=True)  # as one that is open in a spreadsheet, it cannot be replaced
+    told = []
+    work = FakeWork(lambda scan, _: (out / "summary.csv").rmdir() if scan.name == "c" else None)
+    run_batch(scans, out, work, Events(told.append))
+    assert work.did == ["a", "b", "c"]
+    warnings = [event["message"] for event in told if event["event"] == "warning"]
+    assert len(warnings) == 1 and "summary cannot be written now" in warnings[0]
+    assert (out / "summary.csv").read_text(encoding="utf-8").count("done") == 3
+
+
+def test_a_summary_that_cannot_be_written_at_the_end_is_an_error(scans: list[Scan], out: Path) -> None:
+    (out / "summary.csv").mkdir(parents=True)
+    work = FakeWork()
+    with pytest.raises(OSError, match=r"summary\.csv"):
+        run_batch(scans, out, work)
+    assert work.did == ["a", "b", "c"]
+    assert states_of(out) == dict.fromkeys("abc", "done")  # the page and the JSON file were written
+
+
+def test_a_cancel_while_the_scans_are_read_leaves_the_summary_as_it_was(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+    before = contents(out)
+    events = Events()
+    events.cancel()
+    with pytest.raises(Cancelled, match="while it read the scans"):
+        run_batch(scans, out, FakeWork(), events)
+    assert contents(out) == before
+
+
 def test_the_time_left_covers_all_scans_to_do_and_no_finished_one(scans: list[Scan], out: Path) -> None:
     run_batch(scans[:1], out, FakeWork())
     scans += scans_in(out.parent / "in", "d")
@@ -236,57 +222,6 @@ def test_the_time_left_covers_all_scans_to_do_and_no_finished_one(scans: list[Sc
 def test_warnings_of_a_scan_are_kept_for_later_summaries(scans: list[Scan], out: Path) -> None:
     run_batch(scans, out, FakeWork(lambda _, events: events.warning("the contrast was guessed")))
     assert run_batch(scans, out, FakeWork())[0].warnings == ["the contrast was guessed"]
-
-
-def test_what_no_batch_wrote_is_never_replaced(scans: list[Scan], out: Path) -> None:
-    (out / "a").mkdir(parents=True)
-    (out / "a" / "thesis.txt").write_text("mine")
-    (out / "b").write_text("mine")
-    (out / "c").mkdir()
-    (out / "c" / ".DS_Store").touch()
-    states = run_batch(scans, out, FakeWork())
-    assert [s.state for s in states] == ["failed", "failed", "done"]
-    assert "thesis.txt" in (states[0].failure or {})["message"]
-    assert (out / "a" / "thesis.txt").read_text() == (out / "b").read_text() == "mine"
-
-
-def test_a_note_beside_the_results_does_not_undo_a_finished_scan(scans: list[Scan], out: Path) -> None:
-    run_batch(scans, out, FakeWork())
-    (out / "b" / "notes.txt").write_text("mine")
-    assert [state.state for state in run_batch(scans, out, FakeWork())] == ["kept", "kept", "kept"]
-    states = run_batch(scans, out, FakeWork(options={"spacing": 2.0}))
-    assert [state.state for state in states] == ["done", "failed", "done"]
-    assert (out / "b" / "notes.txt").read_text() == "mine"
-
-
-@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store"])
-def test_what_a_file_manager_leaves_is_nobodys_work(scans: list[Scan], out: Path, name: str) -> None:
-    run_batch(scans, out, FakeWork())
-    (out / "b" / name).touch()
-    assert [state.state for state in run_batch(scans, out, FakeWork(options={"spacing": 2.0}))] == ["done"] * 3
-
-
-def test_what_a_killed_run_left_is_removed(scans: list[Scan], out: Path) -> None:
-    for name in (".partial-a", ".former-b"):
-        (out / name).mkdir(parents=True)
-        (out / name / "x").touch()
-    run_batch(scans, out, FakeWork())
-    assert {p.name for p in out.iterdir()} == {"a", "b", "c", *SUMMARY}
-
-
-def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    target = tmp_path / "scan"
-    target.mkdir()
-    (target / "old").touch()
-    with pytest.raises(ZeroDivisionError), replaced_folder(target) as temporary:
-        (temporary / "new").touch()
-        raise ZeroDivisionError
-    assert [p.name for p in target.iterdir()] == ["old"]
-    with replaced_folder(target) as temporary:
-        (temporary / "new").touch()
-        assert (target / "old").exists()
-    assert [p.name for p in target.iterdir()] == ["new"]
-    assert [p.name for p in tmp_path.iterdir()] == ["scan"]
 
 
 def test_the_output_must_be_a_folder_that_can_be_made(scans: list[Scan], tmp_path: Path) -> None:
