@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .dicom.command import DicomOutput
 from .errors import BadInput
 from .image_io import check_output, write_image, write_labels
-from .safe_files import all_or_none, check_folder
+from .safe_files import Staged, all_or_none, check_folder
 
 if TYPE_CHECKING:
     from .pipeline import Result
@@ -114,7 +114,7 @@ class Wanted:
         fields["provenance"] = result.report["provenance"]
         return fields
 
-    def _write(self, result: Result, place: Callable[[Path], Path]) -> None:
+    def _write(self, result: Result, place: Staged) -> None:
         write_image(result.enhanced, place(self.output))
         if self.sidecar not in self.reports:
             text = json.dumps(result.report["provenance"], indent=2) + "\n"
@@ -130,8 +130,8 @@ class Wanted:
             write_image(result.added_detail, place(self.added_detail), detail)
         for path in self.reports:
             write_report(result, place(path))
-        if self.dicom is not None:  # last: a folder of its own, whole or not at all
-            self.dicom.write(result)
+        if self.dicom is not None:
+            self.dicom.write(result, place)
 
 
 def check_report(path: str | Path) -> None:
