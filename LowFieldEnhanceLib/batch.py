@@ -26,11 +26,12 @@ from .batch_results import (
     replaced_folder,
     write_record,
 )  # fmt: skip
-from .batch_scans import Scan
+from .batch_scans import RESERVED, Scan
 from .batch_summary import DONE, FAILED, KEPT, State, Summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
 from .itk import check_path
+from .ours import check_ours
 
 
 class Work(Protocol):
@@ -151,7 +152,8 @@ def check_batch_folder(folder: str | os.PathLike[str]) -> Path:
     """The output folder as a path, if it is there or can be made.
 
     Raises:
-        BadInput: it is a file, its parent does not exist, or its name is not UTF-8.
+        BadInput: it is a file, its parent does not exist, its name is not UTF-8, or a file in it that is not ours
+            is named as the summary is.
     """
     check_path(folder)
     target = Path(folder)
@@ -159,6 +161,8 @@ def check_batch_folder(folder: str | os.PathLike[str]) -> Path:
         raise BadInput(f"{target} is not a folder, so no results can be written into it")
     if not target.resolve().parent.is_dir():
         raise BadInput(f"the output folder {target.parent} does not exist")
+    for name in RESERVED:
+        check_ours(target / name)
     return target
 
 

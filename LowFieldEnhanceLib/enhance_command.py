@@ -114,8 +114,10 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Segment both, measure, and write the report."""
     from . import outputs, pipeline
     from .image_io import read_image, read_labels
+    from .ours import check_ours
 
     outputs.check_report(options.output)
+    check_ours(options.output)
     check_reference(options)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     result = pipeline.assess(

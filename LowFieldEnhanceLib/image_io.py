@@ -26,6 +26,12 @@ from .text_headers import check_text_header
 EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITE_EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".mha")
 DERIVED = "ENHANCED - not for diagnosis"
+LABELS = "FreeSurfer aseg ids by LowFieldEnhance"
+SIMULATED = "SIMULATED low-field scan"
+RESIDUAL = "residual (y - A x) / sigma"
+DEVIATION = "standard deviation among samples"
+ADDED_DETAIL = "added detail, percent of the local contrast"
+NOTES = (DERIVED, LABELS, SIMULATED, RESIDUAL, DEVIATION, ADDED_DETAIL)  # begin the note in every volume's header
 
 
 def from_sitk(source: SimpleITK.Image, contrast: str = "other", meta: dict[str, Any] | None = None) -> Image:
@@ -159,7 +165,7 @@ def write_image(image: Image, path: str | os.PathLike[str], description: str = D
 
 def write_labels(labels: LabelMap, path: str | os.PathLike[str]) -> None:
     """Write FreeSurfer ids as uint8."""
-    _write(to_sitk(labels.as_image(), np.uint8), path, "FreeSurfer aseg ids by LowFieldEnhance")
+    _write(to_sitk(labels.as_image(), np.uint8), path, LABELS)
 
 
 def _write(target: SimpleITK.Image, path: str | os.PathLike[str], description: str) -> None:
