@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -124,10 +125,10 @@ def prepare(
 
     Raises:
         BadInput: no brain of at least 50 mL was found, more than a fifth of it is negative, or the user's noise level
-            is not above 0.
+            is not a number above 0.
     """
-    if sigma is not None and not sigma > 0:
-        raise BadInput(f"the noise level {sigma:g} must be above 0")
+    if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
+        raise BadInput(f"the noise level {sigma:g} must be a number above 0")
     if brain is None:
         if labels is None:
             raise BadInput("either labels or a brain mask is needed to prepare a scan")

@@ -88,6 +88,16 @@ def test_bad_input_is_one_sentence_exit_code_2_and_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("sigma", ["inf", "nan", "0", "-1"])
+def test_a_noise_level_that_is_none_is_refused_before_any_work(
+    sigma: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["enhance", SAMPLE, "-m", "cubic", "-o", str(tmp_path / "e.nii.gz"), f"--sigma={sigma}"]
+    code, events = run_json(capsys, *arguments)
+    assert code == 2 and [event["event"] for event in events] == ["error"]
+    assert "noise level" in events[0]["message"]
+
+
 def test_the_input_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "scan_T1w.nii.gz"
     copy.write_bytes(Path(SAMPLE).read_bytes())
