@@ -68,9 +68,11 @@ def to_sitk(image: Image, dtype: type = np.float32) -> SimpleITK.Image:
     return target
 
 
+BIDS_SUFFIX = re.compile(r"(?<![a-z0-9])sub-[a-z0-9]+(?:_[a-z]+-[a-z0-9+]+)*_(t1w|t2w|flair)(?=[.\s]|$)")
+BIDS_SPACE = re.compile(r"(?<![a-z0-9])space-[a-z0-9]+")  # names what a scan lies over, not what it is
 T1_FLAIR = re.compile(r"(?<![a-z0-9])t1w?[\W_]*flair")  # a T1-weighted scan whose fluid is dark, of GE
 CONTRAST_NAMES = {
-    "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d)|t2w"),
+    "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d|[\W_]*star(?!t)|\*)|t2w"),
     "T1w": re.compile(r"(?<![a-z0-9])t1(?!\d)|t1w|t1flair|mprage"),
 }
 
@@ -78,10 +80,14 @@ CONTRAST_NAMES = {
 def guess_contrast(name: str) -> str:
     """T1w, T2w, FLAIR or other, from a file name or a series description."""
     text = name.lower()
+    suffix = BIDS_SUFFIX.search(text)
+    if suffix:
+        return {"t1w": "T1w", "t2w": "T2w", "flair": "FLAIR"}[suffix[1]]
+    text = BIDS_SPACE.sub("", text)
     if "flair" in T1_FLAIR.sub("", text):
         return "FLAIR"
     found = [(match.start(), contrast) for contrast, said in CONTRAST_NAMES.items() for match in said.finditer(text)]
-    return max(found)[1] if found else "other"  # the last: sub-01_space-T2w_T1w is a T1w in the space of a T2w
+    return max(found)[1] if found else "other"  # the last: T2w_to_T1w_T2w is a T2w
 
 
 def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_scan: bool = True) -> Image:
