@@ -172,6 +172,8 @@ def _look_for_finished(states: list[State], target: Path, work: Work, events: Ev
     for number, state in enumerate(states):
         events.progress("read the scans", number, len(states))
         with _noted(state, events):
+            if state.scan.problem:
+                raise BadInput(state.scan.problem)
             request = work.request(state.scan)
             place = target / state.scan.name
             warnings = finished(place, request)

@@ -77,7 +77,7 @@ def run_batch_command(options: argparse.Namespace, events: Events) -> dict[str, 
 
     folder = check_batch_folder(options.output)
     work = EachScan(options)
-    scans = find_scans(options.inputs, folder)
+    scans = find_scans(options.inputs, folder, events.warning)
     with networks_kept():
         states = run_batch(scans, folder, work, events)
     failed = [state for state in states if state.state == FAILED]

@@ -56,8 +56,9 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Enhance one scan; every output is checked before any work and written at the very end."""
     from . import outputs, pipeline
-    from .image_io import read_image, read_labels
+    from .image_io import DERIVED, read_image, read_labels
     from .methods.registry import get_method
+    from .ours import is_enhanced
     from .preprocess.unwarp import read_displacement
 
     method = get_method(options.method)
@@ -70,6 +71,8 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]
     wanted.check(inputs)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
+    if is_enhanced(options.input) or image.meta.get("SeriesDescription", "").startswith(DERIVED):
+        events.warning(f"{options.input} is an enhanced volume already; give the scan that it was made of")
     result = pipeline.enhance(
         image,
         pipeline.Options(

@@ -37,7 +37,10 @@ def is_enhanced(path: str | os.PathLike[str]) -> bool:
     volume = Path(path)
     if not volume.name.lower().endswith(EXTENSIONS) or not volume.is_file():
         return False
-    return note_of(volume).startswith(DERIVED) or provenance_of(sidecar_of(volume)) is not None
+    if note_of(volume).startswith(DERIVED):
+        return True
+    provenance = provenance_of(sidecar_of(volume)) or {}  # it may be that of scan.nrrd, made of this scan.nii
+    return provenance.get("input_file", volume.name) != volume.name
 
 
 def sidecar_of(volume: Path) -> Path:

@@ -179,6 +179,16 @@ def test_one_line_is_enough(
     assert sidecar == events[-1]["provenance"]
 
 
+def test_an_enhanced_volume_is_not_taken_for_a_scan_without_a_word(
+    tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.pipeline.enhance", lambda *_, **__: 1 / 0)
+    write_image(read_image(SAMPLE), tmp_path / "enhanced_T1w.nii.gz")
+    for given, count in ((SAMPLE, 0), (str(tmp_path / "enhanced_T1w.nii.gz"), 1)):
+        _, events = run_json(capsys, "enhance", given, "-m", "cubic", "-o", str(tmp_path / "again.nii.gz"))
+        assert sum("is an enhanced volume already" in event.get("message", "") for event in events) == count
+
+
 @pytest.mark.parametrize(("given", "said"), [([], "not in the file's name or header"), (["other"], "given as other")])
 def test_a_contrast_that_nobody_said_is_not_claimed_by_the_report(
     given: list[str], said: str, tmp_path: Path, tiny_models: Path, brain_mask: str, capsys: pytest.CaptureFixture[str]

@@ -64,8 +64,10 @@ def test_a_volume_is_known_as_enhanced_by_its_sidecar_too(tmp_path: Path) -> Non
     assert not is_enhanced(path)
     sidecar_of(path).write_text(json.dumps({"EchoTime": 0.1}))
     assert not is_enhanced(path)
-    sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED}))
+    sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED, "input_file": "scan.nii"}))
     assert is_enhanced(path)
+    sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED, "input_file": path.name}))
+    assert not is_enhanced(path)  # but sub-01_T1w.nrrd, made of it
     assert not is_enhanced(tmp_path) and not is_enhanced(tmp_path / "gone.nii")
 
 
