@@ -1,52 +1,37 @@
 """Many scans in one call: each into a folder of its own, finished ones left out, failures noted, a summary of all.
 
-The folder of a scan appears whole or not at all. It holds what ``enhance`` writes and :data:`RECORD`, which says from
-what the sidecar does not: the options, the contrast, and the checksums of the files. With both, the next call knows
-whether the scan is finished. A second batch in the folder is refused while one is at work there (batch_lock).
+The folder of a scan appears whole or not at all. It holds what ``enhance`` writes and a record, with which the
+next call knows whether the scan is finished (batch_results). A second batch in the folder is refused while one is at
+work there (batch_lock).
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from .batch_lock import only_batch_in
-from .batch_scans import RECORD, Scan
-from .batch_summary import DONE, FAILED, KEPT, State, write_summary
+from .batch_results import (
+    REPORT_JSON,
+    Request,
+    check_place,
+    check_unchanged,
+    finished,
+    read_json,
+    replaced_folder,
+    write_record,
+)  # fmt: skip
+from .batch_scans import RESERVED, Scan
+from .batch_summary import DONE, FAILED, KEPT, State, Summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
-from .weight_files import file_sha256
-
-RECORD_SCHEMA = "lowfieldenhance-batch-scan/1"
-OUTPUT, SIDECAR, SEGMENTATION = "enhanced.nii.gz", "enhanced.json", "segmentation.nii.gz"
-REPORT_HTML, REPORT_JSON, REPORT_CSV = "report.html", "report.json", "report.csv"
-FIDELITY, ADDED_DETAIL, UNCERTAINTY = "fidelity.nii.gz", "added_detail.nii.gz", "uncertainty.nii.gz"
-DICOM = "dicom"
-OWN = {
-    RECORD, OUTPUT, SIDECAR, SEGMENTATION, REPORT_HTML, REPORT_JSON, REPORT_CSV, FIDELITY, ADDED_DETAIL, UNCERTAINTY,
-    DICOM,
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a scan's results have to have been made of and with.
-
-    Attributes:
-        provenance: keys and values that the sidecar must have: input, method, preset, seed, weights, segmenter.
-        options: all else that changes the results; JSON-serialisable.
-    """
-
-    provenance: dict[str, Any]
-    options: dict[str, Any] = field(default_factory=dict)
+from .itk import check_path
+from .ours import check_ours
 
 
 class Work(Protocol):
@@ -123,29 +108,37 @@ def run_batch(
     Raises:
         BadInput: the folder cannot be made, or another run is at work in it; nothing was written. Cancelled: through
             ``events`` or by a signal; the finished scans stay.
-        OSError: the summary cannot be written.
+        OSError: the summary cannot be written at the end; until then that is a warning.
     """
     target, events = check_batch_folder(folder), events or Events()
     target.mkdir(exist_ok=True)
     states = [State(scan) for scan in scans]
     with only_batch_in(target):
         try:
-            _do_all(states, target, work, events, clock)
+            todo = _look_for_finished(states, target, work, events)
+        except (Cancelled, KeyboardInterrupt):  # the summary of an earlier call stays: it knows more
+            raise Cancelled("the batch was cancelled while it read the scans; nothing was written") from None
+        summary = Summary(states, target, work.settings, events.warning)
+        try:
+            _do_all(todo, target, work, events, clock, summary)
         except (Cancelled, KeyboardInterrupt):
-            write_summary(states, target, work.settings)
+            summary.update()
             finished = sum(state.state in (DONE, KEPT) for state in states)
             raise Cancelled(
                 f"the batch was cancelled; {finished} of {len(states)} scans are finished, and the same call does the "
                 "rest"
             ) from None
+        summary.finish()
     return states
 
 
-def _do_all(states: list[State], target: Path, work: Work, events: Events, clock: Callable[[], float]) -> None:
-    todo = _look_for_finished(states, target, work, events)
-    write_summary(states, target, work.settings)
+def _do_all(
+    todo: list[tuple[State, Request]], target: Path, work: Work, events: Events, clock: Callable[[], float],
+    summary: Summary,
+) -> None:  # fmt: skip
     durations: list[float] = []
     for number, (state, request) in enumerate(todo, start=1):
+        summary.update()
         begun = clock()
         left = sum(durations) / len(durations) * (len(todo) - number + 1) if durations else None
         part = _OneScan(events, number, len(todo), left, state.warnings, clock)
@@ -153,20 +146,23 @@ def _do_all(states: list[State], target: Path, work: Work, events: Events, clock
         with _noted(state, events), part.scope(f"{state.scan.name} ({number} of {len(todo)}{about})"):
             _do(state, target, request, work, part)
             durations.append(clock() - begun)
-        write_summary(states, target, work.settings)
 
 
 def check_batch_folder(folder: str | os.PathLike[str]) -> Path:
     """The output folder as a path, if it is there or can be made.
 
     Raises:
-        BadInput: it is a file, or its parent does not exist.
+        BadInput: it is a file, its parent does not exist, its name is not UTF-8, or a file in it that is not ours
+            is named as the summary is.
     """
+    check_path(folder)
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise BadInput(f"{target} is not a folder, so no results can be written into it")
     if not target.resolve().parent.is_dir():
         raise BadInput(f"the output folder {target.parent} does not exist")
+    for name in RESERVED:
+        check_ours(target / name)
     return target
 
 
@@ -176,14 +172,17 @@ def _look_for_finished(states: list[State], target: Path, work: Work, events: Ev
     for number, state in enumerate(states):
         events.progress("read the scans", number, len(states))
         with _noted(state, events):
+            if state.scan.problem:
+                raise BadInput(state.scan.problem)
             request = work.request(state.scan)
             place = target / state.scan.name
-            _check_place(place)
             warnings = finished(place, request)
             if warnings is None:
+                check_place(place)
+                check_unchanged(place)
                 todo.append((state, request))
             else:
-                state.finish(KEPT, _read_json(place / REPORT_JSON), warnings)
+                state.finish(KEPT, read_json(place / REPORT_JSON), warnings)
     events.progress("read the scans", len(states), len(states))
     return todo
 
@@ -209,70 +208,12 @@ def _noted(state: State, events: Events) -> Iterator[None]:
 
 def _do(state: State, target: Path, request: Request, work: Work, events: Events) -> None:
     place = target / state.scan.name
+    check_unchanged(place)  # since the scans were read, hours may have gone by
     with replaced_folder(place) as temporary:
         work.run(state.scan, temporary, events)
-        record = {
-            "schema": RECORD_SCHEMA,
-            "options": request.options,
-            "warnings": state.warnings,
-            "files": {p.relative_to(temporary).as_posix(): file_sha256(p) for p in _files(temporary)},
-        }
-        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-        (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
+        write_record(temporary, request, state.warnings)
         events.check()
-    state.finish(DONE, _read_json(place / REPORT_JSON), state.warnings)
-
-
-def finished(place: Path, request: Request) -> list[str] | None:
-    """The warnings of the run that made the folder, if it is whole and was made as requested; else None.
-
-    Whole: the record is there and every file has its checksum. As requested: the sidecar names the same input, method,
-    preset, seed and weights, and the record the same options.
-    """
-    record, provenance = _read_json(place / RECORD), _read_json(place / SIDECAR)
-    if record is None or provenance is None or record.get("schema") != RECORD_SCHEMA:
-        return None
-    if record.get("options") != json.loads(json.dumps(request.options)):
-        return None
-    if any(provenance.get(key) != value for key, value in request.provenance.items()):
-        return None
-    files = record.get("files", {})
-    if not {OUTPUT, SIDECAR, REPORT_JSON, REPORT_HTML} <= files.keys():
-        return None
-    if any(not (place / name).is_file() or file_sha256(place / name) != digest for name, digest in files.items()):
-        return None
-    return list(record.get("warnings", []))
-
-
-def _check_place(place: Path) -> None:
-    """Refuse to replace what no batch wrote; hidden files are those of file managers."""
-    if place.is_symlink() or (place.exists() and not place.is_dir()):
-        raise BadInput(f"{place} is not a folder, so the scan's results cannot be written into it")
-    foreign = [p.name for p in place.iterdir() if p.name not in OWN and p.name[0] != "."] if place.is_dir() else []
-    if foreign:
-        raise BadInput(f"the folder {place} holds {sorted(foreign)[0]}, which no batch wrote; move it elsewhere first")
-
-
-@contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
-    """An empty folder beside ``target``, which takes its place on success and is removed on failure.
-
-    What a killed run left behind is removed first. The former folder goes when the new one is complete.
-    """
-    temporary, former = (target.with_name(f".{word}-{target.name}") for word in ("partial", "former"))
-    for leftover in (temporary, former):
-        shutil.rmtree(leftover, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if target.exists():
-            os.replace(target, former)  # a folder that holds something cannot be replaced at once
-        os.replace(temporary, target)
-    finally:
-        if former.exists() and not target.exists():
-            os.replace(former, target)
-        for leftover in (temporary, former):
-            shutil.rmtree(leftover, ignore_errors=True)
+    state.finish(DONE, read_json(place / REPORT_JSON), state.warnings)
 
 
 def in_words(seconds: float) -> str:
@@ -281,16 +222,3 @@ def in_words(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    """None if it is not there or no JSON object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

@@ -11,7 +11,7 @@ from .errors import BadInput
 from .events import Events
 
 if TYPE_CHECKING:
-    from .batch import Request
+    from .batch_results import Request
     from .batch_scans import Scan
 
 Groups = Any  # argparse's sub-parser action has no public type
@@ -77,7 +77,7 @@ def run_batch_command(options: argparse.Namespace, events: Events) -> dict[str, 
 
     folder = check_batch_folder(options.output)
     work = EachScan(options)
-    scans = find_scans(options.inputs, folder)
+    scans = find_scans(options.inputs, folder, events.warning)
     with networks_kept():
         states = run_batch(scans, folder, work, events)
     failed = [state for state in states if state.state == FAILED]
@@ -93,7 +93,7 @@ def run_batch_command(options: argparse.Namespace, events: Events) -> dict[str, 
 
 
 class EachScan:
-    """What a batch does with each scan: ``enhance`` with the same options (see batch.Work).
+    """What a batch does with each scan: ``enhance`` with the same options (see results.Work).
 
     Args:
         options: of the command ``batch``.
@@ -113,7 +113,7 @@ class EachScan:
         preset = options.preset or method.presets[0]
         check_preset(method, preset)
         choose_device(options.device)
-        Options(spacing=options.spacing, samples=options.samples).check()
+        Options(spacing=options.spacing, sigma=options.sigma, samples=options.samples).check()
         self._options = argparse.Namespace(**{**vars(options), "preset": preset})
         self._provenance = {
             **{name: getattr(self._options, name) for name in IN_PROVENANCE},
@@ -131,8 +131,8 @@ class EachScan:
         self.settings = {**{name: self._provenance[name] for name in IN_PROVENANCE}, "options": given}
 
     def request(self, scan: Scan) -> Request:
-        """See batch.Work; the checksums are those of the voxels, so that a renamed file is the same."""
-        from .batch import Request
+        """See results.Work; the checksums are those of the voxels, so that a renamed file is the same."""
+        from .batch_results import Request
         from .image_io import read_image, read_labels
         from .scan_options import with_contrast
 
@@ -145,21 +145,21 @@ class EachScan:
         return Request({**self._provenance, "input_sha256": image.sha256()}, {**self._common, **own})
 
     def run(self, scan: Scan, folder: Path, events: Events) -> None:
-        """See batch.Work."""
+        """See results.Work."""
         run_enhance(self.of_one_scan(scan, folder), events)
 
     def of_one_scan(self, scan: Scan, folder: Path) -> argparse.Namespace:
         """The options of ``enhance`` for one scan, with its outputs in a folder."""
-        from . import batch
+        from . import batch_results as results
 
         options = self._options
         outputs = {
-            "output": batch.OUTPUT, "segmentation": batch.SEGMENTATION, "report": batch.REPORT_HTML,
-            "report_json": batch.REPORT_JSON, "report_csv": batch.REPORT_CSV,
-            "fidelity": batch.FIDELITY if options.maps else None,
-            "added_detail": batch.ADDED_DETAIL if options.maps else None,
-            "uncertainty": batch.UNCERTAINTY if options.maps and options.samples > 1 else None,
-            "dicom": batch.DICOM if options.dicom else None,
+            "output": results.OUTPUT, "segmentation": results.SEGMENTATION, "report": results.REPORT_HTML,
+            "report_json": results.REPORT_JSON, "report_csv": results.REPORT_CSV,
+            "fidelity": results.FIDELITY if options.maps else None,
+            "added_detail": results.ADDED_DETAIL if options.maps else None,
+            "uncertainty": results.UNCERTAINTY if options.maps and options.samples > 1 else None,
+            "dicom": results.DICOM if options.dicom else None,
         }  # fmt: skip
         return argparse.Namespace(
             **{

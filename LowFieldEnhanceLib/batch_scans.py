@@ -10,18 +10,22 @@ import glob
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .dicom_input import is_dicom
 from .errors import BadInput
 from .image import CONTRASTS
-from .image_io import EXTENSIONS, is_dicom
+from .image_io import EXTENSIONS
+from .ours import is_enhanced
 
 COLUMNS = ("input", "contrast", "reference", "lesions", "name")
 DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}  # by the ending of a table
 RECORD = "batch.json"  # in every folder of results, which is thus known and never taken for input
 RESERVED = ("summary.csv", "summary.html", "summary.json")
+DERIVATIVES = "derivatives"  # the folder of a BIDS data set that holds what was computed
+NO_SCANS = re.compile(r"_(mask|dseg|probseg|bold|dwi)$")  # BIDS suffixes of maps and of series of volumes
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Scan:
         input: file, or folder with one DICOM series; it may not exist.
         contrast: T1w, T2w, FLAIR or other; None leaves it to the option or the file's name.
         reference, lesions: files of this head, see pipeline.enhance; None without.
+        problem: why it cannot be done; None if nothing is known against it.
     """
 
     name: str
@@ -40,6 +45,7 @@ class Scan:
     contrast: str | None = None
     reference: Path | None = None
     lesions: Path | None = None
+    problem: str | None = None
 
 
 @dataclass
@@ -49,12 +55,12 @@ class _Found:
     path: Path
     depth: int = 1
     row: Scan | None = None
+    problem: str | None = None
 
     @property
     def parts(self) -> tuple[str, ...]:
         *folders, last = Path(os.path.abspath(self.path)).parts[1:] or ("scan",)
-        ending = next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if last.lower().endswith(e)), "")
-        return (*folders, last[: len(last) - len(ending)] if ending else last)
+        return (*folders, last if self.problem else _stem(last))
 
     @property
     def name(self) -> str:
@@ -68,39 +74,49 @@ class _Found:
         return not (self.row is not None and self.row.name) and self.depth < len(self.parts)
 
 
-def find_scans(inputs: Sequence[str], output: str | os.PathLike[str]) -> list[Scan]:
+def find_scans(
+    inputs: Sequence[str], output: str | os.PathLike[str], warn: Callable[[str], object] = lambda _: None
+) -> list[Scan]:
     """The scans, in the order of the arguments, within a folder in that of their names.
 
     Args:
         inputs: each a folder (all volumes below it, and every folder with DICOM files), a file, a pattern such as
             ``data/**/*_T1w.nii.gz``, or a table (.csv, .tsv) with the columns :data:`COLUMNS`.
         output: folder of the results; what lies in it is no input, nor are the results of another batch.
+        warn: called with a sentence if volumes in the folders are left out: those below a folder ``derivatives``, maps
+            and series by their BIDS suffix, and enhanced volumes. By their own name they are taken.
 
     Raises:
         BadInput: no scan, a table that cannot be understood, two scans of one name, or an input inside ``output``.
     """
     target = Path(output).resolve()
     found: list[_Found] = []
+    left_out: list[Path] = []
     known: set[Path] = set()
-    for item in (item for text in inputs for item in _find(text, target)):
+    for item in (item for text in inputs for item in _find(text, target, left_out)):
         place = item.path.resolve()
         if item.row is None:  # a table may use one file twice, under two names
             if place in known or _inside(place, target):
                 continue
             known.add(place)
         found.append(item)
+    if left_out:
+        warn(
+            f"{len(left_out)} volumes in the folders are no scans to enhance and are left out (derivatives, maps, "
+            f"series of volumes, enhanced volumes), such as {left_out[0]}"
+        )
     if not found:
         raise BadInput(f"no scan was found in {', '.join(inputs)} (what lies in the output folder does not count)")
     _make_distinct(found)
     return [_scan(item) for item in found]
 
 
-def _find(text: str, target: Path) -> Iterator[_Found]:
+def _find(text: str, target: Path, left_out: list[Path]) -> Iterator[_Found]:
     path = Path(text)
     if path.suffix.lower() in DELIMITERS:
         yield from (_Found(row.input, row=row) for row in read_table(path, target))
     elif path.is_dir():
-        yield from _in_folder(path, target)
+        yield from _in_folder(path, target, left_out)
     elif path.exists() or not glob.has_magic(text):
         yield _Found(path)  # one that does not exist is that scan's failure
     else:
@@ -109,24 +125,43 @@ def _find(text: str, target: Path) -> Iterator[_Found]:
             raise BadInput(f"no file matches the pattern {text}")
         for match in map(Path, matches):
             if match.is_dir() and not _inside(match, target):
-                yield from _in_folder(match, target)
+                yield from _in_folder(match, target, left_out)
             elif match.is_file() and not any(_is_result(folder, target) for folder in match.parents):
                 if match.name.lower().endswith(EXTENSIONS) or _holds_dicom(match):
                     yield _Found(match)
 
 
-def _in_folder(folder: Path, target: Path) -> Iterator[_Found]:
+def _in_folder(folder: Path, target: Path, left_out: list[Path]) -> Iterator[_Found]:
     if _inside(folder, target):
         raise BadInput(f"the scans in {folder} lie in the output folder {target}; choose an output folder of its own")
-    for place, below, files in os.walk(folder):
-        here = Path(place)
-        below[:] = sorted(n for n in below if not n.startswith(".") and not _is_result(here / n, target))
+    for here, files in _walk(folder, target):
         seen = sorted(n for n in files if not n.startswith("."))
         depth = len(here.relative_to(folder).parts)
         volumes = [n for n in seen if n.lower().endswith(EXTENSIONS)]
-        if any(_holds_dicom(here / n) for n in seen if n not in volumes):
+        derived = DERIVATIVES in here.relative_to(folder).parts
+        if any(_holds_dicom(here / n) for n in seen if n not in volumes) and not derived:
             yield _Found(here, max(depth, 1))
-        yield from (_Found(here / name, depth + 1) for name in volumes)
+        for name in volumes:
+            if derived or NO_SCANS.search(_stem(name).lower()) or is_enhanced(here / name):
+                left_out.append(here / name)
+            else:
+                yield _Found(here / name, depth + 1)
+
+
+def _walk(folder: Path, target: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder below one, and its files; links are followed, each folder once, and never to results."""
+    root, walked = folder.resolve(), set()
+    for place, below, files in os.walk(folder, followlinks=True):
+        here = Path(place)
+        resolved = here.resolve()
+        linked = resolved != here.parent.resolve() / here.name
+        if here != folder and (resolved in walked or (linked and (_inside(here, root) or _inside(root, resolved)))):
+            # a link to what is found anyway under its own name, or to a folder that holds all of it
+            below.clear()
+            continue
+        walked.add(resolved)
+        below[:] = sorted(n for n in below if not n.startswith(".") and not _is_result(here / n, target))
+        yield here, files
 
 
 def _holds_dicom(path: Path) -> bool:
@@ -199,6 +234,7 @@ def _row(where: str, row: dict[str, str | None], folder: Path, target: Path) -> 
 
 def _make_distinct(found: list[_Found]) -> None:
     """Lengthen names that occur twice by the folder before, such as ``sub-01_T1w``, until none does."""
+    _tell_endings_apart(found)
     while True:
         counts = Counter(item.name.casefold() for item in found)
         same = [item for item in found if counts[item.name.casefold()] > 1 or item.name.casefold() in RESERVED]
@@ -214,8 +250,31 @@ def _make_distinct(found: list[_Found]) -> None:
             item.depth += 1
 
 
+def _tell_endings_apart(found: list[_Found]) -> None:
+    """Files that differ by their ending alone, as ``x.nii`` and ``x.nii.gz``, are told by it, and cannot be done."""
+    same: dict[tuple[str, ...], list[_Found]] = {}
+    for item in found:
+        if item.row is None or not item.row.name:
+            same.setdefault(tuple(part.casefold() for part in item.parts), []).append(item)
+    for items in same.values():
+        names = [item.path.name for item in items]
+        if len({name.casefold() for name in names}) == len(items) > 1:
+            problem = (
+                f"the results of {' and of '.join(names)} would have the same name; move one elsewhere, or name them "
+                "in a table with the columns input and name"
+            )
+            for item in items:
+                item.problem = problem
+
+
+def _stem(name: str) -> str:
+    """The name of a file without the ending of a volume."""
+    ending = next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if name.lower().endswith(e)), "")
+    return name[: len(name) - len(ending)]
+
+
 def _scan(item: _Found) -> Scan:
     row = item.row
     if row is None:
-        return Scan(item.name, item.path)
-    return Scan(item.name, item.path, row.contrast, row.reference, row.lesions)
+        return Scan(item.name, item.path, problem=item.problem)
+    return Scan(item.name, item.path, row.contrast, row.reference, row.lesions, item.problem)

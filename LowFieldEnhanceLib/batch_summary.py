@@ -14,12 +14,13 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from .batch_scans import Scan
+from .errors import BadInput
 from .evaluation.batch_page import render_batch
 from .evaluation.lesions import survivors
 from .image_io import DERIVED
@@ -157,7 +158,11 @@ def _cell(value: Any) -> str:  # noqa: ANN401
 
 
 def write_summary(states: Sequence[State], folder: Path, settings: Mapping[str, Any]) -> None:
-    """Write ``summary.json``, ``.csv`` and ``.html`` into the batch's folder; each is replaced at once."""
+    """Write ``summary.json``, ``.csv`` and ``.html`` into the batch's folder; each is replaced at once.
+
+    Raises:
+        OSError, BadInput: one of them cannot be written; the others are.
+    """
     rows = rows_of(states, folder)
     ordered = sorted(rows, key=lambda row: STATES.index(row["state"]))
     texts = {
@@ -165,6 +170,40 @@ def write_summary(states: Sequence[State], folder: Path, settings: Mapping[str, 
         "csv": to_csv(rows, settings),
         "html": render_batch(ordered, settings, folder.resolve().name, DERIVED),
     }
+    failure: Exception | None = None
     for ending, text in texts.items():
-        with replaced(folder / f"summary.{ending}") as temporary:
-            temporary.write_text(text, encoding="utf-8", newline="\n")
+        try:
+            with replaced(folder / f"summary.{ending}") as temporary:
+                temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        except (OSError, BadInput) as error:
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+class Summary:
+    """The summary while the batch works: one that is open in another program does not stop the work.
+
+    Args:
+        states, folder, settings: see :func:`write_summary`.
+        warn: called with a sentence when it cannot be written, once.
+    """
+
+    def __init__(
+        self, states: Sequence[State], folder: Path, settings: Mapping[str, Any], warn: Callable[[str], object]
+    ) -> None:
+        self._write = lambda: write_summary(states, folder, settings)
+        self._warn, self._warned = warn, False
+
+    def update(self) -> None:
+        """Write it if that is possible."""
+        try:
+            self._write()
+        except (OSError, BadInput) as error:
+            if not self._warned:
+                self._warn(f"the summary cannot be written now, which is tried again after every scan: {error}")
+            self._warned = True
+
+    def finish(self) -> None:
+        """Write it for the last time; the errors of :func:`write_summary`."""
+        self._write()

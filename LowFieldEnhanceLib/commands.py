@@ -30,11 +30,13 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Segment one scan on its own grid."""
     from .evaluation.volumes import label_volumes_ml
     from .image_io import check_output, read_image, write_labels
+    from .ours import check_ours
     from .pipeline import choose_device
     from .segmentation.labels import label_by_id
     from .segmentation.segmenter import Segmenter
 
     check_output(options.output, [options.input])
+    check_ours(options.output)
     image = read_image(options.input)
     events.progress("segment", 0, 1)
     labels = Segmenter(choose_device(options.device)).segment(image, events)
@@ -67,10 +69,12 @@ def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
 
 def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Simulate; labels are made by the segmenter when a contrast change needs them."""
-    from .image_io import check_output, read_image, read_labels, write_image
+    from .image_io import SIMULATED, check_output, read_image, read_labels, write_image
+    from .ours import check_ours
     from .physics.simulate import Protocol, simulate
 
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
+    check_ours(options.output)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     labels = read_labels(options.labels) if options.labels else None
     if labels is None and options.field_contrast:
@@ -88,7 +92,7 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         filtered=options.filter,
     )
     low = simulate(image, protocol, options.seed, labels)
-    write_image(low, options.output, "SIMULATED low-field scan")
+    write_image(low, options.output, SIMULATED)
     return {"output": str(options.output), "shape": list(low.shape), "spacing_mm": [round(s, 4) for s in low.spacing]}
 
 
@@ -137,7 +141,8 @@ def add_demo(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Enhance ``Resources/SampleData`` against its reference and write every kind of output."""
     from . import outputs, pipeline
-    from .image_io import read_image, write_image
+    from .image_io import SIMULATED, read_image, write_image
+    from .ours import check_ours, provenance_of
     from .resources import resource
 
     folder = Path(options.output)
@@ -147,13 +152,16 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         fidelity=folder / "fidelity.nii.gz",
         reports=(folder / "report.html", folder / "report.json", folder / "report.csv"),
     )
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not wanted.sidecar.is_file())):
-        raise BadInput(f"{folder} is not a folder of the demo's results; choose a new one with --output")
+    image = read_image(resource("SampleData", "colin27_64mT_T1w.nii.gz"))
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        made_of = (provenance_of(wanted.sidecar) or {}).get("input_sha256")
+        if made_of != image.sha256():
+            raise BadInput(f"{folder} is not a folder of the demo's results; choose a new one with --output")
     folder.mkdir(parents=True, exist_ok=True)
     wanted.check([])
-    image = read_image(resource("SampleData", "colin27_64mT_T1w.nii.gz"))
+    check_ours(folder / "input.nii.gz")
     reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
     settings = pipeline.Options(method=options.method, preset=options.preset)
     result = pipeline.enhance(image, settings, reference=reference, events=events)
-    write_image(image, folder / "input.nii.gz", "SIMULATED low-field scan of Colin27")
+    write_image(image, folder / "input.nii.gz", f"{SIMULATED} of Colin27")
     return wanted.write(result)

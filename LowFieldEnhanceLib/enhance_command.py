@@ -20,7 +20,7 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``enhance``: the whole way of one scan."""
     parser = groups.add_parser("enhance", parents=[common], help="enhance a low-field scan")
-    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, or a folder with one DICOM series")
+    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, a folder with one DICOM series, or a multi-frame file")
     parser.add_argument("-o", "--output", required=True, help="enhanced volume (.nii.gz, .nrrd, .mha)")
     parser.add_argument("-m", "--method", default="bridged", help="see 'lowfield-enhance methods'")
     parser.add_argument("-p", "--preset", default=None, help="fast, standard or paper (default: the method's first)")
@@ -56,8 +56,9 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Enhance one scan; every output is checked before any work and written at the very end."""
     from . import outputs, pipeline
-    from .image_io import read_image, read_labels
+    from .image_io import DERIVED, read_image, read_labels
     from .methods.registry import get_method
+    from .ours import is_enhanced
     from .preprocess.unwarp import read_displacement
 
     method = get_method(options.method)
@@ -70,6 +71,8 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]
     wanted.check(inputs)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
+    if is_enhanced(options.input) or image.meta.get("SeriesDescription", "").startswith(DERIVED):
+        events.warning(f"{options.input} is an enhanced volume already; give the scan that it was made of")
     result = pipeline.enhance(
         image,
         pipeline.Options(
@@ -114,8 +117,10 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Segment both, measure, and write the report."""
     from . import outputs, pipeline
     from .image_io import read_image, read_labels
+    from .ours import check_ours
 
     outputs.check_report(options.output)
+    check_ours(options.output)
     check_reference(options)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     result = pipeline.assess(

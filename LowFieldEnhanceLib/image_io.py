@@ -1,4 +1,4 @@
-"""Reading and writing volumes through SimpleITK: NIfTI, NRRD, MetaImage, and a folder with one DICOM series.
+"""Reading and writing volumes through SimpleITK: NIfTI, NRRD, MetaImage; DICOM is left to dicom_input.
 
 ITK's world is LPS and its arrays are [k, j, i]; ours is RAS and [i, j, k]. Files are written under a temporary name
 and renamed, so that a crash or a cancel never leaves half a volume.
@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
+from .dicom_input import is_dicom, read_dicom_file, read_series
 from .errors import BadInput
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
+from .itk import check_path, reason_of
 from .nifti import check_nifti, orientation_doubt
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
+from .text_headers import check_text_header
 
 EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITE_EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".mha")
 DERIVED = "ENHANCED - not for diagnosis"
-DICOM_TAGS = {
-    "0008|0060": "Modality",
-    "0008|103e": "SeriesDescription",
-    "0018|0024": "SequenceName",
-    "0018|0087": "MagneticFieldStrength",
-    "0018|1030": "ProtocolName",
-    "0020|000e": "SeriesInstanceUID",
-    "0020|0052": "FrameOfReferenceUID",
-}
+LABELS = "FreeSurfer aseg ids by LowFieldEnhance"
+SIMULATED = "SIMULATED low-field scan"
+RESIDUAL = "residual (y - A x) / sigma"
+DEVIATION = "standard deviation among samples"
+ADDED_DETAIL = "added detail, percent of the local contrast"
+NOTES = (DERIVED, LABELS, SIMULATED, RESIDUAL, DEVIATION, ADDED_DETAIL)  # begin the note in every volume's header
 
 
 def from_sitk(source: SimpleITK.Image, contrast: str = "other", meta: dict[str, Any] | None = None) -> Image:
@@ -68,9 +68,11 @@ def to_sitk(image: Image, dtype: type = np.float32) -> SimpleITK.Image:
     return target
 
 
+BIDS_SUFFIX = re.compile(r"(?<![a-z0-9])sub-[a-z0-9]+(?:_[a-z]+-[a-z0-9+]+)*_(t1w|t2w|flair)(?=[.\s]|$)")
+BIDS_SPACE = re.compile(r"(?<![a-z0-9])space-[a-z0-9]+")  # names what a scan lies over, not what it is
 T1_FLAIR = re.compile(r"(?<![a-z0-9])t1w?[\W_]*flair")  # a T1-weighted scan whose fluid is dark, of GE
 CONTRAST_NAMES = {
-    "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d)|t2w"),
+    "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d|[\W_]*star(?!t)|\*)|t2w"),
     "T1w": re.compile(r"(?<![a-z0-9])t1(?!\d)|t1w|t1flair|mprage"),
 }
 
@@ -78,32 +80,39 @@ CONTRAST_NAMES = {
 def guess_contrast(name: str) -> str:
     """T1w, T2w, FLAIR or other, from a file name or a series description."""
     text = name.lower()
+    suffix = BIDS_SUFFIX.search(text)
+    if suffix:
+        return {"t1w": "T1w", "t2w": "T2w", "flair": "FLAIR"}[suffix[1]]
+    text = BIDS_SPACE.sub("", text)
     if "flair" in T1_FLAIR.sub("", text):
         return "FLAIR"
     found = [(match.start(), contrast) for contrast, said in CONTRAST_NAMES.items() for match in said.finditer(text)]
-    return max(found)[1] if found else "other"  # the last: sub-01_space-T2w_T1w is a T1w in the space of a T2w
+    return max(found)[1] if found else "other"  # the last: T2w_to_T1w_T2w is a T2w
 
 
 def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_scan: bool = True) -> Image:
     """Read and check one volume.
 
     Args:
-        path: a file with one of :data:`EXTENSIONS`, or a folder with one DICOM series.
+        path: a file with one of :data:`EXTENSIONS`, a DICOM file with all frames, or a folder with one DICOM series.
         contrast: T1w, T2w, FLAIR or other; None guesses it from the name and the DICOM description.
         is_scan: see :func:`image.check_image`.
 
     Raises:
-        BadInput: missing, unreadable, 4-D, or refused by :func:`image.check_image`.
+        BadInput: missing, a name that is not UTF-8, unreadable, 4-D, or refused by :func:`image.check_image`.
     """
+    check_path(path)
     path = Path(path)
     if not path.exists():
         raise BadInput(f"the input {path} does not exist")
     if path.is_dir():
-        source, meta = _read_series(path)
-    else:
-        if not path.name.lower().endswith(EXTENSIONS) and not is_dicom(path):
-            raise BadInput(f"{path.name} is not a format that can be read; use one of {', '.join(EXTENSIONS)} or DICOM")
+        source, meta = read_series(path)
+    elif path.name.lower().endswith(EXTENSIONS):
         source, meta = _read_file(path)
+    elif is_dicom(path):
+        source, meta = read_dicom_file(path)
+    else:
+        raise BadInput(f"{path.name} is not a format that can be read; use one of {', '.join(EXTENSIONS)} or DICOM")
     name = f"{meta.get('SeriesDescription', '')} {meta.get('ProtocolName', '')} {path.name}"
     image = from_sitk(source, contrast or guess_contrast(name), meta)
     check_image(image, is_scan)
@@ -124,81 +133,22 @@ def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
         if path.name.lower().endswith((".nii", ".nii.gz")):
             check_nifti(path)
             doubt = orientation_doubt(path)
+        else:
+            doubt = check_text_header(path)
         source = reader.Execute()
     except RuntimeError as error:
-        raise BadInput(f"{path.name} cannot be read: {_reason(error)}") from error
+        raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
     meta = {"file": path.name, **({ORIENTATION_DOUBT: doubt} if doubt else {})}
-    if reader.HasMetaDataKey("0008|0060"):
-        meta["Modality"] = reader.GetMetaData("0008|0060").strip()
-        _check_modality(meta["Modality"], path)
     return source, meta
-
-
-def _read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
-    reader = SimpleITK.ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(str(folder))
-    if not series:
-        raise BadInput(f"the folder {folder} holds no DICOM series")
-    if len(series) > 1:
-        raise BadInput(f"the folder {folder} holds {len(series)} DICOM series; give a folder with exactly one")
-    files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
-    reader.SetFileNames(files)
-    reader.MetaDataDictionaryArrayUpdateOn()
-    try:
-        source = reader.Execute()
-    except RuntimeError as error:
-        raise BadInput(f"the DICOM series in {folder} cannot be read: {_reason(error)}") from error
-    if source.GetDimension() == 3:
-        _check_slice_gaps(reader, len(files), source.GetSpacing()[2], folder)
-    meta: dict[str, Any] = {"file": folder.name, "dicom_files": [str(f) for f in files]}
-    for tag, name in DICOM_TAGS.items():
-        if reader.HasMetaDataKey(0, tag):
-            meta[name] = reader.GetMetaData(0, tag).strip()
-    _check_modality(meta.get("Modality", "MR"), folder)
-    return source, meta
-
-
-def _check_modality(modality: str, path: Path) -> None:
-    if modality != "MR":
-        raise BadInput(f"the DICOM data in {path} are {modality}, not MR")
-
-
-def _check_slice_gaps(reader: SimpleITK.ImageSeriesReader, count: int, spacing: float, folder: Path) -> None:
-    """Slices must be evenly spaced: a missing one would shear the anatomy."""
-    positions = []
-    for n in range(count):
-        if not (reader.HasMetaDataKey(n, "0020|0032") and reader.HasMetaDataKey(n, "0020|0037")):
-            return
-        origin = np.array([float(v) for v in reader.GetMetaData(n, "0020|0032").split("\\")])
-        axes = np.array([float(v) for v in reader.GetMetaData(n, "0020|0037").split("\\")]).reshape(2, 3)
-        positions.append(float(origin @ np.cross(*axes)))
-    gaps = np.abs(np.diff(positions))
-    if gaps.size and (gaps.max() - gaps.min()) > max(0.05 * spacing, 0.02):
-        raise BadInput(
-            f"the slices in {folder} are {gaps.min():.2f} to {gaps.max():.2f} mm apart, so some are missing or doubled"
-        )
-
-
-def is_dicom(path: Path) -> bool:
-    """Whether a file has the mark of DICOM behind its preamble."""
-    with path.open("rb") as stream:
-        stream.seek(128)
-        return stream.read(4) == b"DICM"
-
-
-def _reason(error: RuntimeError) -> str:
-    """The last sentence of an ITK exception, without its source file and line, and without an errno that misleads."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("Reason:")]
-    text = lines[-1] if lines else "unknown error"
-    return re.sub(r"^.*?ERROR:\s*|^ITK ERROR:\s*|\w+\(0x[0-9a-f]+\):\s*", "", text) or "unknown error"
 
 
 def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:
-    """Refuse an output that has an unknown extension or would overwrite an input, before any work is done.
+    """Refuse, before any work, an output with an unknown extension or a name that is not UTF-8, or that is an input.
 
     Raises:
         BadInput: see above.
     """
+    check_path(path)
     target = Path(path)
     if not target.name.lower().endswith(WRITE_EXTENSIONS):
         raise BadInput(f"the output {target.name} must end in one of {', '.join(WRITE_EXTENSIONS)}")
@@ -221,7 +171,7 @@ def write_image(image: Image, path: str | os.PathLike[str], description: str = D
 
 def write_labels(labels: LabelMap, path: str | os.PathLike[str]) -> None:
     """Write FreeSurfer ids as uint8."""
-    _write(to_sitk(labels.as_image(), np.uint8), path, "FreeSurfer aseg ids by LowFieldEnhance")
+    _write(to_sitk(labels.as_image(), np.uint8), path, LABELS)
 
 
 def _write(target: SimpleITK.Image, path: str | os.PathLike[str], description: str) -> None:
@@ -231,7 +181,7 @@ def _write(target: SimpleITK.Image, path: str | os.PathLike[str], description: s
         try:
             SimpleITK.WriteImage(target, str(temporary), useCompression=True)
         except RuntimeError as error:
-            raise BadInput(f"{path} cannot be written: {_reason(error)}") from error
+            raise BadInput(f"{path} cannot be written: {reason_of(error)}") from error
 
 
 def read_labels(path: str | os.PathLike[str]) -> LabelMap:

@@ -17,6 +17,7 @@ from .errors import BadInput
 
 BLOCK = 1 << 20
 MOST_APART_MM = 1.0  # of the corners, by qform and sform
+MOST_DIFFERENT = 0.01  # share of a voxel's edge, by pixdim and sform
 FLOAT_CODES = {16: "f4", 64: "f8"}  # NIfTI datatype codes of real floating point
 
 
@@ -29,8 +30,23 @@ class Layout:
     floats: str | None
 
 
-def check_nifti(path: Path) -> None:
-    """Refuse a file that is shorter than its header announces, fails its checksum, or holds NaN or infinite voxels.
+@dataclass(frozen=True)
+class _Geometry:
+    """What a header says of space: the affines (3 x 4) of qform and sform, None where the code is 0; the number of
+    voxels along the axes; and pixdim, which is qfac and the voxel's edges."""
+
+    qform: np.ndarray | None
+    sform: np.ndarray | None
+    size: tuple[int, ...]
+    steps: tuple[float, ...]
+
+
+def check_nifti(path: Path) -> bool:
+    """Refuse a file that is shorter than its header announces, fails its checksum, or holds NaN or infinite voxels, and
+    one with two voxel sizes.
+
+    Returns:
+        Whether it is NIfTI at all; of another file nothing is said.
 
     Raises:
         BadInput: see above.
@@ -39,9 +55,11 @@ def check_nifti(path: Path) -> None:
         packed = stream.read(2) == b"\x1f\x8b"
     try:
         with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-            layout = nifti_layout(stream.read(544))
+            header = stream.read(544)
+            layout = nifti_layout(header)
             if layout is None:
-                return  # not NIfTI: ITK says so
+                return False
+            _check_spacing(_geometry(header), path)
             stream.seek(layout.offset)
             length, bad = _scan(stream, layout)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -50,6 +68,20 @@ def check_nifti(path: Path) -> None:
         raise BadInput(f"{path.name} is cut off: it holds {length} of the {layout.length} bytes of voxels it announces")
     if bad:
         raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the scan is damaged")
+    return True
+
+
+def _check_spacing(geometry: _Geometry | None, path: Path) -> None:
+    """A wrong pixdim or a wrong sform would scale the anatomy, and nothing tells which of them it is."""
+    if geometry is None or geometry.sform is None or not np.isfinite(geometry.sform).all():
+        return  # ITK goes by the other orientation, or refuses
+    columns, edges = np.linalg.norm(geometry.sform[:, :3], axis=0), np.abs(geometry.steps[1:4])
+    if columns.min() > 0 and not (np.abs(edges / columns - 1) <= MOST_DIFFERENT).all():
+        first, second = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (edges, columns))
+        raise BadInput(
+            f"the header of {path.name} gives two voxel sizes: {first} mm (pixdim) and {second} mm (sform), so the "
+            "size of the anatomy is unknown"
+        )
 
 
 def _scan(stream: BinaryIO, layout: Layout) -> tuple[int, int]:
@@ -93,23 +125,22 @@ def orientation_doubt(path: Path) -> str | None:
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"
     with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-        found = _orientations(stream.read(544))
+        found = _geometry(stream.read(544))
     if found is None:
         return None
-    qform, sform, size = found
+    qform, sform = found.qform, found.sform
     if qform is None and sform is None:
         return "the header of the scan gives no orientation (qform and sform code 0)"
     if qform is None or sform is None:
         return None
-    corners = np.array(list(itertools.product(*((0, n - 1) for n in size))), dtype=float)
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in found.size))), dtype=float)
     apart = np.abs(corners @ (qform - sform)[:, :3].T + (qform - sform)[:, 3]).max()
     if apart <= MOST_APART_MM:
         return None
     return f"the two orientations in the header of the scan (qform and sform) are up to {apart:.0f} mm apart"
 
 
-def _orientations(header: bytes) -> tuple[np.ndarray | None, np.ndarray | None, tuple[int, ...]] | None:
-    """The affines (3 x 4) of qform and sform, None where the code is 0, and the number of voxels along the axes."""
+def _geometry(header: bytes) -> _Geometry | None:
     for order in "<>":
         if len(header) >= 348 and struct.unpack_from(f"{order}i", header, 0)[0] == 348:
             size, steps = struct.unpack_from(f"{order}3h", header, 42), struct.unpack_from(f"{order}4f", header, 76)
@@ -122,7 +153,8 @@ def _orientations(header: bytes) -> tuple[np.ndarray | None, np.ndarray | None, 
         else:
             continue
         qform = _from_quaternion(numbers[:6], steps) if codes[0] > 0 else None
-        return qform, np.reshape(numbers[6:], (3, 4)) if codes[1] > 0 else None, size
+        sform = np.reshape(numbers[6:], (3, 4)) if codes[1] > 0 else None
+        return _Geometry(qform, sform, size, steps)
     return None
 
 

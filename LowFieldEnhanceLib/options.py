@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from .errors import BadInput
@@ -48,9 +49,11 @@ class Options:
         """Refuse numbers that no run can have.
 
         Raises:
-            BadInput: the spacing or the number of samples is out of its range.
+            BadInput: the spacing, the noise level or the number of samples is out of its range.
         """
         low, high = SPACING_LIMITS_MM
         if not low <= self.spacing <= high:
             raise BadInput(f"the output spacing {self.spacing:g} mm must be between {low:g} and {high:g} mm")
+        if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
+            raise BadInput(f"the noise level {self.sigma:g} must be a number above 0")
         check_samples(self.samples)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dicom.command import DicomOutput
 from .errors import BadInput
-from .image_io import check_output, write_image, write_labels
-from .safe_files import all_or_none, check_folder
+from .image_io import ADDED_DETAIL, DEVIATION, RESIDUAL, check_output, write_image, write_labels
+from .ours import check_ours, sidecar_of
+from .safe_files import Staged, all_or_none, check_folder
 
 if TYPE_CHECKING:
     from .pipeline import Result
@@ -59,14 +60,10 @@ class Wanted:
     @property
     def sidecar(self) -> Path:
         """``enhanced.nii.gz`` -> ``enhanced.json``."""
-        name = self.output.name
-        for ending in (".nii.gz", self.output.suffix):
-            if name.endswith(ending):
-                return self.output.with_name(name.removesuffix(ending) + ".json")
-        return self.output.with_suffix(".json")
+        return sidecar_of(self.output)
 
     def check(self, inputs: Sequence[str]) -> None:
-        """Refuse what cannot be written, or would overwrite an input or another output.
+        """Refuse what cannot be written, or would overwrite an input, another output or a file that is not ours.
 
         Raises:
             BadInput: see above.
@@ -79,24 +76,11 @@ class Wanted:
             check_report(path)
         if self.dicom is not None:
             self.dicom.check()
-        self._check_sidecar()
         everything = [p.resolve() for p in (*volumes, *self.reports)]
         if len(set(everything)) != len(everything):
             raise BadInput("two outputs have the same name")
-
-    def _check_sidecar(self) -> None:
-        """Refuse to replace a JSON file that is no sidecar of ours, such as the acquisition's (BIDS, dcm2niix)."""
-        if self.sidecar in self.reports or not self.sidecar.exists():
-            return
-        try:
-            ours = "derived" in json.loads(self.sidecar.read_text(encoding="utf-8"))
-        except (OSError, ValueError, TypeError):
-            ours = False
-        if not ours:
-            raise BadInput(
-                f"{self.sidecar} was not written by LowFieldEnhance and would be replaced by the provenance of "
-                f"{self.output.name}; choose another name for the output"
-            )
+        for path in (*volumes, *self.reports, self.sidecar):
+            check_ours(path)
 
     def write(self, result: Result) -> dict[str, Any]:
         """Write all files or none; files of an earlier run stay until all are there. The result event's fields."""
@@ -114,7 +98,7 @@ class Wanted:
         fields["provenance"] = result.report["provenance"]
         return fields
 
-    def _write(self, result: Result, place: Callable[[Path], Path]) -> None:
+    def _write(self, result: Result, place: Staged) -> None:
         write_image(result.enhanced, place(self.output))
         if self.sidecar not in self.reports:
             text = json.dumps(result.report["provenance"], indent=2) + "\n"
@@ -122,16 +106,15 @@ class Wanted:
         if self.segmentation is not None and result.labels_after is not None:
             write_labels(result.labels_after, place(self.segmentation))
         if self.fidelity is not None:
-            write_image(result.fidelity, place(self.fidelity), "residual (y - A x) / sigma")
+            write_image(result.fidelity, place(self.fidelity), RESIDUAL)
         if self.uncertainty is not None and result.uncertainty is not None:
-            write_image(result.uncertainty, place(self.uncertainty), "standard deviation among samples")
+            write_image(result.uncertainty, place(self.uncertainty), DEVIATION)
         if self.added_detail is not None and result.added_detail is not None:
-            detail = "added detail, percent of the local contrast"
-            write_image(result.added_detail, place(self.added_detail), detail)
+            write_image(result.added_detail, place(self.added_detail), ADDED_DETAIL)
         for path in self.reports:
             write_report(result, place(path))
-        if self.dicom is not None:  # last: a folder of its own, whole or not at all
-            self.dicom.write(result)
+        if self.dicom is not None:
+            self.dicom.write(result, place)
 
 
 def check_report(path: str | Path) -> None:

@@ -162,7 +162,7 @@ def open_subject(
     if brain is not None:  # above 0.5 is brain, whatever its value: 1, 255 or a label
         inside = brain.with_array((brain.array > 0.5).astype(np.float32))
         known = resample(inside, Grid.of(on_grid), "linear").array > 0.5
-    prepared = prepare(image, on_grid, labels, known, n4=options.n4, sigma=options.sigma)
+    prepared = prepare(image, on_grid, labels, known, n4=options.n4, sigma=options.sigma, events=events)
     lost = None
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import BadInput
 from .attributes import check_patient
-from .files import check_new_folder, check_packages, new_folder
+from .files import check_new_folder, check_packages, new_folder, staged_folder
 from .segmentation import FILE_NAME, save_segmentation
 from .series import save_series
 from .source import find_source_files, read_source
@@ -20,6 +20,7 @@ from .structured_report import save_report
 
 if TYPE_CHECKING:
     from ..pipeline import Result
+    from ..safe_files import Staged
 
 # one series a folder, as most readers of folders expect
 SERIES, SEGMENTATION, REPORT = "enhanced", "segmentation", "report"
@@ -71,9 +72,10 @@ class DicomOutput:
             if self.patient:
                 raise BadInput("--dicom-patient cannot be used with a DICOM input: its patient data are kept")
 
-    def write(self, result: Result) -> Path:
-        """Write everything or nothing; returns the folder."""
-        return write_dicom(result, self.folder, self.source_files, self.patient)
+    def write(self, result: Result, place: Staged) -> None:
+        """Write everything into a folder that appears together with the other outputs of the run."""
+        check_packages("pydicom", "highdicom")
+        _save(result, staged_folder(self.folder, place), self.source_files, self.patient)
 
 
 def write_dicom(
@@ -88,17 +90,26 @@ def write_dicom(
         BadInput: see :func:`write_series`, :func:`write_segmentation` and :func:`save_report`; then nothing is left.
     """
     check_packages("pydicom", "highdicom")
-    provenance = result.report["provenance"]
     with new_folder(folder) as temporary:
-        (temporary / SERIES).mkdir()
-        files = save_series(result.enhanced, temporary / SERIES, provenance, source_files, patient)
-        if result.labels_after is not None and result.labels_after.array.any():
-            (temporary / SEGMENTATION).mkdir()
-            (temporary / REPORT).mkdir()
-            segmentation = temporary / SEGMENTATION / FILE_NAME
-            save_segmentation(result.labels_after, segmentation, files, provenance)
-            save_report(result.labels_after, result.report, temporary / REPORT / REPORT_NAME, segmentation, files)
+        _save(result, temporary, source_files, patient)
     return Path(folder)
+
+
+def _save(
+    result: Result,
+    folder: Path,
+    source_files: Sequence[str | os.PathLike[str]],
+    patient: Mapping[str, str] | None,
+) -> None:
+    provenance = result.report["provenance"]
+    (folder / SERIES).mkdir()
+    files = save_series(result.enhanced, folder / SERIES, provenance, source_files, patient)
+    if result.labels_after is not None and result.labels_after.array.any():
+        (folder / SEGMENTATION).mkdir()
+        (folder / REPORT).mkdir()
+        segmentation = folder / SEGMENTATION / FILE_NAME
+        save_segmentation(result.labels_after, segmentation, files, provenance)
+        save_report(result.labels_after, result.report, folder / REPORT / REPORT_NAME, segmentation, files)
 
 
 def patient_of(pairs: Sequence[str]) -> dict[str, str]:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import BadInput
-from ..safe_files import check_folder
-
-PARTIAL = ".partial-"
+from ..safe_files import PARTIAL, Staged, all_or_none, check_folder
 
 
 def check_packages(*names: str) -> None:
@@ -58,23 +54,18 @@ def _is_empty(folder: Path) -> bool:
 def new_folder(path: str | os.PathLike[str], what: str = "the DICOM files") -> Iterator[Path]:
     """A temporary folder that becomes ``path`` on success, and is removed with all it holds on failure.
 
-    It lies beside ``path`` and is renamed. If ``path`` is an empty folder already, it lies in there and its content
-    moves up: the folder may be the current one, or a mounted disk, which cannot be renamed.
-
     Raises:
         BadInput: see :func:`check_new_folder`, which is asked before and after the work.
     """
+    with all_or_none() as place:
+        yield staged_folder(path, place, what)
+
+
+def staged_folder(path: str | os.PathLike[str], place: Staged, what: str = "the DICOM files") -> Path:
+    """A temporary folder that becomes ``path`` together with everything else in ``place``.
+
+    Raises:
+        BadInput: see :func:`check_new_folder`, which is asked again before the renaming.
+    """
     target = check_new_folder(path, what)
-    exists = target.is_dir()
-    temporary = (target if exists else target.parent) / f"{PARTIAL}{uuid.uuid4().hex}"
-    temporary.mkdir()  # not tempfile.mkdtemp: the final folder shall have the permissions of the user's umask
-    try:
-        yield temporary
-        check_new_folder(target, what)
-        if exists:
-            for entry in temporary.iterdir():
-                os.replace(entry, target / entry.name)
-        else:
-            os.replace(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    return place.folder(target, lambda: check_new_folder(target, what))

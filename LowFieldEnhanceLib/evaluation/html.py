@@ -83,7 +83,7 @@ def write_html(report: Mapping[str, Any], pictures: Mapping[str, bytes], path: s
     """
     text = render_html(report, pictures)
     with replaced(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def _number(value: float | None, digits: int = 1) -> str:

@@ -23,7 +23,7 @@ def write_json(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """
     text = json.dumps(plain(report), indent=2, ensure_ascii=False, allow_nan=False)
     with replaced(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def write_csv(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -34,7 +34,10 @@ def write_csv(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """
     rows = report["structures"]
     columns = list(dict.fromkeys(key for row in rows for key in row)) or list(INPUT_ONLY_COLUMNS)
-    with replaced(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with (
+        replaced(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
+    ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import BadInput
+from ..events import Events
 from ..image import Image
 from ..physics.acquisition import Acquisition
 from ..physics.noise import estimate_sigma
@@ -108,6 +110,7 @@ def prepare(
     brain: np.ndarray | None = None,
     n4: bool = False,
     sigma: float | None = None,
+    events: Events | None = None,
 ) -> Prepared:
     """Mask, bias, scale and noise of one scan.
 
@@ -118,13 +121,14 @@ def prepare(
         brain: a known brain mask on the working grid, instead of the labels'.
         n4: correct the bias field.
         sigma: the user's noise level; None estimates it.
+        events: cancel.
 
     Raises:
         BadInput: no brain of at least 50 mL was found, more than a fifth of it is negative, or the user's noise level
-            is not above 0.
+            is not a number above 0.
     """
-    if sigma is not None and not sigma > 0:
-        raise BadInput(f"the noise level {sigma:g} must be above 0")
+    if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
+        raise BadInput(f"the noise level {sigma:g} must be a number above 0")
     if brain is None:
         if labels is None:
             raise BadInput("either labels or a brain mask is needed to prepare a scan")
@@ -133,7 +137,7 @@ def prepare(
     if volume < MIN_BRAIN_ML:
         raise BadInput(f"only {volume:.0f} mL of brain was found in the image; is this a head scan?")
     if n4:
-        field = n4_bias_field(on_grid, brain)
+        field = n4_bias_field(on_grid, brain, events=events)
         on_grid = on_grid.with_array(on_grid.array / field)
         at_scan = resample(on_grid.with_array(field), Grid.of(image), "linear").array
         image = image.with_array(image.array / np.where(at_scan > 0, at_scan, 1.0))

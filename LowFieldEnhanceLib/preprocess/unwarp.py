@@ -18,6 +18,7 @@ from scipy import ndimage
 from ..errors import BadInput
 from ..image import LPS_FROM_RAS, Image
 from ..image_io import EXTENSIONS, to_sitk
+from ..itk import check_path
 from .grid import Grid
 
 COMPONENTS = 3
@@ -35,8 +36,9 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
     """Read a displacement field (three components a voxel, mm, LPS, as ITK and ANTs write it) or a transform of ITK.
 
     Raises:
-        BadInput: missing, unreadable, or not three components a voxel.
+        BadInput: missing, a name that is not UTF-8, unreadable, or not three components a voxel.
     """
+    check_path(path)
     path = Path(path)
     if not path.is_file():
         raise BadInput(f"the displacement field {path} does not exist")

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from compare_support import KnownAnatomy
+from conftest import voxels
 
-from LowFieldEnhanceLib import batch
-from LowFieldEnhanceLib.batch import Request
+from LowFieldEnhanceLib import batch_results, image_io
+from LowFieldEnhanceLib.batch_results import Request
 from LowFieldEnhanceLib.batch_scans import Scan
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.weights import model_info
 
 
@@ -55,12 +58,17 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def corrected(path: Path) -> None:
+    """A volume that somebody opened, changed and saved."""
+    image_io.write_image(Image(voxels(), np.eye(4)), path)
+
+
 class FakeWork:
     """Writes the four files that a finished scan must have; the input's text decides the checksum.
 
     Args:
         during: called inside each run, after the first file was written.
-        options, provenance: see batch.Request.
+        options, provenance: see batch_results.Request.
     """
 
     def __init__(
@@ -83,10 +91,10 @@ class FakeWork:
     def run(self, scan: Scan, folder: Path, events: Events) -> None:
         assert list(folder.iterdir()) == []
         events.progress("enhance", 0, 2)
-        (folder / batch.OUTPUT).write_text(f"{self.provenance} of {scan.input.read_text()}")
+        (folder / batch_results.OUTPUT).write_text(f"{self.provenance} of {scan.input.read_text()}")
         self.during(scan, events)
         events.progress("enhance", 1, 2)
-        (folder / batch.SIDECAR).write_text(json.dumps(self.request(scan).provenance))
-        (folder / batch.REPORT_JSON).write_text(json.dumps(report_of()))
-        (folder / batch.REPORT_HTML).write_text("<p>report</p>")
+        (folder / batch_results.SIDECAR).write_text(json.dumps(self.request(scan).provenance))
+        (folder / batch_results.REPORT_JSON).write_text(json.dumps(report_of()))
+        (folder / batch_results.REPORT_HTML).write_text("<p>report</p>")
         self.did.append(scan.name)

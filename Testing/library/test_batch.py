@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_support import FakeWork, contents, scans_in
+from batch_support import FakeWork, contents, corrected, scans_in
 
-from LowFieldEnhanceLib import batch
-from LowFieldEnhanceLib.batch import in_words, replaced_folder, run_batch
+from LowFieldEnhanceLib import batch_results
+from LowFieldEnhanceLib.batch import in_words, run_batch
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, OutOfMemory
 from LowFieldEnhanceLib.events import Events
@@ -59,14 +59,24 @@ def test_other_settings_do_every_scan_anew(scans: list[Scan], out: Path, change:
     assert run_batch(scans, out, FakeWork(**change))[0].state == "kept"
 
 
+def cut_in_half(place: Path) -> None:
+    """A real volume, as it was written, of which half got lost."""
+    corrected(place / batch_results.OUTPUT)
+    whole = (place / batch_results.OUTPUT).read_bytes()
+    (place / batch_results.OUTPUT).write_bytes(whole[: len(whole) // 2])
+
+
 def truncate(place: Path) -> None:
-    (place / batch.OUTPUT).write_bytes((place / batch.OUTPUT).read_bytes()[:-1])
+    (place / batch_results.OUTPUT).write_bytes((place / batch_results.OUTPUT).read_bytes()[:-1])
 
 
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "a volume cut short": truncate,
-    "a volume gone": lambda place: (place / batch.OUTPUT).unlink(),
-    "the sidecar gone": lambda place: (place / batch.SIDECAR).unlink(),
+    "a real volume cut short": cut_in_half,
+    "an empty volume": lambda place: (place / batch_results.OUTPUT).write_bytes(b""),
+    "a page cut short": lambda place: (place / batch_results.REPORT_HTML).write_text("<p>rep"),
+    "a volume gone": lambda place: (place / batch_results.OUTPUT).unlink(),
+    "the sidecar gone": lambda place: (place / batch_results.SIDECAR).unlink(),
     "the record gone": lambda place: (place / RECORD).unlink(),
     "the record cut short": lambda place: (place / RECORD).write_text('{"schema": '),
     "another input": lambda place: (place.parents[1] / "in" / "b").write_text("other voxels"),
@@ -87,10 +97,10 @@ def test_a_sidecar_that_names_other_weights_is_not_believed_even_if_its_checksum
     scans: list[Scan], out: Path
 ) -> None:
     run_batch(scans, out, FakeWork())
-    sidecar, record = out / "a" / batch.SIDECAR, out / "a" / RECORD
+    sidecar, record = out / "a" / batch_results.SIDECAR, out / "a" / RECORD
     sidecar.write_text(sidecar.read_text().replace('"aa"', '"zz"'))
     told = json.loads(record.read_text())
-    told["files"][batch.SIDECAR] = batch.file_sha256(sidecar)
+    told["files"][batch_results.SIDECAR] = batch_results.file_sha256(sidecar)
     record.write_text(json.dumps(told))
     assert [s.state for s in run_batch(scans, out, FakeWork())] == ["done", "kept", "kept"]
 
@@ -163,6 +173,36 @@ def test_the_summary_is_there_after_every_scan(scans: list[Scan], out: Path) -> 
     ]
 
 
+def test_a_summary_that_is_busy_stops_no_scan_and_is_told_once(scans: list[Scan], out: Path) -> None:
+    (out / "summary.csv").mkdir(parents=True)  # as one that is open in a spreadsheet, it cannot be replaced
+    told = []
+    work = FakeWork(lambda scan, _: (out / "summary.csv").rmdir() if scan.name == "c" else None)
+    run_batch(scans, out, work, Events(told.append))
+    assert work.did == ["a", "b", "c"]
+    warnings = [event["message"] for event in told if event["event"] == "warning"]
+    assert len(warnings) == 1 and "summary cannot be written now" in warnings[0]
+    assert (out / "summary.csv").read_text(encoding="utf-8").count("done") == 3
+
+
+def test_a_summary_that_cannot_be_written_at_the_end_is_an_error(scans: list[Scan], out: Path) -> None:
+    (out / "summary.csv").mkdir(parents=True)
+    work = FakeWork()
+    with pytest.raises(OSError, match=r"summary\.csv"):
+        run_batch(scans, out, work)
+    assert work.did == ["a", "b", "c"]
+    assert states_of(out) == dict.fromkeys("abc", "done")  # the page and the JSON file were written
+
+
+def test_a_cancel_while_the_scans_are_read_leaves_the_summary_as_it_was(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+    before = contents(out)
+    events = Events()
+    events.cancel()
+    with pytest.raises(Cancelled, match="while it read the scans"):
+        run_batch(scans, out, FakeWork(), events)
+    assert contents(out) == before
+
+
 def test_the_time_left_covers_all_scans_to_do_and_no_finished_one(scans: list[Scan], out: Path) -> None:
     run_batch(scans[:1], out, FakeWork())
     scans += scans_in(out.parent / "in", "d")
@@ -182,41 +222,6 @@ def test_the_time_left_covers_all_scans_to_do_and_no_finished_one(scans: list[Sc
 def test_warnings_of_a_scan_are_kept_for_later_summaries(scans: list[Scan], out: Path) -> None:
     run_batch(scans, out, FakeWork(lambda _, events: events.warning("the contrast was guessed")))
     assert run_batch(scans, out, FakeWork())[0].warnings == ["the contrast was guessed"]
-
-
-def test_what_no_batch_wrote_is_never_replaced(scans: list[Scan], out: Path) -> None:
-    (out / "a").mkdir(parents=True)
-    (out / "a" / "thesis.txt").write_text("mine")
-    (out / "b").write_text("mine")
-    (out / "c").mkdir()
-    (out / "c" / ".DS_Store").touch()
-    states = run_batch(scans, out, FakeWork())
-    assert [s.state for s in states] == ["failed", "failed", "done"]
-    assert "thesis.txt" in (states[0].failure or {})["message"]
-    assert (out / "a" / "thesis.txt").read_text() == (out / "b").read_text() == "mine"
-
-
-def test_what_a_killed_run_left_is_removed(scans: list[Scan], out: Path) -> None:
-    for name in (".partial-a", ".former-b"):
-        (out / name).mkdir(parents=True)
-        (out / name / "x").touch()
-    run_batch(scans, out, FakeWork())
-    assert {p.name for p in out.iterdir()} == {"a", "b", "c", *SUMMARY}
-
-
-def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
-    target = tmp_path / "scan"
-    target.mkdir()
-    (target / "old").touch()
-    with pytest.raises(ZeroDivisionError), replaced_folder(target) as temporary:
-        (temporary / "new").touch()
-        raise ZeroDivisionError
-    assert [p.name for p in target.iterdir()] == ["old"]
-    with replaced_folder(target) as temporary:
-        (temporary / "new").touch()
-        assert (target / "old").exists()
-    assert [p.name for p in target.iterdir()] == ["new"]
-    assert [p.name for p in tmp_path.iterdir()] == ["scan"]
 
 
 def test_the_output_must_be_a_folder_that_can_be_made(scans: list[Scan], tmp_path: Path) -> None:

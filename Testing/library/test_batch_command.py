@@ -43,11 +43,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     head, labels = phantom_head()
     for n in (1, 2):
-        write_image(simulate(head, Protocol(spacing=(4.0, 4.0, 6.0), snr=30), seed=n), folder / f"s{n}_T1w.nii.gz")
+        write_image(
+            simulate(head, Protocol(spacing=(4.0, 4.0, 6.0), snr=30), seed=n), folder / f"s{n}_T1w.nii.gz", "scan"
+        )
     broken = np.where(head.array > 0, np.nan, 0)
-    write_image(head.with_array(broken), folder / "nan_T1w.nii.gz")
+    write_image(head.with_array(broken), folder / "nan_T1w.nii.gz", "scan")
     (folder / "extra").mkdir()
-    write_image(head, folder / "extra" / "reference_T1w.nii.gz")
+    write_image(head, folder / "extra" / "reference_T1w.nii.gz", "scan")
     thalami = np.where(np.isin(labels.array, (10, 49)), labels.array, 0)
     write_labels(type(labels)(thalami, labels.affine, {}), folder / "extra" / "lesions.nii.gz")
     (folder / "scans.tsv").write_text(
@@ -157,6 +159,7 @@ def test_an_output_folder_inside_the_input_folder_is_not_picked_up_and_inputs_st
         (["{data}", "-o", "{out}", "-m", "magic"], 2, "unknown method"),
         (["{data}", "-o", "{out}", "-p", "slow"], 2, "no preset"),
         (["{data}", "-o", "{out}", "--spacing", "90"], 2, "spacing"),
+        (["{data}", "-o", "{out}", "--sigma", "inf"], 2, "noise level"),
         (["{data}", "-o", "{out}", "--displacement", "gone.nii"], 2, "does not exist"),
         (["{data}", "-o", "{out}", "--device", "abacus"], 2, "unknown device"),
         (["{data}", "-o", "{out}/no/such"], 2, "does not exist"),

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from batch_support import FakeWork, contents, scans_in
+from conftest import voxels
 
+from LowFieldEnhanceLib.batch import run_batch
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan, find_scans
 from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import write_image
 
 
 @pytest.fixture
@@ -67,10 +73,61 @@ def test_a_folder_of_one_dicom_series_is_one_scan(data: Path) -> None:
     assert names(find_scans([str(data / "series")], data.parent / "out")) == {"series": "series"}
 
 
-def test_names_that_differ_only_by_their_case_or_ending_are_not_distinct(data: Path) -> None:
+def test_names_that_differ_only_by_their_ending_are_these_scans_own_failure(data: Path) -> None:
     (data / "Top.nii").touch()
-    with pytest.raises(BadInput, match="would both be named"):
-        find_scans([str(data / "top.NRRD"), str(data / "Top.nii")], data.parent / "out")
+    (data / "sub-01" / "anat" / "T1w.nii").touch()
+    for given in ([str(data)], [str(data / "top.NRRD"), str(data / "Top.nii"), str(data / "sub-01")]):
+        found = find_scans(given, data.parent / "out")
+        failing = {scan.name.removeprefix("sub-01_"): scan.problem for scan in found if scan.problem}
+        assert set(failing) == {"top.NRRD", "Top.nii", "anat_T1w.nii", "anat_T1w.nii.gz"}
+        assert all("would have the same name" in (problem or "") for problem in failing.values())
+    assert sum(scan.problem is None for scan in find_scans([str(data)], data.parent / "out")) == 2
+
+
+def test_such_a_failure_leaves_the_results_of_both_alone(tmp_path: Path) -> None:
+    scans_in(tmp_path / "in", "x.nii.gz", "y.nii.gz")
+    run_batch(find_scans([str(tmp_path / "in")], tmp_path / "out"), tmp_path / "out", FakeWork())
+    before = contents(tmp_path / "out" / "x")
+    (tmp_path / "in" / "x.nii").write_text("other voxels")
+    states = run_batch(find_scans([str(tmp_path / "in")], tmp_path / "out"), tmp_path / "out", FakeWork())
+    assert {state.scan.name: state.state for state in states} == {"x.nii": "failed", "x.nii.gz": "failed", "y": "kept"}
+    assert contents(tmp_path / "out" / "x") == before
+
+
+def test_links_are_followed_once_and_never_in_a_circle(data: Path) -> None:
+    before = names(find_scans([str(data)], data.parent / "out"))
+    archive = data.parent / "archive" / "sub-07"
+    archive.mkdir(parents=True)
+    (archive / "T2w.nii").touch()
+    (archive / "back").symlink_to(archive.parent)
+    (data / "sub-07").symlink_to(archive)
+    (data / "again").symlink_to(archive)  # the first of the two names is that of the scan
+    (data / "sub-01" / "up").symlink_to(data)
+    (data / "a-link").symlink_to(data / "sub-02")
+    (data / "all").symlink_to(data.parent)
+    (data.parent / "out").mkdir()
+    (data.parent / "out" / "enhanced.nii").touch()
+    (data / "results").symlink_to(data.parent / "out")
+    assert names(find_scans([str(data)], data.parent / "out")) == {**before, "again_T2w": "T2w.nii"}
+
+
+def test_what_is_no_scan_is_left_out_of_a_folder_with_one_warning(tmp_path: Path) -> None:
+    anat, derived = tmp_path / "sub-01" / "anat", tmp_path / "derivatives" / "fs" / "sub-01"
+    anat.mkdir(parents=True)
+    derived.mkdir(parents=True)
+    for name in ("sub-01_T1w", "sub-01_desc-brain_mask", "sub-01_dseg", "sub-01_label-GM_probseg", "masked_T1w"):
+        (anat / f"{name}.nii.gz").touch()
+    for name in ("sub-01_task-rest_bold", "sub-01_dwi"):
+        (anat / f"{name}.nii").touch()
+    (derived / "brain.nii.gz").touch()
+    write_image(Image(voxels(), np.eye(4)), anat / "sub-01_T1w_enhanced.nii.gz")
+    told: list[str] = []
+    found = find_scans([str(tmp_path)], tmp_path.parent / "out", told.append)
+    assert set(names(found).values()) == {"sub-01_T1w.nii.gz", "masked_T1w.nii.gz"}
+    assert len(told) == 1 and told[0].startswith("7 volumes")
+    told.clear()
+    find_scans([str(anat / "sub-01_dwi.nii"), str(derived)], tmp_path.parent / "out", told.append)
+    assert told == []  # by their own name, they are meant
 
 
 def test_results_are_no_input_wherever_they_lie(data: Path) -> None:

@@ -13,7 +13,7 @@ import SimpleITK
 from child_support import cancelled_within_two_seconds
 
 from LowFieldEnhanceLib.cli import main
-from LowFieldEnhanceLib.image_io import read_image, write_image
+from LowFieldEnhanceLib.image_io import DERIVED, read_image, write_image
 from LowFieldEnhanceLib.resources import resource
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +91,16 @@ def test_bad_input_is_one_sentence_exit_code_2_and_no_file(
     assert sentence in events[-1]["message"]
     assert "\n" not in events[-1]["message"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sigma", ["inf", "nan", "0", "-1"])
+def test_a_noise_level_that_is_none_is_refused_before_any_work(
+    sigma: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["enhance", SAMPLE, "-m", "cubic", "-o", str(tmp_path / "e.nii.gz"), f"--sigma={sigma}"]
+    code, events = run_json(capsys, *arguments)
+    assert code == 2 and [event["event"] for event in events] == ["error"]
+    assert "noise level" in events[0]["message"]
 
 
 def test_the_input_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,6 +184,16 @@ def test_one_line_is_enough(
     assert sidecar == events[-1]["provenance"]
 
 
+def test_an_enhanced_volume_is_not_taken_for_a_scan_without_a_word(
+    tmp_path: Path, tiny_models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.pipeline.enhance", lambda *_, **__: 1 / 0)
+    write_image(read_image(SAMPLE), tmp_path / "enhanced_T1w.nii.gz")
+    for given, count in ((SAMPLE, 0), (str(tmp_path / "enhanced_T1w.nii.gz"), 1)):
+        _, events = run_json(capsys, "enhance", given, "-m", "cubic", "-o", str(tmp_path / "again.nii.gz"))
+        assert sum("is an enhanced volume already" in event.get("message", "") for event in events) == count
+
+
 @pytest.mark.parametrize(("given", "said"), [([], "not in the file's name or header"), (["other"], "given as other")])
 def test_a_contrast_that_nobody_said_is_not_claimed_by_the_report(
     given: list[str], said: str, tmp_path: Path, tiny_models: Path, brain_mask: str, capsys: pytest.CaptureFixture[str]
@@ -211,3 +231,31 @@ def test_the_demo_writes_only_into_a_folder_of_its_own(tmp_path: Path, capsys: p
     assert (code, events[-1]["kind"]) == (2, "BadInput")
     assert "not a folder of the demo's results" in events[-1]["message"]
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"mine"]
+    (tmp_path / "enhanced.json").write_text(json.dumps({"derived": DERIVED, "input_sha256": "another scan's"}))
+    code, events = run_json(capsys, "demo", "--output", str(tmp_path))
+    assert code == 2 and "not a folder of the demo's results" in events[-1]["message"]
+    assert (tmp_path / "input.nii.gz").read_bytes() == b"mine"
+
+
+def test_a_second_demo_takes_the_place_of_the_first(
+    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reached = []
+    monkeypatch.setattr("LowFieldEnhanceLib.pipeline.enhance", lambda *_, **__: reached.append(1) or 1 / 0)
+    provenance = {"derived": DERIVED, "input_sha256": read_image(SAMPLE).sha256()}
+    (tmp_path / "enhanced.json").write_text(json.dumps(provenance))
+    assert run_json(capsys, "demo", "--output", str(tmp_path))[0] == 1 and reached
+    (tmp_path / "input.nii.gz").write_bytes(b"mine")
+    code, events = run_json(capsys, "demo", "--output", str(tmp_path))
+    assert code == 2 and "input.nii.gz was not written by LowFieldEnhance" in events[-1]["message"]
+
+
+@pytest.mark.parametrize("command", [["segment", SAMPLE], ["simulate", SAMPLE], ["report", SAMPLE, SAMPLE]])
+def test_no_command_replaces_a_file_that_it_did_not_write(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / ("participants.csv" if command[0] == "report" else "other_T1w.nii.gz")
+    target.write_bytes(b"mine")
+    code, events = run_json(capsys, *command, "-o", str(target))
+    assert code == 2 and "was not written by LowFieldEnhance" in events[-1]["message"]
+    assert target.read_bytes() == b"mine"

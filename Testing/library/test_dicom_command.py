@@ -19,6 +19,7 @@ from LowFieldEnhanceLib.dicom.options import add_dicom_options
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image
+from LowFieldEnhanceLib.safe_files import all_or_none
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 
@@ -59,7 +60,9 @@ def test_a_dicom_input_is_its_own_source(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     output = wanted(tmp_path / "source", "--dicom", tmp_path / "out")
     output.check()
-    assert output.write(result()) == tmp_path / "out"
+    with all_or_none() as place:
+        output.write(result(), place)
+        assert not (tmp_path / "out").exists()
     slices = [f"enhanced/{n:04d}.dcm" for n in range(1, 7)]
     assert names(tmp_path / "out") == [*slices, "report/report.dcm", "segmentation/segmentation.dcm"]
     before = pydicom.dcmread(source[0])
@@ -80,7 +83,8 @@ def test_a_converted_input_can_name_its_source_or_its_patient(tmp_path: Path) ->
         "--dicom-patient", "PatientID=17", "--dicom-patient", "PatientName=Doe^Jane",
     )  # fmt: skip
     output.check()
-    output.write(result(labels=False))
+    with all_or_none() as place:
+        output.write(result(labels=False), place)
     data = pydicom.dcmread(tmp_path / "b" / "enhanced" / "0001.dcm")
     assert (data.PatientID, str(data.PatientName)) == ("17", "Doe^Jane")
     assert not (tmp_path / "b" / "segmentation").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,9 @@ def write_series(
     modality: str = "MR",
     leave_out: tuple[int, ...] = (),
     series: str | None = None,
+    change: Callable[[Dataset, int], None] = lambda *_: None,
 ) -> None:
-    """One classic MR file a slice k of array [i, j, k]; ``lps`` maps the index to LPS mm."""
+    """One classic MR file a slice k of array [i, j, k]; ``lps`` maps the index to LPS mm, ``change`` alters one."""
     folder.mkdir(exist_ok=True)
     series = series or generate_uid()
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -52,6 +54,7 @@ def write_series(
         data.SamplesPerPixel, data.PhotometricInterpretation, data.PixelRepresentation = 1, "MONOCHROME2", 0
         data.BitsAllocated, data.BitsStored, data.HighBit = 16, 16, 15
         data.PixelData = array[:, :, k].T.astype("<u2").tobytes()
+        change(data, k)
         pydicom.dcmwrite(folder / f"{series[-8:]}_{k:03d}.dcm", data, enforce_file_format=True)
 
 
@@ -110,3 +113,49 @@ def test_computed_tomography_is_refused_as_a_series_and_as_a_single_file(tmp_pat
 def test_a_single_slice_is_too_thin_to_be_a_scan(tmp_path: Path) -> None:
     write_series(tmp_path / "series", counts(), series_affine(), leave_out=tuple(range(1, 8)))
     assert "too thin" in refused(tmp_path / "series")
+
+
+def without(keyword: str) -> Callable[[Dataset, int], None]:
+    def change(data: Dataset, k: int) -> None:
+        if k == 3:
+            delattr(data, keyword)
+
+    return change
+
+
+def moved(places: Callable[[int], list[int]]) -> Callable[[Dataset, int], None]:
+    def change(data: Dataset, k: int) -> None:
+        data.ImageOrientationPatient, data.ImagePositionPatient = [1, 0, 0, 0, 1, 0], places(k)
+
+    return change
+
+
+def only_in_one(**values: object) -> Callable[[Dataset, int], None]:
+    def change(data: Dataset, k: int) -> None:
+        if k == 3:
+            for name, value in values.items():
+                setattr(data, name, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("sentence", "change"),
+    [
+        ("has no ImagePositionPatient", without("ImagePositionPatient")),
+        ("has no ImageOrientationPatient", without("ImageOrientationPatient")),
+        ("has no PixelSpacing", without("PixelSpacing")),
+        ("pixels of different sizes", only_in_one(PixelSpacing=["1.2", "1.2"])),
+        ("differently oriented", only_in_one(ImageOrientationPatient=["1", "0", "0", "0", "0.97", "0.2431"])),
+        ("several patients", only_in_one(PatientID="2")),
+        ("CT, not MR", only_in_one(Modality="CT")),
+        ("shifted against one another by up to 7.0 mm", moved(lambda k: [0, k, 5 * k])),
+        ("lie at the same place", moved(lambda k: [0, 0, 5 * (k // 2)])),
+        ("lie at the same place", moved(lambda k: [0, 0, 0])),
+    ],
+)
+def test_slices_that_make_no_volume_are_refused(
+    tmp_path: Path, sentence: str, change: Callable[[Dataset, int], None]
+) -> None:
+    write_series(tmp_path / "series", counts(), series_affine(), change=change)
+    assert sentence in refused(tmp_path / "series")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from conftest import refused
 from scipy.spatial.transform import Rotation
 
 from LowFieldEnhanceLib.image import ORIENTATION_DOUBT
@@ -66,3 +67,69 @@ def test_two_orientations_that_disagree_are_in_doubt(tmp_path: Path) -> None:
 def test_what_is_no_nifti_is_left_to_itk(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"no header")
     assert orientation_doubt(tmp_path / "a.nii") is None
+
+
+@pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
+def test_a_header_with_two_voxel_sizes_is_refused(tmp_path: Path, codes: tuple[int, int]) -> None:
+    path = changed(written(tmp_path / "a.nii"), 252, "2h", *codes)
+    changed(path, 80, "3f", 1.0, 1.0, 1.0)
+    assert "1 x 1 x 1 mm (pixdim) and 1.6 x 1.7 x 5 mm (sform)" in refused(path)
+    changed(path, 80, "3f", 1.605, 1.7, 4.98)  # rounded by whoever wrote it
+    read_image(path, "T1w")
+
+
+def test_where_only_the_qform_counts_its_voxel_size_is_the_one(tmp_path: Path) -> None:
+    path = changed(written(tmp_path / "a.nii"), 252, "2h", 1, 0)
+    changed(path, 80, "3f", 1.0, 2.0, 3.0)
+    assert read_image(path, "T1w").spacing == pytest.approx((1, 2, 3))
+
+
+NRRD = "NRRD0004\ntype: float\ndimension: 3\nsizes: 9 10 11\nencoding: raw\nendian: little\n"
+META = "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nDimSize = 9 10 11\n"
+META_END = "ElementType = MET_FLOAT\nElementDataFile = LOCAL\n"
+DIRECTIONS = "space directions: (1.6,0,0) (0,1.7,0) (0,0,5)\n"
+SPACE = "space: left-posterior-superior\nspace origin: (0,0,0)\n"
+
+
+def with_header(path: Path, text: str) -> Path:
+    path.write_bytes(text.encode() + np.random.default_rng(0).random(990).astype("<f4").tobytes())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "missing"),
+    [
+        ("a.nrrd", NRRD + "spacings: 1.6 1.7 5\n\n", "space directions"),
+        ("a.nrrd", NRRD + "space dimension: 3\n" + DIRECTIONS + "\n", "space"),
+        ("a.mha", META + "ElementSpacing = 1.6 1.7 5\n" + META_END, "TransformMatrix"),
+    ],
+)
+def test_a_text_header_without_axes_is_in_doubt(tmp_path: Path, name: str, text: str, missing: str) -> None:
+    image = read_image(with_header(tmp_path / name, text), "T1w")
+    assert image.spacing == pytest.approx((1.6, 1.7, 5))
+    assert image.meta[ORIENTATION_DOUBT] == f"the header of the scan gives no orientation (no {missing})"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.nrrd", NRRD + "\n"),
+        ("a.nrrd", NRRD + "spacings: 1.6 nan 5\n\n"),
+        ("a.mha", META + "TransformMatrix = 1 0 0 0 1 0 0 0 1\n" + META_END),
+    ],
+)
+def test_a_text_header_without_spacing_is_refused(tmp_path: Path, name: str, text: str) -> None:
+    assert "the size of its voxels is unknown" in refused(with_header(tmp_path / name, text))
+
+
+def test_a_whole_text_header_raises_no_doubt(tmp_path: Path) -> None:
+    meta = META + "TransformMatrix = 1 0 0 0 1 0 0 0 1\nElementSpacing = 1.6 1.7 5\n" + META_END
+    for path in (
+        with_header(tmp_path / "b.nrrd", NRRD + SPACE + DIRECTIONS + "\n"),
+        with_header(tmp_path / "b.mha", meta),
+        written(tmp_path / "c.nrrd"),
+        written(tmp_path / "c.mha"),
+        written(tmp_path / "c.nhdr"),
+        written(tmp_path / "c.mhd"),
+    ):
+        assert ORIENTATION_DOUBT not in read_image(path, "T1w").meta

@@ -1,0 +1,130 @@
+"""Reading DICOM through SimpleITK: a folder with one series, or a file that holds all frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK
+
+from .dicom_frames import place_frames
+from .errors import BadInput
+from .itk import check_path, reason_of
+from .slice_positions import check_alike, slice_step
+
+TAGS = {
+    "0008|0060": "Modality",
+    "0008|103e": "SeriesDescription",
+    "0018|0024": "SequenceName",
+    "0018|0087": "MagneticFieldStrength",
+    "0018|1030": "ProtocolName",
+    "0020|000e": "SeriesInstanceUID",
+    "0020|0052": "FrameOfReferenceUID",
+}
+NUMBER_OF_FRAMES = "0028|0008"
+PLACES = (
+    ("0020|0032", "ImagePositionPatient", 3),
+    ("0020|0037", "ImageOrientationPatient", 6),
+    ("0028|0030", "PixelSpacing", 2),
+)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file has the mark of DICOM behind its preamble."""
+    with path.open("rb") as stream:
+        stream.seek(128)
+        return stream.read(4) == b"DICM"
+
+
+def read_dicom_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
+    """One file, of one frame or of all; its volume and what its header says (:data:`TAGS`).
+
+    Raises:
+        BadInput: unreadable, not MR, or frames that make no volume (see dicom_frames.place_frames).
+    """
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+        meta: dict[str, Any] = {"file": path.name, "dicom_files": [str(path)]}
+        for tag, name in TAGS.items():
+            if reader.HasMetaDataKey(tag):
+                meta[name] = reader.GetMetaData(tag).strip()
+        _check_modality(meta.get("Modality", "MR"), path)
+        source = reader.Execute()
+    except RuntimeError as error:
+        raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
+    if source.GetDimension() == 3 and source.GetSize()[2] > 1:
+        source = place_frames(source, path)
+    return source, meta
+
+
+def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
+    """The one series of a folder; its volume and what the header of its first file says (:data:`TAGS`).
+
+    Raises:
+        BadInput: no series, more than one, unreadable, not MR, or slices that make no volume.
+    """
+    reader = SimpleITK.ImageSeriesReader()
+    series = reader.GetGDCMSeriesIDs(str(folder))
+    if not series:
+        raise BadInput(f"the folder {folder} holds no DICOM series")
+    if len(series) > 1:
+        raise BadInput(f"the folder {folder} holds {len(series)} DICOM series; give a folder with exactly one")
+    files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
+    for file in files:
+        check_path(file)
+    if len(files) == 1:
+        source, meta = read_dicom_file(Path(files[0]))
+        return source, {**meta, "file": folder.name}
+    reader.SetFileNames(files)
+    reader.MetaDataDictionaryArrayUpdateOn()
+    try:
+        source = reader.Execute()
+    except RuntimeError as error:
+        raise BadInput(f"the DICOM series in {folder} cannot be read: {reason_of(error)}") from error
+    if any(int(_text(reader, n, NUMBER_OF_FRAMES) or 1) > 1 for n in range(len(files))):
+        raise BadInput(f"the DICOM series in {folder} has several multi-frame files; give one of them")
+    if source.GetDimension() == 3:
+        _check_slices(reader, len(files), folder)
+    meta: dict[str, Any] = {"file": folder.name, "dicom_files": [str(f) for f in files]}
+    for tag, name in TAGS.items():
+        if reader.HasMetaDataKey(0, tag):
+            meta[name] = _text(reader, 0, tag)
+    return source, meta
+
+
+def _check_modality(modality: str, path: Path) -> None:
+    if modality != "MR":
+        raise BadInput(f"the DICOM data in {path} are {modality}, not MR")
+
+
+def _text(reader: SimpleITK.ImageSeriesReader, number: int, tag: str) -> str:
+    """A tag of a slice; empty if it has none."""
+    return reader.GetMetaData(number, tag).strip() if reader.HasMetaDataKey(number, tag) else ""
+
+
+def _check_slices(reader: SimpleITK.ImageSeriesReader, count: int, folder: Path) -> None:
+    """Slices must be of one head and one grid: a missing or a foreign one would shear the anatomy."""
+    what = f"the slices in {folder}"
+    for n in range(count):
+        _check_modality(_text(reader, n, "0008|0060") or "MR", folder)
+        if _text(reader, n, "0010|0020") != _text(reader, 0, "0010|0020"):
+            raise BadInput(f"{what} belong to several patients")
+    found = [np.array([_numbers(reader, n, *place, folder) for n in range(count)]) for place in PLACES]
+    positions, axes, spacings = found[0], found[1].reshape(-1, 2, 3), found[2]
+    check_alike(axes, spacings, what)
+    slice_step(positions, np.cross(*axes[0]), what)
+
+
+def _numbers(
+    reader: SimpleITK.ImageSeriesReader, number: int, tag: str, name: str, length: int, folder: Path
+) -> list[float]:
+    try:
+        values = [float(v) for v in _text(reader, number, tag).split("\\")]
+    except ValueError:
+        values = []
+    if len(values) != length or not np.isfinite(values).all():
+        raise BadInput(f"a slice in {folder} has no {name}, so nothing tells where its pixels lie")
+    return values

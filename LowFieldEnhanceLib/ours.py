@@ -1,0 +1,90 @@
+"""Which files this program wrote: only those are replaced, and an enhanced volume is not taken for a scan unseen."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import SimpleITK
+
+from .errors import BadInput
+from .image_io import DERIVED, EXTENSIONS, NOTES
+from .itk import check_path
+
+SCHEMAS = "lowfieldenhance-"  # begins the schema of every JSON file but the sidecar
+CSV_HEADINGS = ("label_id,name,side,", "name,state,seconds,")  # of the report's and of the batch's table
+PAGE_TITLE = "<title>LowFieldEnhance "
+HEAD = 4096  # bytes of a page or table in which its mark is
+
+
+def check_ours(path: str | os.PathLike[str]) -> None:
+    """Refuse to replace a file that holds something and was not written by this program.
+
+    Raises:
+        BadInput: see above.
+    """
+    target = Path(path)
+    if target.is_file() and target.stat().st_size > 0 and not _is_ours(target):
+        raise BadInput(
+            f"{target} was not written by LowFieldEnhance and would be replaced; choose another name, or move it first"
+        )
+
+
+def is_enhanced(path: str | os.PathLike[str]) -> bool:
+    """Whether a volume says of itself, or its sidecar of it, that it is a result."""
+    volume = Path(path)
+    if not volume.name.lower().endswith(EXTENSIONS) or not volume.is_file():
+        return False
+    if note_of(volume).startswith(DERIVED):
+        return True
+    provenance = provenance_of(sidecar_of(volume)) or {}  # it may be that of scan.nrrd, made of this scan.nii
+    return provenance.get("input_file", volume.name) != volume.name
+
+
+def sidecar_of(volume: Path) -> Path:
+    """``enhanced.nii.gz`` -> ``enhanced.json``."""
+    ending = next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if volume.name.endswith(e)), volume.suffix)
+    return volume.with_name(volume.name[: len(volume.name) - len(ending)] + ".json")
+
+
+def provenance_of(sidecar: Path) -> dict[str, Any] | None:
+    """What a sidecar of ours holds; None of any other file."""
+    content = _json(sidecar)
+    return content if isinstance(content, dict) and content.get("derived") == DERIVED else None
+
+
+def note_of(volume: Path) -> str:
+    """What the header of a volume says of its origin (NIfTI's descrip); empty if nothing, or if it cannot be read."""
+    reader = SimpleITK.ImageFileReader()
+    try:
+        check_path(volume)
+        reader.SetFileName(str(volume))
+        reader.ReadImageInformation()
+        return reader.GetMetaData("ITK_FileNotes").strip() if reader.HasMetaDataKey("ITK_FileNotes") else ""
+    except (BadInput, RuntimeError):
+        return ""
+
+
+def _is_ours(path: Path) -> bool:
+    name = path.name.lower()
+    if name.endswith(EXTENSIONS):
+        return note_of(path).startswith(NOTES)
+    if name.endswith(".json"):
+        content = _json(path)
+        schema = content.get("schema") if isinstance(content, dict) else None
+        return provenance_of(path) is not None or (isinstance(schema, str) and schema.startswith(SCHEMAS))
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(HEAD).decode("utf-8", errors="replace")
+    except OSError:
+        return False
+    return head.startswith(CSV_HEADINGS) if name.endswith(".csv") else PAGE_TITLE in head
+
+
+def _json(path: Path) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,114 @@
+"""When a batch replaces what lies in its folder: what it wrote itself and nobody has changed since, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_support import FakeWork, contents, corrected, scans_in
+
+from LowFieldEnhanceLib import batch_results
+from LowFieldEnhanceLib.batch import run_batch
+from LowFieldEnhanceLib.batch_results import replaced_folder
+from LowFieldEnhanceLib.batch_scans import RECORD, Scan
+from LowFieldEnhanceLib.events import Events
+
+SUMMARY = {"summary.csv", "summary.html", "summary.json"}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> list[Scan]:
+    return scans_in(tmp_path / "in", "a", "b", "c")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+EDITS: dict[str, Callable[[Path], Any]] = {
+    batch_results.OUTPUT: corrected,
+    batch_results.REPORT_HTML: lambda path: path.write_text("<p>report, with my remark</p>\n"),
+    batch_results.SIDECAR: lambda path: path.write_text(path.read_text() + "\n"),
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"spacing": 2.0}], ids=["same settings", "other settings"])
+@pytest.mark.parametrize("name", EDITS)
+def test_what_somebody_changed_by_hand_is_not_replaced(
+    scans: list[Scan], out: Path, name: str, options: dict[str, Any]
+) -> None:
+    run_batch(scans, out, FakeWork())
+    EDITS[name](out / "b" / name)
+    mine = contents(out / "b")
+    again = FakeWork(options=options)
+    states = run_batch(scans, out, again)
+    assert states[1].state == "failed" and "b" not in again.did
+    assert f"{name} was changed after the batch wrote it" in (states[1].failure or {})["message"]
+    assert contents(out / "b") == mine
+    (out / "b" / RECORD).unlink()
+    assert run_batch(scans, out, FakeWork(options=options))[1].state == "done"
+
+
+def test_nor_is_what_was_changed_while_the_batch_ran(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+
+    def edit(scan: Scan, _: Events) -> None:
+        if scan.name == "a":
+            corrected(out / "b" / batch_results.OUTPUT)
+
+    states = run_batch(scans, out, FakeWork(edit, options={"spacing": 2.0}))
+    assert [state.state for state in states] == ["done", "failed", "done"]
+
+
+def test_what_no_batch_wrote_is_never_replaced(scans: list[Scan], out: Path) -> None:
+    (out / "a").mkdir(parents=True)
+    (out / "a" / "thesis.txt").write_text("mine")
+    (out / "b").write_text("mine")
+    (out / "c").mkdir()
+    (out / "c" / ".DS_Store").touch()
+    states = run_batch(scans, out, FakeWork())
+    assert [s.state for s in states] == ["failed", "failed", "done"]
+    assert "thesis.txt" in (states[0].failure or {})["message"]
+    assert (out / "a" / "thesis.txt").read_text() == (out / "b").read_text() == "mine"
+
+
+def test_a_note_beside_the_results_does_not_undo_a_finished_scan(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+    (out / "b" / "notes.txt").write_text("mine")
+    assert [state.state for state in run_batch(scans, out, FakeWork())] == ["kept", "kept", "kept"]
+    states = run_batch(scans, out, FakeWork(options={"spacing": 2.0}))
+    assert [state.state for state in states] == ["done", "failed", "done"]
+    assert (out / "b" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["Thumbs.db", "desktop.ini", ".DS_Store"])
+def test_what_a_file_manager_leaves_is_nobodys_work(scans: list[Scan], out: Path, name: str) -> None:
+    run_batch(scans, out, FakeWork())
+    (out / "b" / name).touch()
+    assert [state.state for state in run_batch(scans, out, FakeWork(options={"spacing": 2.0}))] == ["done"] * 3
+
+
+def test_what_a_killed_run_left_is_removed(scans: list[Scan], out: Path) -> None:
+    for name in (".partial-a", ".former-b"):
+        (out / name).mkdir(parents=True)
+        (out / name / "x").touch()
+    run_batch(scans, out, FakeWork())
+    assert {p.name for p in out.iterdir()} == {"a", "b", "c", *SUMMARY}
+
+
+def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "scan"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(ZeroDivisionError), replaced_folder(target) as temporary:
+        (temporary / "new").touch()
+        raise ZeroDivisionError
+    assert [p.name for p in target.iterdir()] == ["old"]
+    with replaced_folder(target) as temporary:
+        (temporary / "new").touch()
+        assert (target / "old").exists()
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["scan"]

@@ -1,0 +1,114 @@
+"""Only what this program wrote is replaced; a file that holds nothing is free."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from batch_support import FakeWork, scans_in
+from conftest import voxels
+from test_report_html import report as report_page
+
+from LowFieldEnhanceLib import image_io
+from LowFieldEnhanceLib.batch import run_batch
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.ours import check_ours, is_enhanced, sidecar_of
+from LowFieldEnhanceLib.outputs import Wanted, write_report
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+
+SCAN = Image(voxels(), np.eye(4), "T1w")
+FOREIGN = {
+    "sub-01_T1w.json": '{"EchoTime": 0.1}',
+    "list.json": "[1, 2]",
+    "broken.json": "no JSON",
+    "participants.csv": "id,age\n1,40\n",
+    "index.html": "<!DOCTYPE html><title>My study</title>",
+    "sub-02_T1w.nii.gz": "not read at all",
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_somebody_else_wrote_is_not_replaced(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(FOREIGN[name])
+    with pytest.raises(BadInput, match="was not written by LowFieldEnhance"):
+        check_ours(tmp_path / name)
+    (tmp_path / name).write_text("")
+    check_ours(tmp_path / name)
+    (tmp_path / name).unlink()
+    check_ours(tmp_path / name)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_a_volume_is_known_by_the_note_in_its_header(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    for note in image_io.NOTES:
+        image_io.write_image(SCAN, path, note)
+        check_ours(path)
+        assert is_enhanced(path) == (note == image_io.DERIVED)
+    image_io.write_labels(LabelMap(np.ones((5, 6, 7), np.uint8), np.eye(4), {}), path)
+    check_ours(path)
+    image_io.write_image(SCAN, path, "a scan")
+    with pytest.raises(BadInput):
+        check_ours(path)
+
+
+def test_a_volume_is_known_as_enhanced_by_its_sidecar_too(tmp_path: Path) -> None:
+    path = tmp_path / "sub-01_T1w.nii.gz"
+    image_io.write_image(SCAN, path, "saved by another program")
+    assert not is_enhanced(path)
+    sidecar_of(path).write_text(json.dumps({"EchoTime": 0.1}))
+    assert not is_enhanced(path)
+    sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED, "input_file": "scan.nii"}))
+    assert is_enhanced(path)
+    sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED, "input_file": path.name}))
+    assert not is_enhanced(path)  # but sub-01_T1w.nrrd, made of it
+    assert not is_enhanced(tmp_path) and not is_enhanced(tmp_path / "gone.nii")
+
+
+def test_reports_and_summaries_are_known(tmp_path: Path) -> None:
+    report = report_page()
+    write_json(report, tmp_path / "r.json")
+    write_csv(report, tmp_path / "r.csv")
+    write_csv({"structures": []}, tmp_path / "empty.csv")
+    run_batch(scans_in(tmp_path / "in", "a"), tmp_path / "out", FakeWork())
+    for path in (*tmp_path.glob("*.*"), *(tmp_path / "out").glob("summary.*")):
+        check_ours(path)
+
+
+def test_a_page_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.evaluation.html.result_pictures", lambda *_: {})
+    write_report(SimpleNamespace(report=report_page(), reference=None), tmp_path / "r.html")
+    check_ours(tmp_path / "r.html")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_no_output_of_a_run_takes_the_place_of_such_a_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text(FOREIGN[name])
+    path, output = tmp_path / name, tmp_path / "out.nii.gz"
+    wanted = Wanted(output, fidelity=path) if name.endswith(".gz") else Wanted(output, reports=(path,))
+    with pytest.raises(BadInput, match=f"{name} was not written by LowFieldEnhance"):
+        wanted.check([])
+
+
+@pytest.mark.parametrize("text", ['{"EchoTime": 0.1}', "[1, 2]", "7", "no JSON"])
+def test_the_acquisitions_own_json_is_replaced_neither_by_the_sidecar_nor_by_a_report(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "sub-01_T1w.json").write_text(text, encoding="utf-8")
+    for reports in ((), (tmp_path / "sub-01_T1w.json",)):
+        with pytest.raises(BadInput, match=r"sub-01_T1w.json was not written by LowFieldEnhance"):
+            Wanted(tmp_path / "sub-01_T1w.nrrd", reports=reports).check([])
+
+
+def test_a_batch_does_not_replace_a_table_that_is_called_summary(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "summary.csv").write_text("my,numbers\n")
+    with pytest.raises(BadInput, match="summary.csv was not written by LowFieldEnhance"):
+        run_batch(scans_in(tmp_path / "in", "a"), tmp_path / "out", FakeWork())
+    assert os.listdir(tmp_path / "out") == ["summary.csv"]
