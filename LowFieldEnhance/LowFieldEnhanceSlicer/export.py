@@ -21,9 +21,14 @@ from . import volumes
 from .reference_labels import SegmentationCopy
 from .request import Request
 from .source import dicomFiles
+from .structure_names import listed, unknownSegments
 
 NO_DICOM_SOURCE = (
     "the DICOM files that the input was loaded from are no longer there, so the DICOM output names no patient and study"
+)
+UNKNOWN_SEGMENTS = (
+    "these segments of the reference segmentation were left out, because neither their name nor their terminology is "
+    "that of a structure of the report"
 )
 
 
@@ -73,9 +78,7 @@ class InputCopies:
         if request.referenceVolume is not None:
             self._add("reference", VolumeCopy(request.referenceVolume).write)
             if request.referenceSegmentation is not None:
-                self._addSegmentation(
-                    "labels", SegmentationCopy(request.referenceSegmentation, request.referenceVolume)
-                )
+                self._addStructures(request.referenceSegmentation, request.referenceVolume)
         if request.lesions is not None:
             self._addLesions(request.lesions, request.inputVolume)
         if request.dicomFolder:
@@ -102,6 +105,14 @@ class InputCopies:
     def _addSegmentation(self, name: str, labels: SegmentationCopy) -> None:
         self._labels.append(labels)
         self._add(name, labels.write)
+
+    def _addStructures(
+        self, node: slicer.vtkMRMLSegmentationNode, referenceVolume: slicer.vtkMRMLScalarVolumeNode
+    ) -> None:
+        self._addSegmentation("labels", SegmentationCopy(node, referenceVolume))
+        unknown = unknownSegments(node.GetSegmentation())
+        if unknown:
+            self.warnings.append(f"{UNKNOWN_SEGMENTS}: {listed(unknown)}")
 
     def _addLesions(self, node: slicer.vtkMRMLDisplayableNode, inputVolume: slicer.vtkMRMLScalarVolumeNode) -> None:
         if node.IsA("vtkMRMLSegmentationNode"):

@@ -12,9 +12,11 @@ import slicer
 from .catalogue import CONTRASTS, DEVICES, METHODS
 from .dependencies import installedVersion
 from .outputs import reasonAgainstOutputs
+from .reference_labels import MOST_NUMBERED
 from .scene import ATTRIBUTE_PREFIX, DERIVED_ATTRIBUTE
 from .segmentations import BINARY_LABELMAP
 from .source import modality
+from .structure_names import listed, unknownSegments
 from .volumes import matrixBetween
 
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
@@ -164,13 +166,26 @@ def _reasonAgainstOthers(request: Request) -> str:
 
 
 def _reasonAgainstReferenceSegmentation(request: Request) -> str:
-    return _reasonAgainstSegmentation("reference segmentation", request.referenceSegmentation, request.referenceVolume)
+    node = request.referenceSegmentation
+    reason = _reasonAgainstSegmentation("reference segmentation", node, request.referenceVolume)
+    if node is None or reason:
+        return reason
+    unknown = unknownSegments(node.GetSegmentation())
+    if len(unknown) == node.GetSegmentation().GetNumberOfSegments():
+        return (
+            f"No segment of the reference segmentation '{node.GetName()}' is a structure of the report, by name or by "
+            f"terminology; it has {listed(unknown)}."
+        )
+    return ""
 
 
 def _reasonAgainstLesions(request: Request) -> str:
     node = request.lesions
     if node is None or node.IsA("vtkMRMLSegmentationNode"):
-        return _reasonAgainstSegmentation("segmentation of lesions", node, request.inputVolume)
+        reason = _reasonAgainstSegmentation("segmentation of lesions", node, request.inputVolume)
+        if not reason and node is not None and node.GetSegmentation().GetNumberOfSegments() > MOST_NUMBERED:
+            return f"The segmentation of lesions '{node.GetName()}' has more than {MOST_NUMBERED} segments; merge some."
+        return reason
     if not node.IsA("vtkMRMLLabelMapVolumeNode"):
         return f"The lesions '{node.GetName()}' are neither a label map volume nor a segmentation."
     if node.GetScene() is None:

@@ -214,7 +214,9 @@ def test_estimate_grows_with_the_preset_and_shrinks_with_the_device(person):
     fast, paper = (estimate(scan, "bridged", preset, "cpu") for preset in ("fast", "paper"))
     assert paper.seconds["cpu"] > 100 * fast.seconds["cpu"] > estimate(scan, "bridged", "fast", "cuda").seconds["cuda"]
     assert fast.memory == pytest.approx(600e6 + 176 * 208 * 176 * catalogue.BYTES_PER_VOXEL)
-    coarse = estimate(scan, "bridged", "fast", "cpu", spacing=2.0)  # networks work on 1 mm, whatever the output's spacing
+    coarse = estimate(
+        scan, "bridged", "fast", "cpu", spacing=2.0
+    )  # networks work on 1 mm, whatever the output's spacing
     assert coarse.seconds == fast.seconds and coarse.memory == fast.memory
     with_network, plain = (estimate(scan, name, "fast", "cpu", spacing=0.3).memory for name in ("bridged", "cubic"))
     assert plain > estimate(scan, "cubic", "fast", "cpu").memory and with_network == fast.memory

@@ -17,6 +17,8 @@ from LowFieldEnhanceLib.image_io import read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap, label_table
 from LowFieldEnhanceSlicer import segmentations, volumes
 from LowFieldEnhanceSlicer.reference_labels import SegmentationCopy
+from LowFieldEnhanceSlicer.request import Request, reasonAgainst
+from LowFieldEnhanceSlicer.structure_names import structureOf
 
 pytest_plugins = ["panel_fixtures"]
 useSlicerProperties(__name__, False)
@@ -80,6 +82,86 @@ def test_a_structure_without_a_name_that_is_known_hides_nothing(scene, tmp_path)
     lesion.SetName("lesion")
     node.GetSegmentation().AddSegment(lesion, "lesion")
     assert np.array_equal(written(node, reference, tmp_path).array, before)
+
+
+# FreeSurfer's own spellings, and what programs make of them; each with the id that FreeSurfer gives it.
+SPELLINGS = {
+    "Left-Cerebral-White-Matter": 2, "Left-Lateral-Ventricle": 4, "Left-Inf-Lat-Vent": 5, "Left-Thalamus-Proper": 10,
+    "left_hippocampus": 17, "Hippocampus, right": 53, "Left-Accumbens-area": 26, "Right-VentralDC": 60,
+    "Brain-Stem": 16, "CSF": 24, "3rd-Ventricle": 14, "RIGHT CEREBELLUM CORTEX": 47, "right inferior lateral ventricle":
+    44, "Left-choroid-plexus": 31, "CC_Central": 253, "ctx-lh-insula": 3, "wm-rh-insula": 41,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "identifier"), SPELLINGS.items())
+def test_a_structure_is_known_however_it_is_spelled(scene, name, identifier):
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    assert structureOf(segment) == identifier
+
+
+@pytest.mark.parametrize("name", ["lesion", "Left", "Hippocampus", "ctx-lh-unknown", "Segment_1", ""])
+def test_what_is_no_structure_or_of_no_side_is_not_guessed(scene, name):
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    assert structureOf(segment) is None
+
+
+def test_every_structure_is_known_by_its_terminology_alone(scene):
+    for label in label_table():
+        segment = slicer.vtkSegment()
+        segment.SetName("Segment_1")
+        segment.SetTag(segment.GetTerminologyEntryTagName(), segmentations.terminologyEntry(label))
+        assert structureOf(segment) == label.id
+    tissue = "Segmentation category and type~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~~^^~^^"
+    segment.SetTag(segment.GetTerminologyEntryTagName(), tissue)
+    assert structureOf(segment) is None
+
+
+def test_segments_with_freesurfers_names_reach_the_child(scene, tmp_path):
+    reference = addReference()
+    labels = list(label_table())[:2]
+    node = addOverlapping(reference, labels)
+    before = written(node, reference, tmp_path).array
+    for n, name in enumerate(("Left-Cerebral-White-Matter", "Left-Cerebral-Cortex")):
+        node.GetSegmentation().GetNthSegment(n).SetName(name)
+    assert before.any() and np.array_equal(written(node, reference, tmp_path).array, before)
+
+
+def test_segments_that_are_no_structures_are_listed_and_without_any_other_refused(person, stub):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    reference = person.loadScan("A 3T T1w", (4.0, 4.0, 4.0))
+    ui.referenceSelector.setCurrentNode(reference)
+    node = addOverlapping(reference, list(label_table())[:2])
+    node.GetSegmentation().GetNthSegment(0).SetName("tumour")
+    ui.referenceSegmentationSelector.setCurrentNode(node)
+    press(ui.applyButton)
+    person.waitForEnd()
+    assert "of a structure of the report: 'tumour'" in ui.messageLabel.text()
+    node.GetSegmentation().GetNthSegment(1).SetName("oedema")
+    person.panel.refresh()
+    assert not ui.applyButton.isEnabled()
+    assert ui.applyButton.toolTip().endswith("by name or by terminology; it has 'tumour', 'oedema'.")
+
+
+def test_more_lesions_than_can_be_numbered_are_refused_and_many_structures_are_all_kept(person, tmp_path):
+    scan = person.loadScan()
+    node = addOverlapping(scan, list(label_table())[:1])
+    only = node.GetSegmentation().GetNthSegment(0)
+    for n in range(254):
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(only)
+        segment.SetName(f"lesion {n}")
+        segment.AddRepresentation("Binary labelmap", only.GetRepresentation("Binary labelmap"))
+        node.GetSegmentation().AddSegment(segment)
+    assert reasonAgainst(Request(scan, lesions=node)) == ""
+    last = slicer.vtkSegment()
+    last.DeepCopy(only)
+    last.SetName("Right-Hippocampus")
+    node.GetSegmentation().AddSegment(last)
+    assert "has more than 255 segments" in reasonAgainst(Request(scan, lesions=node))
+    assert 53 in written(node, scan, tmp_path).array
 
 
 def test_a_shift_of_the_segmentation_moves_the_labels(scene, tmp_path):
