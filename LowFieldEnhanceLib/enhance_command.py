@@ -70,6 +70,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]
     wanted.check(inputs)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
+    wanted = wanted.in_frame_of(image, events)
     result = pipeline.enhance(
         image,
         pipeline.Options(

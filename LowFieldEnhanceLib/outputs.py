@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from .image_io import check_output, write_image, write_labels
 from .safe_files import all_or_none, check_folder
 
 if TYPE_CHECKING:
+    from .events import Events
+    from .image import Image
     from .pipeline import Result
 
 REPORT_ENDINGS = (".html", ".json", ".csv")
@@ -97,6 +99,10 @@ class Wanted:
                 f"{self.sidecar} was not written by LowFieldEnhance and would be replaced by the provenance of "
                 f"{self.output.name}; choose another name for the output"
             )
+
+    def in_frame_of(self, scan: Image, events: Events) -> Wanted:
+        """The same for this scan: see :meth:`DicomOutput.in_frame_of`."""
+        return self if self.dicom is None else replace(self, dicom=self.dicom.in_frame_of(scan, events))
 
     def write(self, result: Result) -> dict[str, Any]:
         """Write all files or none; files of an earlier run stay until all are there. The result event's fields."""
