@@ -29,7 +29,8 @@ from .parameters import (
     setFromRequest,
     usePossiblePreset,
 )
-from .request import Request, reasonAgainst, requestFromProvenance
+from .request import Request, requestFromProvenance
+from .request_checks import reasonAgainst
 from .results_view import ResultsView
 from .run import RunError
 from .run_view import RunView
@@ -105,7 +106,7 @@ class Panel(VTKObservationMixin):
         """Bring everything that depends on the parameters up to date."""
         ui, job = self.ui, self.runView.job
         request = requestOf(self.parameters) if self.parameters is not None else None
-        reason = reasonAgainst(request) if request is not None else _("The scene is being closed.")
+        reason = self.logic.reasonAgainst(request) if request is not None else _("The scene is being closed.")
         ui.applyButton.text = _("Apply") if job is None else _("Cancel")
         ui.applyButton.enabled = not reason if job is None else not job.cancelRequested
         ready = _("Enhance the input volume") if job is None else _("End the run and keep nothing of it")

@@ -18,7 +18,8 @@ from slicer_host.properties import useSlicerProperties
 from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceSlicer import corner_text, job, layout, pages
 from LowFieldEnhanceSlicer.parameters import requestOf
-from LowFieldEnhanceSlicer.request import reasonAgainst, requestFromProvenance
+from LowFieldEnhanceSlicer.request import requestFromProvenance
+from LowFieldEnhanceSlicer.request_checks import reasonAgainst
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]

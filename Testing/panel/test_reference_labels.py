@@ -17,7 +17,8 @@ from LowFieldEnhanceLib.image_io import read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap, label_table
 from LowFieldEnhanceSlicer import segmentations, volumes
 from LowFieldEnhanceSlicer.reference_labels import SegmentationCopy
-from LowFieldEnhanceSlicer.request import Request, reasonAgainst
+from LowFieldEnhanceSlicer.request import Request
+from LowFieldEnhanceSlicer.request_checks import reasonAgainst
 from LowFieldEnhanceSlicer.structure_names import structureOf
 
 pytest_plugins = ["panel_fixtures"]
