@@ -13,7 +13,7 @@ import slicer
 
 from . import hierarchy, overlays, volumes
 from .request import NODE_ROLE, Request, inputNameOf
-from .scene import ATTRIBUTE_PREFIX, DERIVED_ATTRIBUTE, RunResult
+from .scene import ATTRIBUTE_PREFIX, RunResult, isDerived
 from .segmentations import BINARY_LABELMAP
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def reasonAgainstOutput(name: str, node: slicer.vtkMRMLNode, inputVolume: slicer
         return f"'{node.GetName()}' cannot hold the {what}; choose another node."
     if _isEmpty(node):
         return ""
-    if not node.GetAttribute(DERIVED_ATTRIBUTE):
+    if not isDerived(node):
         return (
             f"'{node.GetName()}' was not made by LowFieldEnhance and would be overwritten; choose an empty node or an"
             f" earlier result for the {what}."

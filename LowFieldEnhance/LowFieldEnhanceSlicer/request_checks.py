@@ -11,7 +11,7 @@ from .dependencies import installedVersion
 from .outputs import reasonAgainstOutputs
 from .reference_labels import MOST_NUMBERED
 from .request import MOST_SAMPLES, Request
-from .scene import DERIVED_ATTRIBUTE
+from .scene import isDerived
 from .segmentations import BINARY_LABELMAP
 from .source import modality
 from .structure_names import listed, unknownSegments
@@ -57,7 +57,7 @@ def _reasonAgainstVolume(name: str, node: slicer.vtkMRMLScalarVolumeNode, reques
     kind = modality(node)
     if kind not in ("", "MR"):
         return f"{name} '{node.GetName()}' is {kind}, not MR."
-    if node.GetAttribute(DERIVED_ATTRIBUTE):
+    if isDerived(node):
         instead = "the scan it was made from" if node is request.inputVolume else "a volume that a scanner acquired"
         return f"{name} '{node.GetName()}' is itself an output of LowFieldEnhance; choose {instead}."
     if node.GetTransformNodeID() != request.inputVolume.GetTransformNodeID():
