@@ -11,6 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from .cancelling import CANCEL, START, ClickGuard, confirmCancel
 from .catalogue import METHODS, cardPaths
 from .compare_view import CompareView
 from .dependencies import DependencyError
@@ -58,6 +59,7 @@ class Panel(VTKObservationMixin):
         self._observedInput: slicer.vtkMRMLNode | None = None
         self._card: Any = None
         self._torchSeen = False
+        self._clicks = ClickGuard()
         self.runView = RunView(ui, self.refresh, self._onTryOnCpu)
         self.resultsView = ResultsView(ui, logic, lambda: self.parameters, self._onUseSettings, self._onRunAgain)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
@@ -197,9 +199,12 @@ class Panel(VTKObservationMixin):
 
     def _onApply(self) -> None:
         job = self.runView.job
+        if not self._clicks.isMeant(START if job is None else CANCEL):
+            return
         if job is None:
             self.start(requestOf(self.parameters))
-        else:
+        elif confirmCancel(job):
+            self._clicks.did(CANCEL)
             self.logic.cancel(job)
             self.runView.refresh()
             self.refresh()
@@ -231,6 +236,7 @@ class Panel(VTKObservationMixin):
         except (ValueError, OSError) as error:
             self.runView.showError(RunError("BadInput", str(error)))
             return None
+        self._clicks.did(START)
         self.runView.follow(job)
         return job
 

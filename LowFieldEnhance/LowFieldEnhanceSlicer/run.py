@@ -117,11 +117,18 @@ class Run:
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.lineCount = 0
         self._overall = OverallProgress(stagesOf(self.arguments), clock)
+        self._clock = clock
+        self._begun: float | None = None
 
     @property
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
         return self.state not in (RunState.WAITING, RunState.RUNNING)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began; 0 while it waits."""
+        return 0.0 if self._begun is None else self._clock() - self._begun
 
     @property
     def logText(self) -> str:
@@ -135,6 +142,7 @@ class Run:
     def begin(self) -> None:
         """The queue starts it."""
         self.state = RunState.RUNNING
+        self._begun = self._clock()
         self._overall.start()
         self.addLog("lowfield-enhance " + shlex.join(self.arguments))
 

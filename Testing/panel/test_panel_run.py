@@ -9,11 +9,12 @@ import pytest
 import slicer
 from panel_support import STRUCTURES, head, writeResults
 from panel_tools import EventLoopWatch, choose, press, waitUntil
+from PySide6.QtWidgets import QMessageBox
 from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.cli import build_parser
 from LowFieldEnhanceLib.image_io import read_image
-from LowFieldEnhanceSlicer import hierarchy, segmentations, volumes
+from LowFieldEnhanceSlicer import cancelling, hierarchy, segmentations, volumes
 from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.parameters import requestOf
 from LowFieldEnhanceSlicer.process_tree import runningProcesses
@@ -73,7 +74,7 @@ def test_the_scan_is_handed_over_with_exact_geometry(person, stub):
     press(person.ui.applyButton)
     waitUntil(lambda: stub.calls)
     seen = read_image(stub.calls[0][1])
-    press(person.ui.applyButton)
+    person.cancel()
     person.waitForEnd()
     assert np.allclose(seen.affine, volumes.affineFromVolumeNode(scan), rtol=0, atol=1e-9)
     assert np.array_equal(seen.array, volumes.imageFromVolumeNode(scan).array)
@@ -104,20 +105,59 @@ def test_what_was_not_asked_for_is_not_made(person, stub):
     assert not person.ui.surfaceButton.isEnabled()
 
 
-def test_cancel_midway_ends_every_process_and_keeps_nothing(person, stub):
+def test_cancel_midway_ends_every_process_and_keeps_nothing(application, person, stub):
     person.ui.inputSelector.setCurrentNode(person.loadScan())
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: "worker" in person.ui.logText.toPlainText())
     worker = int(person.ui.logText.toPlainText().rpartition("worker ")[2].split()[0])
     assert worker in runningProcesses()
-    press(person.ui.applyButton)
+    person.cancel()
     assert not person.ui.applyButton.isEnabled() or not person.logic.jobs
     person.waitForEnd()
-    assert worker not in runningProcesses()
+    assert worker not in runningProcesses() and application.dialogs.messages == []
     assert person.ui.messageLabel.text() == "The run was cancelled; nothing was kept."
     assert person.outputs() == [] and person.leftFolders() == []
     assert person.ui.applyButton.isEnabled() and person.ui.applyButton.text() == "Apply"
+
+
+def test_a_double_click_on_apply_starts_one_run_and_does_not_cancel_it(person, stub):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    stub.set(STUB_SECONDS="0.3")
+    press(person.ui.applyButton)
+    job = person.panel.runView.job
+    assert person.ui.applyButton.text() == "Cancel"
+    press(person.ui.applyButton)
+    assert not job.cancelRequested
+    person.waitForEnd()
+    assert job.state is JobState.FINISHED and len(stub.calls) == 1
+
+
+def test_a_double_click_on_cancel_does_not_start_anew(person, stub):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    stub.set(STUB_MODE="slow")
+    press(person.ui.applyButton)
+    job = person.panel.runView.job
+    person.cancel()
+    waitUntil(lambda: job.done)
+    person.ui.applyButton.click()
+    assert person.panel.runView.job is None and person.logic.jobs == []
+
+
+@pytest.mark.parametrize("answer", ["No", "Yes"])
+def test_long_work_is_not_thrown_away_without_a_question(application, person, stub, monkeypatch, answer):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    stub.set(STUB_MODE="slow")
+    press(person.ui.applyButton)
+    job = person.panel.runView.job
+    waitUntil(lambda: stub.calls)
+    monkeypatch.setattr(cancelling, "LONG_SECONDS", 0.5)
+    application.dialogs.answer(QMessageBox.StandardButton[answer])
+    person.cancel()
+    assert "Head T1w has been worked on for 5 s" in application.dialogs.messages[0].text
+    assert job.cancelRequested == (answer == "Yes")
+    person.logic.cancel(job)
+    person.waitForEnd()
 
 
 def test_two_inputs_run_in_turn(person, stub):
