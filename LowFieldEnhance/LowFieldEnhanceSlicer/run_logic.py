@@ -12,6 +12,7 @@ import slicer
 from slicer.util import VTKObservationMixin
 
 from . import dependencies
+from .dicom_delivery import reasonAgainstWriting
 from .job import Job, JobState
 from .method_comparison import ComparisonJob, choicesOf, comparisonRequest
 from .outputs import reasonAgainstFilledTwice
@@ -82,7 +83,7 @@ class RunLogic(VTKObservationMixin):
 
     def check(self, request: Request) -> None:
         """Raise ValueError with one sentence if the run cannot start."""
-        reason = self.reasonAgainst(request)
+        reason = self.reasonAgainst(request) or reasonAgainstWriting(request.dicomFolder)
         if reason:
             raise ValueError(reason)
 

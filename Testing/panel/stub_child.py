@@ -1,6 +1,7 @@
 """Stands in for the library's command line: says what the real one says, and copies results that were prepared.
 
-STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), memory, bad or crash.
+STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), late (the same, when all is
+written), memory, bad or crash.
 STUB_RESULTS is the folder of the prepared results, STUB_COMPARISON that of a prepared comparison. STUB_RECORD, if set,
 is a file to which it appends its arguments; STUB_DICOM, if set, lets it leave an empty file where DICOM files go.
 """
@@ -69,6 +70,8 @@ def main():
         os.makedirs(option("--dicom"))
         with open(os.path.join(option("--dicom"), "stand-in.dcm"), "wb"):
             pass
+    if mode == "late":
+        time.sleep(120)
     say(event="result", output=option("-o"), verdict="Structure volumes changed by 2.0 % on average.")
     return 0
 
