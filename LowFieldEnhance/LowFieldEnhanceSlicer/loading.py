@@ -252,11 +252,15 @@ def _addRegistration(
     source: slicer.vtkMRMLScalarVolumeNode,
     moved: Mapping[str, Any],
 ) -> str:
-    """The rigid movement as a transform node, which brings the reference onto the scan if it is put under it."""
+    """The rigid movement as a transform node, which brings the reference onto the scan if it is put under it.
+
+    It was found in the scan's own coordinates, so the scan's parent transform comes after it.
+    """
     name = mrmlScene.GetUniqueNameByString(f"{source.GetName()}: reference to scan ({scene.DERIVED})")
     node = mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     toScan = np.linalg.inv(np.array(moved["matrix_fixed_to_moving_ras"]))
     node.SetMatrixTransformToParent(volumes.matrixFromAffine(toScan))
+    node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     addDerived(folderItem, node, REGISTRATION)
     return node.GetID()
 
