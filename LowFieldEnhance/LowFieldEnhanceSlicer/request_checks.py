@@ -15,7 +15,7 @@ from .scene import isDerived
 from .segmentations import BINARY_LABELMAP
 from .source import modality
 from .structure_names import listed, unknownSegments
-from .volumes import matrixBetween
+from .volumes import isWarped, matrixBetween
 
 
 def reasonAgainst(request: Request) -> str:
@@ -121,7 +121,8 @@ def _reasonAgainstSegmentation(
     if not segmentation.GetNumberOfSegments() or not segmentation.ContainsRepresentation(BINARY_LABELMAP):
         return f"The {what} '{node.GetName()}' has no binary label map; create it first."
     if matrixBetween(volumeNode, node) is None:
-        return f"The {what} '{node.GetName()}' is under a warping transform; harden it first."
+        warped = f"The {what} '{node.GetName()}'" if isWarped(node) else f"The volume '{volumeNode.GetName()}'"
+        return f"{warped} is under a warping transform; harden it first."
     return ""
 
 

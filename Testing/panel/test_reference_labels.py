@@ -182,6 +182,17 @@ def test_a_shift_of_the_segmentation_moves_the_labels(scene, tmp_path):
     assert np.array_equal(written(node, reference, tmp_path).array, expected)
 
 
+def test_under_a_warp_that_both_share_the_labels_stay_where_they_are(scene, tmp_path):
+    reference = addReference()
+    node = addOverlapping(reference, list(label_table())[:2])
+    before = written(node, reference, tmp_path).array
+    warp = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    warp.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    for shared in (reference, node):
+        shared.SetAndObserveTransformNodeID(warp.GetID())
+    assert before.any() and np.array_equal(written(node, reference, tmp_path).array, before)
+
+
 def test_what_cannot_be_a_reference_segmentation_is_said(person):
     ui = person.ui
     scan = person.loadScan()
@@ -197,7 +208,14 @@ def test_what_cannot_be_a_reference_segmentation_is_said(person):
     assert ui.applyButton.isEnabled()
     node.SetAndObserveTransformNodeID(warp.GetID())
     person.panel.refresh()
-    assert "is under a warping transform" in ui.applyButton.toolTip()
+    assert "segmentation 'Structures' is under a warping transform" in ui.applyButton.toolTip()
+    for volume in (scan, person.parameters.referenceVolume):
+        volume.SetAndObserveTransformNodeID(warp.GetID())
+    person.panel.refresh()
+    assert ui.applyButton.isEnabled(), "all are under the same transform, so nothing lies between them"
+    node.SetAndObserveTransformNodeID(None)
+    person.panel.refresh()
+    assert "volume 'A 3T T1w' is under a warping transform" in ui.applyButton.toolTip()
 
 
 def test_each_step_on_the_main_thread_is_short(scene):
