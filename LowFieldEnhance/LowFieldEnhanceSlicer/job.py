@@ -190,7 +190,7 @@ class Job:
         outputs.mkdir()
         self._copies = InputCopies(self.request, folder)
         self._ownWarnings = self._copies.warnings
-        self._lesionNames = self._copies.lesionNames
+        self._lesionNames, self._digests = self._copies.lesionNames, self._copies.digests
         line = self._commandLine(self._copies.files, outputs)
         self.copyOn()
         return Run(line, folder, self.title, self._onRunChanged, self._onRunFinished)
@@ -204,7 +204,7 @@ class Job:
 
     def _addToScene(self, files: Any) -> Iterator[RunResult | None]:
         """In steps: what was read into the scene."""
-        return addInSteps(self._scene, self.request, files, self._lesionNames)
+        return addInSteps(self._scene, self.request, files, self._lesionNames, self._digests)
 
     def _onRunChanged(self, run: Run) -> None:
         if self.state is JobState.WAITING and run.state is RunState.RUNNING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from .catalogue import CONTRASTS, METHODS
 from .scene import ATTRIBUTE_PREFIX
 
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
-SOURCES = "sources"
+SOURCES, DIGESTS = "sources", "digests"
 NODE_ROLE = ATTRIBUTE_PREFIX + "Source."
 PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
          "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples", "dataConsistency",
@@ -46,6 +47,7 @@ class Request:
         dataConsistency: project the result onto the scan at the end.
         outputVolume, outputSegmentation, outputFidelity, outputUncertainty, outputAddedDetail: nodes to fill: empty
             ones or earlier results of the same scan; None makes a new one.
+        earlierInputs: of a run that repeats another: what that one's volumes were, see :func:`record`.
         dicomFolder: a folder that exists, in which the run makes one of its own with DICOM files; "" makes none.
     """
 
@@ -75,6 +77,7 @@ class Request:
     outputUncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
     outputAddedDetail: slicer.vtkMRMLScalarVolumeNode | None = None
     dicomFolder: str = ""
+    earlierInputs: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def makesUncertainty(self) -> bool:
@@ -134,13 +137,18 @@ def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
     return [*line, "--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
 
 
-def record(request: Request, node: slicer.vtkMRMLNode) -> None:
-    """Write the request onto an output: plain settings as an attribute, nodes as references that follow a reload."""
+def record(request: Request, node: slicer.vtkMRMLNode, digests: Mapping[str, str]) -> None:
+    """Write the request onto an output: plain settings as an attribute, nodes as references that follow a reload.
+
+    Args:
+        digests: SHA-256 of each volume as it was handed over, by what it is called in a sentence.
+    """
     sources = {**{name: getattr(request, name) for name in NODES}, **request.otherVolumes}
     sources = {name: source for name, source in sources.items() if source is not None}
     settings = {name: getattr(request, name) for name in PLAIN}
     # by name too: the reference to a node that is deleted later goes without a trace
     settings[SOURCES] = {name: source.GetName() for name, source in sources.items()}
+    settings[DIGESTS] = dict(digests)
     node.SetAttribute(REQUEST_ATTRIBUTE, json.dumps(settings))
     for name, source in sources.items():
         node.SetNodeReferenceID(NODE_ROLE + name, source.GetID())
@@ -163,7 +171,7 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     """
     try:
         settings: dict[str, Any] = json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")
-        made = settings.get(SOURCES, {})
+        made, digests = settings.get(SOURCES, {}), settings.get(DIGESTS, {})
         settings = {name: settings[name] for name in PLAIN}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{node.GetName()}' does not say how it was made, so it cannot be made again.") from error
@@ -177,5 +185,6 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     return Request(
         **{name: node.GetNodeReference(NODE_ROLE + name) for name in NODES},
         otherVolumes={name: source for name, source in sources.items() if source is not None},
+        earlierInputs=digests,
         **settings,
     )
