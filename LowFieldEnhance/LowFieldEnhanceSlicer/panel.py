@@ -60,7 +60,7 @@ class Panel(VTKObservationMixin):
         self._card: Any = None
         self._torchSeen = False
         self._clicks = ClickGuard()
-        self.runView = RunView(ui, self.refresh, self._onTryOnCpu)
+        self.runView = RunView(ui, self.refresh, self._onTryOnCpu, logic.cancel)
         self.resultsView = ResultsView(ui, logic, lambda: self.parameters, self._onUseSettings, self._onRunAgain)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
         self.compareView = CompareView(ui, lambda: self.parameters)

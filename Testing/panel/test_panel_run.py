@@ -177,6 +177,27 @@ def test_two_inputs_run_in_turn(person, stub):
     assert person.parameters.resultVolume.GetName() == "Second T2w (ENHANCED - not for diagnosis)"
 
 
+def test_a_run_that_waits_can_be_cancelled_and_the_one_on_its_way_goes_on(person, stub):
+    ui = person.ui
+    first, second = person.loadScan("First T1w"), person.loadScan("Second T1w")
+    stub.set(STUB_SECONDS="0.8")
+    ui.inputSelector.setCurrentNode(first)
+    press(ui.applyButton)
+    assert not ui.cancelWaitingButton.isVisible()
+    ui.inputSelector.setCurrentNode(second)
+    press(ui.queueButton)
+    press(ui.queueButton)
+    running, *waiting = list(person.logic.jobs)
+    waitUntil(lambda: "2 waiting" in ui.statusLabel.text() and stub.calls)
+    press(ui.cancelWaitingButton)
+    waitUntil(lambda: not ui.cancelWaitingButton.isVisible() and "waiting" not in ui.statusLabel.text())
+    assert not running.cancelRequested
+    person.waitForEnd()
+    assert running.state is JobState.FINISHED
+    assert [job.state for job in waiting] == [JobState.CANCELLED] * 2
+    assert len(stub.calls) == 1 and person.leftFolders() == []
+
+
 def test_all_settings_reach_the_command_line(person, stub):
     scan, other, reference = person.loadScan("A T1w"), person.loadScan("A T2w"), person.loadScan("A 3T T1w")
     ui = person.ui
