@@ -26,8 +26,9 @@ def all_or_none() -> Iterator[Callable[[str | os.PathLike[str]], Path]]:
         suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
         handle, name = tempfile.mkstemp(prefix=".partial-", suffix=suffix, dir=target.parent)
         os.close(handle)
-        staged.append((Path(name), target))
-        return Path(name)
+        temporary = target.parent / Path(name).name  # relative if the target is: mkstemp makes it absolute
+        staged.append((temporary, target))
+        return temporary
 
     try:
         yield place

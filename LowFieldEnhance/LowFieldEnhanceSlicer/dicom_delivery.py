@@ -16,6 +16,7 @@ from pathlib import Path
 from .background import Background
 from .process import longPath
 
+DICOM = "dicom"  # the folder among a run's results
 STOP_SECONDS = 5.0
 
 
@@ -46,7 +47,7 @@ class DicomDelivery:
 
     def __init__(self, chosen: str, scanName: str, runFolder: Path) -> None:
         name = re.sub(r"[^\w.-]+", "_", scanName).strip("._") or "scan"
-        self.made = runFolder / "results" / "dicom"
+        self.made = runFolder / "results" / DICOM
         self.folder = Path(chosen, f"{name}-{runFolder.name}")
         self.warning = ""
         self._stopped = threading.Event()

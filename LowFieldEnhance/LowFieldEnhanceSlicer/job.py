@@ -15,7 +15,7 @@ from slicer.i18n import tr as _
 from LowFieldEnhanceLib.errors import BadInput, LowFieldEnhanceError
 
 from .background import Background
-from .dicom_delivery import DicomDelivery
+from .dicom_delivery import DICOM, DicomDelivery
 from .export import InputCopies
 from .job_nodes import Nodes, nodesOf
 from .loading import addInSteps, readResults
@@ -191,12 +191,15 @@ class Job:
         self._copies = InputCopies(self.request, folder)
         self._ownWarnings = self._copies.warnings
         self._lesionNames, self._digests = self._copies.lesionNames, self._copies.digests
-        line = self._commandLine(self._copies.files, outputs)
+        # Names inside the folder, where the child works: SimpleITK on Windows cannot open a path with letters that the
+        # system's code page lacks, and the user's account may have such a name.
+        files = {name: path.relative_to(folder) for name, path in self._copies.files.items()}
+        line = self._commandLine(files, outputs.relative_to(folder))
         self.copyOn()
         return Run(line, folder, self.title, self._onRunChanged, self._onRunFinished)
 
     def _commandLine(self, files: dict[str, Path], outputs: Path) -> list[str]:
-        return arguments(self.request, files, outputs, self._dicom.made if self._dicom is not None else None)
+        return arguments(self.request, files, outputs, outputs / DICOM if self._dicom is not None else None)
 
     def _readFiles(self, outputs: Path) -> Any:
         """On a thread: what the run has left, read; touches no node."""

@@ -72,8 +72,8 @@ class Run:
 
     Args:
         arguments: of the command line, such as ``["enhance", "scan.nii.gz", "-o", "enhanced.nii.gz"]``.
-        folder: see :func:`newRunFolder`. It belongs to the run alone and is deleted, with all that is in it, after
-            ``onFinished``, however the run ended.
+        folder: see :func:`newRunFolder`; the child works in it, so names in ``arguments`` may be relative to it. It
+            belongs to the run alone and is deleted, with all that is in it, after ``onFinished``, however it ended.
         title: for people, such as the scan's name.
         onChanged: called with the run after its state, progress, warnings or log have changed (at most once a poll).
         onFinished: called once with the run when it has ended; its results are still in ``folder`` then.

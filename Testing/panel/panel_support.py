@@ -116,6 +116,14 @@ class Stub:
     @property
     def calls(self) -> list[list[str]]:
         """The arguments of each run so far."""
+        return [arguments for arguments, _ in self._recorded()]
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder that each of them worked in."""
+        return [Path(folder) for _, folder in self._recorded()]
+
+    def _recorded(self) -> list[list]:
         return [json.loads(line) for line in self._record.read_text().splitlines()] if self._record.exists() else []
 
 

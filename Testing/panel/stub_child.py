@@ -3,7 +3,8 @@
 STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), late (the same, when all is
 written), memory, bad or crash.
 STUB_RESULTS is the folder of the prepared results, STUB_COMPARISON that of a prepared comparison. STUB_RECORD, if set,
-is a file to which it appends its arguments; STUB_DICOM, if set, lets it leave an empty file where DICOM files go.
+is a file to which it appends its arguments and the folder that it works in; STUB_DICOM, if set, lets it leave an empty
+file where DICOM files go.
 """
 
 import json
@@ -32,7 +33,7 @@ def main():
     mode = os.environ.get("STUB_MODE", "finish")
     if "STUB_RECORD" in os.environ:
         with open(os.environ["STUB_RECORD"], "a", encoding="utf-8") as stream:
-            print(json.dumps(sys.argv[1:]), file=stream)
+            print(json.dumps([sys.argv[1:], os.getcwd()]), file=stream)
     if mode == "memory" and option("--device") == "cpu":
         mode = "finish"
     if not os.path.isfile(sys.argv[2]):

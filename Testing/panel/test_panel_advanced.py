@@ -175,7 +175,7 @@ def test_a_cancelled_run_leaves_nothing_in_the_folder_for_dicom(person, stub, tm
     if when == "loading":
         waitUntil(lambda: job.state is JobState.LOADING)
     else:
-        waitUntil(lambda: stub.calls and Path(optionsOf(stub).dicom, "stand-in.dcm").exists())
+        waitUntil(lambda: stub.calls and (stub.folders[0] / optionsOf(stub).dicom / "stand-in.dcm").exists())
     person.logic.cancel(job)
     person.waitForEnd()
     assert job.state is JobState.CANCELLED
@@ -269,7 +269,7 @@ def test_the_instances_that_the_scan_came_from_are_the_source(person, stub, from
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: stub.calls)
-    copies = sorted(Path(optionsOf(stub).dicom_source).iterdir())
+    copies = sorted((stub.folders[0] / optionsOf(stub).dicom_source).iterdir())
     texts = [copy.read_text() for copy in copies]
     person.cancel()
     person.waitForEnd()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from slicer_host.properties import useSlicerProperties
 from LowFieldEnhanceLib.cli import build_parser
 from LowFieldEnhanceLib.image_io import read_image
 from LowFieldEnhanceSlicer import cancelling, hierarchy, segmentations, volumes
+from LowFieldEnhanceSlicer import job as job_module
 from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.parameters import requestOf
 from LowFieldEnhanceSlicer.process_tree import runningProcesses
+from LowFieldEnhanceSlicer.run import newRunFolder
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]
@@ -73,7 +76,7 @@ def test_the_scan_is_handed_over_with_exact_geometry(person, stub):
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: stub.calls)
-    seen = read_image(stub.calls[0][1])
+    seen = read_image(stub.folders[0] / stub.calls[0][1])
     person.cancel()
     person.waitForEnd()
     assert np.allclose(seen.affine, volumes.affineFromVolumeNode(scan), rtol=0, atol=1e-9)
@@ -103,6 +106,20 @@ def test_what_was_not_asked_for_is_not_made(person, stub):
     assert "--segmentation" not in stub.calls[0] and "--fidelity" not in stub.calls[0]
     assert not [name for name in person.outputs() if "segmentation" in name or "fidelity" in name]
     assert not person.ui.surfaceButton.isEnabled()
+
+
+def test_the_child_is_given_names_that_every_system_can_open(person, stub, tmp_path, monkeypatch):
+    """On Windows SimpleITK opens no path with letters that the code page lacks, such as those of the user's account."""
+    account = tmp_path / "J\u00fcrgen \u5c71"
+    account.mkdir()
+    monkeypatch.setattr(job_module, "newRunFolder", lambda parent: newRunFolder(account))
+    scan, reference = person.loadScan("M\u00fcller T1w"), person.loadScan("Reference")
+    settings = {"otherVolumes": {"T2w": person.loadScan("T2")}, "referenceVolume": reference, "samples": 2}
+    stub.set(STUB_DICOM="1")
+    job = person.logic.process(scan, dicomFolder=str(tmp_path), **settings)
+    assert job.state is JobState.FINISHED and stub.folders[0].parent == account
+    assert all(part.isascii() and not Path(part).is_absolute() and ".." not in part for part in stub.calls[0])
+    assert {"input.nrrd", "T2w=T2w.nrrd", "reference.nrrd"} < set(stub.calls[0])
 
 
 def test_cancel_midway_ends_every_process_and_keeps_nothing(application, person, stub):

@@ -249,7 +249,7 @@ def test_a_run_takes_a_layered_reference(person, stub, tmp_path):
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: stub.calls)
-    seen = read_labels(stub.calls[0][stub.calls[0].index("--reference-labels") + 1])
+    seen = read_labels(stub.folders[0] / stub.calls[0][stub.calls[0].index("--reference-labels") + 1])
     person.cancel()
     person.waitForEnd()
     assert np.array_equal(seen.array, segmentations.labelMapFromSegmentation(node, reference).array)
