@@ -82,7 +82,7 @@ def test_a_hardened_scan_does_not_lend_the_scanners_frame_of_reference(
     ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
     press(ui.applyButton)
     job = person.panel.runView.job
-    person.waitForEnd(60)
+    person.waitForEnd(120)
     written = pydicom.dcmread(job.dicomFolder / "enhanced" / "0001.dcm")
     assert (written.PatientID, written.StudyInstanceUID) == ("17", header.StudyInstanceUID)
     assert (written.FrameOfReferenceUID == header.FrameOfReferenceUID) != hardened
