@@ -73,6 +73,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     if is_enhanced(options.input) or image.meta.get("SeriesDescription", "").startswith(DERIVED):
         events.warning(f"{options.input} is an enhanced volume already; give the scan that it was made of")
+    wanted = wanted.in_frame_of(image, events)
     result = pipeline.enhance(
         image,
         pipeline.Options(

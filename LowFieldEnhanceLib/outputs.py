@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from .ours import check_ours, sidecar_of
 from .safe_files import Staged, all_or_none, check_folder
 
 if TYPE_CHECKING:
+    from .events import Events
+    from .image import Image
     from .pipeline import Result
 
 REPORT_ENDINGS = (".html", ".json", ".csv")
@@ -81,6 +83,10 @@ class Wanted:
             raise BadInput("two outputs have the same name")
         for path in (*volumes, *self.reports, self.sidecar):
             check_ours(path)
+
+    def in_frame_of(self, scan: Image, events: Events) -> Wanted:
+        """The same for this scan: see :meth:`DicomOutput.in_frame_of`."""
+        return self if self.dicom is None else replace(self, dicom=self.dicom.in_frame_of(scan, events))
 
     def write(self, result: Result) -> dict[str, Any]:
         """Write all files or none; files of an earlier run stay until all are there. The result event's fields."""

@@ -36,8 +36,9 @@ class Staged:
         suffix = ".nii.gz" if target.name.lower().endswith(".nii.gz") else target.suffix
         handle, name = tempfile.mkstemp(prefix=PARTIAL, suffix=suffix, dir=target.parent)
         os.close(handle)
-        self._files.append((Path(name), target))
-        return Path(name)
+        temporary = target.parent / Path(name).name  # relative if the target is: mkstemp makes it absolute
+        self._files.append((temporary, target))
+        return temporary
 
     def folder(self, path: str | os.PathLike[str], check: Callable[[], object]) -> Path:
         """A temporary folder that becomes ``path``, which is absent or an empty folder.

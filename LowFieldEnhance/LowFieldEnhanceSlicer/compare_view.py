@@ -23,7 +23,8 @@ from .method_comparison import (
 )
 from .pages import openPage
 from .parameters import LowFieldEnhanceParameterNode
-from .request import Request, reasonAgainst
+from .request import Request
+from .request_checks import reasonAgainst
 from .table_view import TableView
 
 

@@ -17,7 +17,7 @@ from slicer.util import VTKObservationMixin
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from .closed_surface import CLOSED_SURFACE
-from .scene import DERIVED_ATTRIBUTE
+from .scene import isDerived
 from .timers import DeferredCall
 
 COLOUR = (1.0, 0.85, 0.2)
@@ -46,11 +46,6 @@ def shownVolumes(compositeNode: slicer.vtkMRMLSliceCompositeNode) -> list[slicer
         ids += [compositeNode.GetNthLayerVolumeID(3 + n) for n in range(compositeNode.GetNumberOfAdditionalLayers())]
     nodes = [compositeNode.GetScene().GetNodeByID(nodeId) for nodeId in ids if nodeId]
     return [node for node in nodes if node is not None]
-
-
-def isDerived(node: slicer.vtkMRMLNode) -> bool:
-    """Whether the node is marked as an output of this module."""
-    return bool(node.GetAttribute(DERIVED_ATTRIBUTE))
 
 
 def makeAnnotation(corner: int) -> vtk.vtkCornerAnnotation:

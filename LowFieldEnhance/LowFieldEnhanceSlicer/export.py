@@ -21,9 +21,15 @@ from . import volumes
 from .reference_labels import SegmentationCopy
 from .request import Request
 from .source import dicomFiles
+from .structure_names import listed, unknownSegments
 
 NO_DICOM_SOURCE = (
     "the DICOM files that the input was loaded from are no longer there, so the DICOM output names no patient and study"
+)
+CHANGED = "this is no repetition of the earlier result, whose scans had other voxels or lay elsewhere"
+UNKNOWN_SEGMENTS = (
+    "these segments of the reference segmentation were left out, because neither their name nor their terminology is "
+    "that of a structure of the report"
 )
 
 
@@ -36,15 +42,18 @@ class VolumeCopy:
         self._voxels = np.array(numpy_support.vtk_to_numpy(imageData.GetPointData().GetScalars()), copy=True)
         self._shape = imageData.GetDimensions()
         self._affine = volumes.affineFromVolumeNode(node)
+        self.digest = ""
 
     def write(self, path: Path) -> None:
-        """Write as float32 with exact geometry.
+        """Write as float32 with exact geometry; ``digest`` is the SHA-256 of that from then on.
 
         Raises:
             BadInput: the disk refuses.
         """
         array = self._voxels.reshape(self._shape[::-1]).transpose(2, 1, 0)
-        write_image(Image(array, self._affine), path, "scan for LowFieldEnhance")
+        image = Image(array, self._affine)
+        write_image(image, path, "scan for LowFieldEnhance")
+        self.digest = image.sha256()
 
 
 class InputCopies:
@@ -58,6 +67,7 @@ class InputCopies:
         files: by the names that :func:`request.arguments` knows.
         warnings: for the user.
         lesionNames: of the lesions' segments, by the value that stands for each.
+        digests: SHA-256 of each volume by what it is called in a sentence, when :meth:`write` has returned.
     """
 
     def __init__(self, request: Request, folder: Path) -> None:
@@ -67,15 +77,13 @@ class InputCopies:
         self._writers: dict[str, Callable[[Path], None]] = {}
         self.lesionNames: dict[int, str] = {}
         self._labels: list[SegmentationCopy] = []
-        self._add("input", VolumeCopy(request.inputVolume).write)
-        for name, node in request.otherVolumes.items():
-            self._add(name, VolumeCopy(node).write)
-        if request.referenceVolume is not None:
-            self._add("reference", VolumeCopy(request.referenceVolume).write)
-            if request.referenceSegmentation is not None:
-                self._addSegmentation(
-                    "labels", SegmentationCopy(request.referenceSegmentation, request.referenceVolume)
-                )
+        self.digests: dict[str, str] = {}
+        self._earlier = request.earlierInputs
+        self._volumes = {name: VolumeCopy(node) for name, node in request.volumes.items()}
+        for name, copy in self._volumes.items():
+            self._add(name.removesuffix(" volume"), copy.write)
+        if request.referenceSegmentation is not None:
+            self._addStructures(request.referenceSegmentation, request.referenceVolume)
         if request.lesions is not None:
             self._addLesions(request.lesions, request.inputVolume)
         if request.dicomFolder:
@@ -94,6 +102,10 @@ class InputCopies:
         """
         for name, writer in self._writers.items():
             writer(self.files[name])
+        self.digests |= {name: copy.digest for name, copy in self._volumes.items()}
+        changed = [name for name, digest in self.digests.items() if self._earlier.get(name, digest) != digest]
+        if changed:
+            self.warnings.append(f"{CHANGED}: {', '.join(changed)}")
 
     def _add(self, name: str, writer: Callable[[Path], None], ending: str = ".nrrd") -> None:
         self._writers[name] = writer
@@ -102,6 +114,14 @@ class InputCopies:
     def _addSegmentation(self, name: str, labels: SegmentationCopy) -> None:
         self._labels.append(labels)
         self._add(name, labels.write)
+
+    def _addStructures(
+        self, node: slicer.vtkMRMLSegmentationNode, referenceVolume: slicer.vtkMRMLScalarVolumeNode
+    ) -> None:
+        self._addSegmentation("labels", SegmentationCopy(node, referenceVolume))
+        unknown = unknownSegments(node.GetSegmentation())
+        if unknown:
+            self.warnings.append(f"{UNKNOWN_SEGMENTS}: {listed(unknown)}")
 
     def _addLesions(self, node: slicer.vtkMRMLDisplayableNode, inputVolume: slicer.vtkMRMLScalarVolumeNode) -> None:
         if node.IsA("vtkMRMLSegmentationNode"):

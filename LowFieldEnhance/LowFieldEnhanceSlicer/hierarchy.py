@@ -70,8 +70,18 @@ def replaceInRun(folderItem: int, node: slicer.vtkMRMLNode, replacement: slicer.
 
 
 def runFolderOf(node: slicer.vtkMRMLNode) -> int:
-    """The folder of the run that a node lies in, however deep; 0 if it lies in none."""
-    hierarchy = subjectHierarchy(node.GetScene())
+    """The folder of the run that made a node, wherever the node lies now; 0 if that folder has gone.
+
+    Of a node that no run has recorded, such as the user's copy of an output, it is the folder that it lies in, however
+    deep; 0 if it lies in none.
+    """
+    scene = node.GetScene()
+    hierarchy = subjectHierarchy(scene)
+    record = next((record for record in _records(scene) if node in _outputsOf(record)), None)
+    if record is not None:
+        run = record.GetAttribute(RUN_ATTRIBUTE)
+        found = (item for item in _items(hierarchy) if hierarchy.GetItemAttribute(item, RUN_ATTRIBUTE) == run)
+        return next(found, 0)
     item = hierarchy.GetItemByDataNode(node)
     while item and not hierarchy.GetItemAttribute(item, RUN_ATTRIBUTE):
         item = hierarchy.GetItemParent(item)
@@ -115,9 +125,7 @@ def removeLeftovers(scene: slicer.vtkMRMLScene) -> None:
     if not records:
         return
     hierarchy = subjectHierarchy(scene)
-    items = vtk.vtkIdList()
-    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
-    present = {hierarchy.GetItemAttribute(items.GetId(n), RUN_ATTRIBUTE) for n in range(items.GetNumberOfIds())}
+    present = {hierarchy.GetItemAttribute(item, RUN_ATTRIBUTE) for item in _items(hierarchy)}
     for record in records:
         if record.GetAttribute(RUN_ATTRIBUTE) in present:
             continue
@@ -178,6 +186,13 @@ def _moveDataItems(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, fromItem: int,
     for child in _children(hierarchy, fromItem):
         if hierarchy.GetItemDataNode(child) is not None or hierarchy.GetNumberOfItemChildren(child):
             hierarchy.SetItemParent(child, toItem)
+
+
+def _items(hierarchy: slicer.vtkMRMLSubjectHierarchyNode) -> list[int]:
+    """All items, from the top."""
+    items = vtk.vtkIdList()
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    return [items.GetId(n) for n in range(items.GetNumberOfIds())]
 
 
 def _children(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, item: int) -> list[int]:

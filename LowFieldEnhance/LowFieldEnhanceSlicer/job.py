@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import slicer
 from slicer.i18n import tr as _
 
 from LowFieldEnhanceLib.errors import BadInput, LowFieldEnhanceError
 
 from .background import Background
+from .dicom_delivery import DICOM, DicomDelivery
 from .export import InputCopies
-from .loading import REPORT_ROLE, addInSteps, readResults
-from .overlays import ADDED_DETAIL, FIDELITY, UNCERTAINTY
+from .job_nodes import Nodes, nodesOf
+from .loading import addInSteps, readResults
 from .process import longPath
 from .request import Request, arguments
 from .run import CANCELLED, Run, RunError, RunState, newRunFolder
@@ -49,23 +47,6 @@ COPY_SECONDS = 0.01  # of the inputs, at a time
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
 
 
-@dataclass(frozen=True)
-class Nodes:
-    """The outputs of a run in the scene; None for what was not asked for or is no longer there."""
-
-    enhanced: slicer.vtkMRMLScalarVolumeNode | None
-    segmentation: slicer.vtkMRMLSegmentationNode | None
-    fidelity: slicer.vtkMRMLScalarVolumeNode | None
-    uncertainty: slicer.vtkMRMLScalarVolumeNode | None
-    addedDetail: slicer.vtkMRMLScalarVolumeNode | None
-    table: slicer.vtkMRMLTableNode | None
-    lesionTable: slicer.vtkMRMLTableNode | None
-    registration: slicer.vtkMRMLLinearTransformNode | None
-    chart: slicer.vtkMRMLPlotChartNode | None
-    beforeAfterChart: slicer.vtkMRMLPlotChartNode | None
-    report: slicer.vtkMRMLTextNode | None
-
-
 class Job:
     """One run of ``enhance``; :meth:`advance`, called again and again on the main thread, takes it to its end.
 
@@ -78,7 +59,6 @@ class Job:
         state: see :class:`JobState`.
         error: why it failed or was cancelled: one sentence and its kind.
         result: ids of the nodes, when finished.
-        dicomFolder: what the run makes for its DICOM files; None if none were asked for.
     """
 
     def __init__(self, request: Request, temporaryPath: str, onChanged: Callable[[Job], Any]) -> None:
@@ -91,7 +71,7 @@ class Job:
         self._scene = request.inputVolume.GetScene()
         self._geometry = geometryOf(request.inputVolume)
         self._folders = [newRunFolder(temporaryPath)]
-        self.dicomFolder = _dicomFolder(request, self._folders[0].name)
+        self._dicom = DicomDelivery(request.dicomFolder, self.title, self._folders[0]) if request.dicomFolder else None
         self._copies: InputCopies | None = None
         self._ownWarnings: list[str] = []
         self._work: Background | None = None
@@ -111,7 +91,13 @@ class Job:
     @property
     def warnings(self) -> list[str]:
         """What the run warned of."""
-        return [*self._ownWarnings, *self.run.warnings]
+        undelivered = [self._dicom.warning] if self._dicom is not None and self._dicom.warning else []
+        return [*self._ownWarnings, *self.run.warnings, *undelivered]
+
+    @property
+    def dicomFolder(self) -> Path | None:
+        """Where the run's DICOM files are in the end; None if none were asked for."""
+        return self._dicom.folder if self._dicom is not None else None
 
     @property
     def log(self) -> str:
@@ -148,28 +134,13 @@ class Job:
     @property
     def nodes(self) -> Nodes:
         """The nodes of the results that are in the scene now; all None before the end."""
-        ids = self.result or RunResult(0, "")
-        found = {
-            "enhanced": ids.enhanced,
-            "segmentation": ids.segmentation,
-            "fidelity": ids.extraVolumes.get(FIDELITY, ""),
-            "uncertainty": ids.extraVolumes.get(UNCERTAINTY, ""),
-            "addedDetail": ids.extraVolumes.get(ADDED_DETAIL, ""),
-            "table": ids.table,
-            "lesionTable": ids.lesionTable,
-            "registration": ids.registration,
-            "chart": ids.chart,
-            "beforeAfterChart": ids.beforeAfterChart,
-        }
-        nodes = {name: self._scene.GetNodeByID(nodeID) if nodeID else None for name, nodeID in found.items()}
-        enhanced = nodes["enhanced"]
-        return Nodes(**nodes, report=enhanced.GetNodeReference(REPORT_ROLE) if enhanced else None)
+        return nodesOf(self._scene, self.result)
 
     def cancel(self, queue: RunQueue) -> None:
         """End it as soon as may be; what was added to the scene is removed again."""
         if self.state in (JobState.WAITING, JobState.RUNNING):
             queue.cancel(self.run)
-        elif not self.done:
+        elif not self.done and not self._delivering:
             self._cancelRequested = True
             self.advance(queue)
 
@@ -208,6 +179,8 @@ class Job:
             self._copies = None
             if self._work is not None:
                 self._work.wait(5.0)
+            if self._dicom is not None:
+                self._dicom.stop()
             self._closeSteps()
             self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
 
@@ -217,13 +190,16 @@ class Job:
         outputs.mkdir()
         self._copies = InputCopies(self.request, folder)
         self._ownWarnings = self._copies.warnings
-        self._lesionNames = self._copies.lesionNames
-        line = self._commandLine(self._copies.files, outputs)
+        self._lesionNames, self._digests = self._copies.lesionNames, self._copies.digests
+        # Names inside the folder, where the child works: SimpleITK on Windows cannot open a path with letters that the
+        # system's code page lacks, and the user's account may have such a name.
+        files = {name: path.relative_to(folder) for name, path in self._copies.files.items()}
+        line = self._commandLine(files, outputs.relative_to(folder))
         self.copyOn()
         return Run(line, folder, self.title, self._onRunChanged, self._onRunFinished)
 
     def _commandLine(self, files: dict[str, Path], outputs: Path) -> list[str]:
-        return arguments(self.request, files, outputs, self.dicomFolder)
+        return arguments(self.request, files, outputs, outputs / DICOM if self._dicom is not None else None)
 
     def _readFiles(self, outputs: Path) -> Any:
         """On a thread: what the run has left, read; touches no node."""
@@ -231,7 +207,7 @@ class Job:
 
     def _addToScene(self, files: Any) -> Iterator[RunResult | None]:
         """In steps: what was read into the scene."""
-        return addInSteps(self._scene, self.request, files, self._lesionNames)
+        return addInSteps(self._scene, self.request, files, self._lesionNames, self._digests)
 
     def _onRunChanged(self, run: Run) -> None:
         if self.state is JobState.WAITING and run.state is RunState.RUNNING:
@@ -249,7 +225,16 @@ class Job:
         self._work = Background(lambda: self._readFiles(outputs))
         self._set(JobState.LOADING)
 
+    @property
+    def _delivering(self) -> bool:
+        """All is in the scene, and only DICOM files are on their way."""
+        return self._dicom is not None and self._dicom.begun
+
     def _load(self) -> None:
+        if self._delivering:
+            if self._dicom.finish():
+                self._end(JobState.FINISHED, None)
+            return
         if not self._work.done:
             return
         if self._steps is None:
@@ -259,7 +244,9 @@ class Job:
                 raise BadInput(MOVED)
             self._steps = self._addToScene(self._work.value)
         self.result = next(self._steps)
-        if self.result is not None:
+        if self.result is not None and self._dicom is not None:
+            self._dicom.start()
+        elif self.result is not None:
             self._end(JobState.FINISHED, None)
 
     def _closeSteps(self) -> None:
@@ -285,13 +272,6 @@ class Job:
     def _deleteFolders(self) -> None:
         for folder in self._folders:
             with contextlib.suppress(OSError):
-                shutil.rmtree(longPath(Path(folder)))
+                if self._dicom is None or not self._dicom.deleteOthers(folder):
+                    shutil.rmtree(longPath(folder))
         self._folders = []
-
-
-def _dicomFolder(request: Request, unique: str) -> Path | None:
-    """A new folder inside the chosen one, named after the scan."""
-    if not request.dicomFolder:
-        return None
-    name = re.sub(r"[^\w.-]+", "_", request.inputVolume.GetName()).strip("._") or "scan"
-    return Path(request.dicomFolder, f"{name}-{unique}")

@@ -110,12 +110,17 @@ def readText(path: Path) -> str:
 
 
 def addInSteps(
-    mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles, lesionNames: Mapping[int, str] | None = None
+    mrmlScene: slicer.vtkMRMLScene,
+    request: Request,
+    files: ResultFiles,
+    lesionNames: Mapping[int, str] | None = None,
+    digests: Mapping[str, str] | None = None,
 ) -> Iterator[scene.RunResult | None]:
     """Put the results into the scene beside the input; let the window be drawn whenever it yields.
 
     Args:
         lesionNames: of the lesions' segments by their value.
+        digests: see :func:`request.record`.
 
     Yields None after each step and the result after the last. Closing it earlier, or a failure, removes what was
     added.
@@ -153,7 +158,7 @@ def addInSteps(
                     node.SetNodeReferenceID(REPORT_ROLE, page.GetID())
             yield None
         for node in hierarchy.runNodes(result.folderItem, mrmlScene):
-            record(request, node)
+            record(request, node, digests or {})
         yield None
     except BaseException:
         hierarchy.removeRun(result.folderItem, mrmlScene)
@@ -252,11 +257,15 @@ def _addRegistration(
     source: slicer.vtkMRMLScalarVolumeNode,
     moved: Mapping[str, Any],
 ) -> str:
-    """The rigid movement as a transform node, which brings the reference onto the scan if it is put under it."""
+    """The rigid movement as a transform node, which brings the reference onto the scan if it is put under it.
+
+    It was found in the scan's own coordinates, so the scan's parent transform comes after it.
+    """
     name = mrmlScene.GetUniqueNameByString(f"{source.GetName()}: reference to scan ({scene.DERIVED})")
     node = mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     toScan = np.linalg.inv(np.array(moved["matrix_fixed_to_moving_ras"]))
     node.SetMatrixTransformToParent(volumes.matrixFromAffine(toScan))
+    node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
     addDerived(folderItem, node, REGISTRATION)
     return node.GetID()
 

@@ -40,7 +40,7 @@ NOTE = "note"
 
 def comparisonRequest(request: Request) -> Request:
     """The part of a request that is the same for all methods."""
-    kept = {name: getattr(request, name) for name in ("inputVolume", "contrast", *SETTINGS)}
+    kept = {name: getattr(request, name) for name in ("inputVolume", "contrast", "earlierInputs", *SETTINGS)}
     return Request(**kept, makeSegmentation=False, makeFidelity=False, makeUncertainty=False, makeAddedDetail=False)
 
 
@@ -132,7 +132,7 @@ class ComparisonJob(Job):
             addDerived(result.folderItem, table, COMPARISON_TABLE)
             table.SetAttribute(METHODS_ATTRIBUTE, json.dumps(self.choices))
             table.SetAttribute(DISAGREEMENT_ATTRIBUTE, _disagreementOf(document) or None)
-            record(self.request, table)
+            record(self.request, table, self._digests)
             result.table = table.GetID()
             yield None
             page = addPage(self._scene, result.folderItem, f"{name}: page ({DERIVED})", html)

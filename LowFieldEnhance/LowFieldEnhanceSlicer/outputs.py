@@ -6,17 +6,18 @@ which can be removed at any moment, and only the last step hands their content o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import slicer
 
 from . import hierarchy, overlays, volumes
-from .scene import ATTRIBUTE_PREFIX, DERIVED_ATTRIBUTE, RunResult
+from .request import NODE_ROLE, Request, inputNameOf
+from .scene import ATTRIBUTE_PREFIX, RunResult, isDerived
 from .segmentations import BINARY_LABELMAP
 
 if TYPE_CHECKING:
     from .loading import ResultFiles
-    from .request import Request
 
 # Settings of a request that name a node, and which output they take.
 CHOICES = {
@@ -49,7 +50,7 @@ def reasonAgainstOutputs(request: Request) -> str:
         if node is not None:
             sources[node.GetID()] = f"the {name}"
     for name, node in chosen.items():
-        reason = reasonAgainstOutput(name, node, request.inputVolume.GetScene())
+        reason = reasonAgainstOutput(name, node, request.inputVolume)
         if reason:
             return reason
         if node.GetID() in sources:
@@ -59,22 +60,42 @@ def reasonAgainstOutputs(request: Request) -> str:
     return ""
 
 
-def reasonAgainstOutput(name: str, node: slicer.vtkMRMLNode, scene: slicer.vtkMRMLScene) -> str:
-    """The same for one of them: only what is empty or was made by this module is overwritten.
+def reasonAgainstFilledTwice(request: Request, others: Sequence[Request]) -> str:
+    """Why the chosen nodes must wait: other runs, which have not ended, will fill them."""
+    taken = {node.GetID() for other in others for node in chosenOutputs(other).values()}
+    for name, node in chosenOutputs(request).items():
+        if node.GetID() in taken:
+            return (
+                f"'{node.GetName()}' is to be filled by a run that has not ended; choose another node for the "
+                f"{CHOICES[name]}."
+            )
+    return ""
+
+
+def reasonAgainstOutput(name: str, node: slicer.vtkMRMLNode, inputVolume: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """The same for one of them: only what is empty, or what this module made from the same scan, is overwritten.
 
     Args:
         name: one of :data:`CHOICES`.
     """
     what = CHOICES[name]
-    if node.GetScene() is not scene:
+    if node.GetScene() is not inputVolume.GetScene():
         return f"The node that was chosen for the {what} is no longer in the scene."
     wanted = "vtkMRMLSegmentationNode" if name == "outputSegmentation" else "vtkMRMLScalarVolumeNode"
     if node.GetClassName() != wanted:
         return f"'{node.GetName()}' cannot hold the {what}; choose another node."
-    if not _isEmpty(node) and not node.GetAttribute(DERIVED_ATTRIBUTE):
+    if _isEmpty(node):
+        return ""
+    if not isDerived(node):
         return (
             f"'{node.GetName()}' was not made by LowFieldEnhance and would be overwritten; choose an empty node or an"
             f" earlier result for the {what}."
+        )
+    if node.GetNodeReference(NODE_ROLE + "inputVolume") is not inputVolume:
+        made = f"'{inputNameOf(node)}'" if inputNameOf(node) else "another scan"
+        return (
+            f"'{node.GetName()}' is a result of {made}, not of '{inputVolume.GetName()}', and would be "
+            f"overwritten; choose another node for the {what}."
         )
     return ""
 
@@ -91,8 +112,8 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
 
     A node that was removed or filled by the user during the run is left alone, and the new one stays.
     """
-    chosen = chosenOutputs(request)
-    usable = {name: node for name, node in chosen.items() if not reasonAgainstOutput(name, node, mrmlScene)}
+    chosen, source = chosenOutputs(request), request.inputVolume
+    usable = {name: node for name, node in chosen.items() if not reasonAgainstOutput(name, node, source)}
     maps = {
         "outputFidelity": overlays.FIDELITY,
         "outputUncertainty": overlays.UNCERTAINTY,

@@ -11,6 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
+from .cancelling import CANCEL, START, ClickGuard, confirmCancel
 from .catalogue import METHODS, cardPaths
 from .compare_view import CompareView
 from .dependencies import DependencyError
@@ -29,7 +30,8 @@ from .parameters import (
     setFromRequest,
     usePossiblePreset,
 )
-from .request import Request, reasonAgainst, requestFromProvenance
+from .request import Request, requestFromProvenance
+from .request_checks import reasonAgainst
 from .results_view import ResultsView
 from .run import RunError
 from .run_view import RunView
@@ -57,7 +59,8 @@ class Panel(VTKObservationMixin):
         self._observedInput: slicer.vtkMRMLNode | None = None
         self._card: Any = None
         self._torchSeen = False
-        self.runView = RunView(ui, self.refresh, self._onTryOnCpu)
+        self._clicks = ClickGuard()
+        self.runView = RunView(ui, self.refresh, self._onTryOnCpu, logic.cancel)
         self.resultsView = ResultsView(ui, logic, lambda: self.parameters, self._onUseSettings, self._onRunAgain)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
         self.compareView = CompareView(ui, lambda: self.parameters)
@@ -105,7 +108,7 @@ class Panel(VTKObservationMixin):
         """Bring everything that depends on the parameters up to date."""
         ui, job = self.ui, self.runView.job
         request = requestOf(self.parameters) if self.parameters is not None else None
-        reason = reasonAgainst(request) if request is not None else _("The scene is being closed.")
+        reason = self.logic.reasonAgainst(request) if request is not None else _("The scene is being closed.")
         ui.applyButton.text = _("Apply") if job is None else _("Cancel")
         ui.applyButton.enabled = not reason if job is None else not job.cancelRequested
         ready = _("Enhance the input volume") if job is None else _("End the run and keep nothing of it")
@@ -196,9 +199,12 @@ class Panel(VTKObservationMixin):
 
     def _onApply(self) -> None:
         job = self.runView.job
+        if not self._clicks.isMeant(START if job is None else CANCEL):
+            return
         if job is None:
             self.start(requestOf(self.parameters))
-        else:
+        elif confirmCancel(job):
+            self._clicks.did(CANCEL)
             self.logic.cancel(job)
             self.runView.refresh()
             self.refresh()
@@ -230,6 +236,7 @@ class Panel(VTKObservationMixin):
         except (ValueError, OSError) as error:
             self.runView.showError(RunError("BadInput", str(error)))
             return None
+        self._clicks.did(START)
         self.runView.follow(job)
         return job
 

@@ -24,6 +24,7 @@ from typing import IO, Any
 from .process_tree import WINDOWS, ProcessTree, popenOptions
 
 LIBRARY = "LowFieldEnhanceLib"
+MODELS = "LOWFIELDENHANCE_MODELS"  # a folder that is looked into first
 GRACE_SECONDS = 1.0  # between asking a cancelled run to stop and ending it
 GIVE_UP_SECONDS = 5.0  # a process that cannot be killed (it waits for a dead disk) is not waited for
 SILENT_SECONDS = 1.0  # the process has ended, but a daemon of it keeps the output open and says nothing
@@ -65,7 +66,10 @@ def childEnvironment(folder: str | Path | None = None) -> dict[str, str]:
     library = str(Path(next(iter(found.submodule_search_locations))).parent)
     environment = dict(os.environ)
     paths = [library, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
-    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    # The child works in a folder of its own, where a relative path would lead nowhere.
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(map(os.path.abspath, paths)))
+    if environment.get(MODELS):
+        environment[MODELS] = os.path.abspath(environment[MODELS])
     environment["PYTHONUNBUFFERED"] = "1"
     environment["PYTHONIOENCODING"] = "utf-8"
     environment["PYTHONSAFEPATH"] = "1"  # a json.py in the folder where Slicer was started is not ours
@@ -136,12 +140,18 @@ class ChildProcess:
         """Whether :meth:`cancel` was called while it ran."""
         return self._cancelledAt is not None
 
-    def start(self, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def start(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        folder: str | Path | None = None,
+    ) -> None:
         """Start ``command arguments --json``.
 
         Args:
             arguments: of the command line, such as ``["enhance", "scan.nii.gz", "-o", "enhanced.nii.gz"]``.
             environment: of the child (default: :func:`childEnvironment`).
+            folder: where the child works, to which relative names in the arguments belong (default: this process's).
 
         Raises:
             RuntimeError: it was started before.
@@ -155,6 +165,7 @@ class ChildProcess:
         self._process = subprocess.Popen(
             command,
             env=dict(childEnvironment() if environment is None else environment),
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

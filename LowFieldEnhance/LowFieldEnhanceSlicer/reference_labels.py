@@ -18,9 +18,12 @@ from scipy import ndimage
 from vtk.util import numpy_support
 
 from LowFieldEnhanceLib.image_io import write_labels
-from LowFieldEnhanceLib.segmentation.labels import LabelMap, label_by_id
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import segmentations, volumes
+from .structure_names import structureOf
+
+MOST_NUMBERED = 255  # what one byte a voxel tells apart
 
 
 @dataclass
@@ -49,13 +52,14 @@ class Layer:
 class SegmentationCopy:
     """The structures of a segmentation, as a map of FreeSurfer ids; the later segment wins where two overlap.
 
-    A segment's id is the one that this module gave it, or else that of the structure of the same name; segments that
-    are neither are left out. Segments that share one layer keep that layer's grid, all others get the reference's.
+    Segments that are no structure (:func:`structureOf`) are left out. Segments that share one layer keep that layer's
+    grid, all others get the reference's.
 
     Args:
         node: not under a warping transform.
         referenceNode: the volume that the structures belong to.
-        numbered: the segments are no structures; their ids are 1, 2 and so on in their order, at most 255 of them.
+        numbered: the segments are no structures; their ids are 1, 2 and so on in their order, at most
+            :data:`MOST_NUMBERED`.
 
     Attributes:
         names: of the segments by id.
@@ -77,17 +81,13 @@ class SegmentationCopy:
         self._runs: list[tuple[Layer, dict[int, int]]] = []
         layers: dict[slicer.vtkOrientedImageData, Layer] = {}
         segmentation = node.GetSegmentation()
-        idByName = {label.name: label.id for label in label_by_id().values()}
-        for number, segmentId in enumerate(segmentation.GetSegmentIDs()[:255], start=1):
+        for number, segmentId in enumerate(segmentation.GetSegmentIDs(), start=1):
             segment = segmentation.GetSegment(segmentId)
             image = segment.GetRepresentation(segmentations.BINARY_LABELMAP)
             if image is None:
                 continue
             layer = layers.setdefault(image, Layer(image, _layerAffine(image)))
-            tag = vtk.reference("")
-            known = segment.GetTag(segmentations.LABEL_ID_TAG, tag)
-            identifier = int(tag.get()) if known else idByName.get(segment.GetName(), 0)
-            identifier = number if numbered else identifier
+            identifier = number if numbered else structureOf(segment) or 0
             self.names[identifier] = segment.GetName()
             if not self._runs or self._runs[-1][0] is not layer:
                 self._runs.append((layer, {}))

@@ -1,24 +1,20 @@
-"""What a run is asked for: the same for the panel and a script; checked before any work, and found again later."""
+"""What a run is asked for: the same for the panel and a script, on the command line, and found again later."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import slicer
 
-from .catalogue import CONTRASTS, DEVICES, METHODS
-from .dependencies import installedVersion
-from .outputs import reasonAgainstOutputs
-from .scene import ATTRIBUTE_PREFIX, DERIVED_ATTRIBUTE
-from .segmentations import BINARY_LABELMAP
-from .source import modality
-from .volumes import matrixBetween
+from .catalogue import CONTRASTS, METHODS
+from .scene import ATTRIBUTE_PREFIX
 
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
-SOURCES = "sources"
+SOURCES, DIGESTS = "sources", "digests"
 NODE_ROLE = ATTRIBUTE_PREFIX + "Source."
 PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
          "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples", "dataConsistency",
@@ -50,7 +46,8 @@ class Request:
             draws nothing.
         dataConsistency: project the result onto the scan at the end.
         outputVolume, outputSegmentation, outputFidelity, outputUncertainty, outputAddedDetail: nodes to fill: empty
-            ones or earlier results of this module; None makes a new one.
+            ones or earlier results of the same scan; None makes a new one.
+        earlierInputs: of a run that repeats another: what that one's volumes were, see :func:`record`.
         dicomFolder: a folder that exists, in which the run makes one of its own with DICOM files; "" makes none.
     """
 
@@ -80,6 +77,7 @@ class Request:
     outputUncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
     outputAddedDetail: slicer.vtkMRMLScalarVolumeNode | None = None
     dicomFolder: str = ""
+    earlierInputs: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def makesUncertainty(self) -> bool:
@@ -103,108 +101,6 @@ class Request:
         named = {"input volume": self.inputVolume, "reference volume": self.referenceVolume}
         named |= {f"{name} volume": node for name, node in self.otherVolumes.items()}
         return {name: node for name, node in named.items() if node is not None}
-
-
-def reasonAgainst(request: Request) -> str:
-    """Why the run cannot start, in one sentence; empty if it can. Looks at no voxels, so it is quick."""
-    entry = METHODS.get(request.method)
-    if entry is None:
-        return f"There is no method '{request.method}'; choose {', '.join(METHODS)}."
-    if request.preset not in entry.presets:
-        return f"{entry.title} has no preset '{request.preset}'; choose {', '.join(entry.presets)}."
-    if request.contrast not in CONTRASTS or request.device not in DEVICES:
-        return f"Choose a contrast of {', '.join(CONTRASTS)} and a device of {', '.join(DEVICES)}."
-    if not 0.3 <= request.spacing <= 5.0:
-        return f"The output spacing {request.spacing:g} mm must be between 0.3 and 5 mm."
-    if not 1 <= request.samples <= MOST_SAMPLES:
-        return f"The number of samples {request.samples} must be between 1 and {MOST_SAMPLES}."
-    if request.inputVolume is None:
-        return "Choose an input volume."
-    if request.referenceSegmentation is not None and request.referenceVolume is None:
-        return "A reference segmentation needs a reference volume."
-    for package in entry.packages:
-        if installedVersion(package) is None:
-            return f"{entry.title} needs the optional Python package {package}, which is not installed."
-    reasons = (_reasonAgainstVolume(f"The {name}", node, request) for name, node in request.volumes.items())
-    further = (_reasonAgainstOthers, _reasonAgainstReferenceSegmentation, _reasonAgainstLesions,
-               reasonAgainstOutputs, _reasonAgainstDicom)  # fmt: skip
-    return next(filter(None, reasons), "") or next(filter(None, (check(request) for check in further)), "")
-
-
-def _reasonAgainstVolume(name: str, node: slicer.vtkMRMLScalarVolumeNode, request: Request) -> str:
-    imageData = node.GetImageData()
-    if node.GetScene() is None:
-        return f"{name} is no longer in the scene."
-    if imageData is None or imageData.GetPointData().GetScalars() is None:
-        return f"{name} '{node.GetName()}' has no voxels; load the scan first."
-    if imageData.GetNumberOfScalarComponents() != 1 or node.IsA("vtkMRMLLabelMapVolumeNode"):
-        return f"{name} '{node.GetName()}' is not a scalar image."
-    if min(imageData.GetDimensions()) < 4:
-        return f"{name} '{node.GetName()}' is too thin: at least 4 voxels along each axis are needed."
-    kind = modality(node)
-    if kind not in ("", "MR"):
-        return f"{name} '{node.GetName()}' is {kind}, not MR."
-    if node.GetAttribute(DERIVED_ATTRIBUTE):
-        instead = "the scan it was made from" if node is request.inputVolume else "a volume that a scanner acquired"
-        return f"{name} '{node.GetName()}' is itself an output of LowFieldEnhance; choose {instead}."
-    if node.GetTransformNodeID() != request.inputVolume.GetTransformNodeID():
-        return f"{name} '{node.GetName()}' is under another transform than the input volume; harden the transforms."
-    return ""
-
-
-def _reasonAgainstOthers(request: Request) -> str:
-    nodes = [request.inputVolume, *request.otherVolumes.values()]
-    if len({node.GetID() for node in nodes}) != len(nodes):
-        return "The same volume was chosen for two contrasts."
-    if request.referenceVolume is request.inputVolume:
-        return "The input volume was chosen as its own reference."
-    if request.contrast == "other" and "T1w" in request.otherVolumes:
-        return "A scan of other contrast takes the place of the T1w volume; give one or the other, not both."
-    return ""
-
-
-def _reasonAgainstReferenceSegmentation(request: Request) -> str:
-    return _reasonAgainstSegmentation("reference segmentation", request.referenceSegmentation, request.referenceVolume)
-
-
-def _reasonAgainstLesions(request: Request) -> str:
-    node = request.lesions
-    if node is None or node.IsA("vtkMRMLSegmentationNode"):
-        return _reasonAgainstSegmentation("segmentation of lesions", node, request.inputVolume)
-    if not node.IsA("vtkMRMLLabelMapVolumeNode"):
-        return f"The lesions '{node.GetName()}' are neither a label map volume nor a segmentation."
-    if node.GetScene() is None:
-        return "The label map of lesions is no longer in the scene."
-    if node.GetImageData() is None or node.GetImageData().GetPointData().GetScalars() is None:
-        return f"The label map of lesions '{node.GetName()}' has no voxels."
-    if node.GetTransformNodeID() != request.inputVolume.GetTransformNodeID():
-        return (
-            f"The lesions '{node.GetName()}' are under another transform than the input volume; harden the transforms."
-        )
-    return ""
-
-
-def _reasonAgainstSegmentation(
-    what: str, node: slicer.vtkMRMLSegmentationNode | None, volumeNode: slicer.vtkMRMLScalarVolumeNode
-) -> str:
-    if node is None:
-        return ""
-    if node.GetScene() is None:
-        return f"The {what} is no longer in the scene."
-    segmentation = node.GetSegmentation()
-    if not segmentation.GetNumberOfSegments() or not segmentation.ContainsRepresentation(BINARY_LABELMAP):
-        return f"The {what} '{node.GetName()}' has no binary label map; create it first."
-    if matrixBetween(volumeNode, node) is None:
-        return f"The {what} '{node.GetName()}' is under a warping transform; harden it first."
-    return ""
-
-
-def _reasonAgainstDicom(request: Request) -> str:
-    if not request.dicomFolder:
-        return ""
-    if not Path(request.dicomFolder).is_dir():
-        return f"The folder for DICOM files '{request.dicomFolder}' does not exist."
-    return ""
 
 
 def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Path | None = None) -> list[str]:
@@ -241,16 +137,29 @@ def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
     return [*line, "--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
 
 
-def record(request: Request, node: slicer.vtkMRMLNode) -> None:
-    """Write the request onto an output: plain settings as an attribute, nodes as references that follow a reload."""
+def record(request: Request, node: slicer.vtkMRMLNode, digests: Mapping[str, str]) -> None:
+    """Write the request onto an output: plain settings as an attribute, nodes as references that follow a reload.
+
+    Args:
+        digests: SHA-256 of each volume as it was handed over, by what it is called in a sentence.
+    """
     sources = {**{name: getattr(request, name) for name in NODES}, **request.otherVolumes}
     sources = {name: source for name, source in sources.items() if source is not None}
     settings = {name: getattr(request, name) for name in PLAIN}
     # by name too: the reference to a node that is deleted later goes without a trace
     settings[SOURCES] = {name: source.GetName() for name, source in sources.items()}
+    settings[DIGESTS] = dict(digests)
     node.SetAttribute(REQUEST_ATTRIBUTE, json.dumps(settings))
     for name, source in sources.items():
         node.SetNodeReferenceID(NODE_ROLE + name, source.GetID())
+
+
+def inputNameOf(node: slicer.vtkMRMLNode) -> str:
+    """The name of the scan that an output was made from, also if that has gone; empty if the output does not say."""
+    try:
+        return json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")[SOURCES]["inputVolume"]
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
@@ -262,7 +171,7 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     """
     try:
         settings: dict[str, Any] = json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")
-        made = settings.get(SOURCES, {})
+        made, digests = settings.get(SOURCES, {}), settings.get(DIGESTS, {})
         settings = {name: settings[name] for name in PLAIN}
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{node.GetName()}' does not say how it was made, so it cannot be made again.") from error
@@ -276,5 +185,6 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     return Request(
         **{name: node.GetNodeReference(NODE_ROLE + name) for name in NODES},
         otherVolumes={name: source for name, source in sources.items() if source is not None},
+        earlierInputs=digests,
         **settings,
     )

@@ -72,8 +72,8 @@ class Run:
 
     Args:
         arguments: of the command line, such as ``["enhance", "scan.nii.gz", "-o", "enhanced.nii.gz"]``.
-        folder: see :func:`newRunFolder`. It belongs to the run alone and is deleted, with all that is in it, after
-            ``onFinished``, however the run ended.
+        folder: see :func:`newRunFolder`; the child works in it, so names in ``arguments`` may be relative to it. It
+            belongs to the run alone and is deleted, with all that is in it, after ``onFinished``, however it ended.
         title: for people, such as the scan's name.
         onChanged: called with the run after its state, progress, warnings or log have changed (at most once a poll).
         onFinished: called once with the run when it has ended; its results are still in ``folder`` then.
@@ -117,11 +117,18 @@ class Run:
         self.log: deque[str] = deque(maxlen=LOG_LINES)
         self.lineCount = 0
         self._overall = OverallProgress(stagesOf(self.arguments), clock)
+        self._clock = clock
+        self._begun: float | None = None
 
     @property
     def done(self) -> bool:
         """Whether it has ended, in whatever way."""
         return self.state not in (RunState.WAITING, RunState.RUNNING)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since it began; 0 while it waits."""
+        return 0.0 if self._begun is None else self._clock() - self._begun
 
     @property
     def logText(self) -> str:
@@ -135,6 +142,7 @@ class Run:
     def begin(self) -> None:
         """The queue starts it."""
         self.state = RunState.RUNNING
+        self._begun = self._clock()
         self._overall.start()
         self.addLog("lowfield-enhance " + shlex.join(self.arguments))
 

@@ -12,9 +12,12 @@ import slicer
 from slicer.util import VTKObservationMixin
 
 from . import dependencies
+from .dicom_delivery import reasonAgainstWriting
 from .job import Job, JobState
 from .method_comparison import ComparisonJob, choicesOf, comparisonRequest
-from .request import Request, reasonAgainst
+from .outputs import reasonAgainstFilledTwice
+from .request import Request
+from .request_checks import reasonAgainst
 from .run import RunFailed
 from .run_queue import RunQueue, StartTimer, qtTimer
 
@@ -74,10 +77,13 @@ class RunLogic(VTKObservationMixin):
         if not self.ensureDependencies(request):
             raise dependencies.DependencyError("The packages that a run needs were not installed.")
 
-    @staticmethod
-    def check(request: Request) -> None:
+    def reasonAgainst(self, request: Request) -> str:
+        """Why the run cannot start, in one sentence; empty if it can."""
+        return reasonAgainst(request) or reasonAgainstFilledTwice(request, [job.request for job in self.jobs])
+
+    def check(self, request: Request) -> None:
         """Raise ValueError with one sentence if the run cannot start."""
-        reason = reasonAgainst(request)
+        reason = self.reasonAgainst(request) or reasonAgainstWriting(request.dicomFolder)
         if reason:
             raise ValueError(reason)
 

@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-# Share of a run's time by stage: rough, for a bridged run at the standard preset. Only their order of magnitude
-# matters: the time left follows the stage's own estimate and the speed measured so far.
+# Share of a run's time by stage: rough. Only their order of magnitude matters: the time left follows the stage's own
+# estimate and the speed measured so far. That of "enhance" follows the method and its preset.
 SEGMENT = 12.0
+EVALUATION = 30.0  # of a network of the usual size
+DEFAULT_METHOD = "bridged"
 WEIGHTS = {
     "read": 1.0,
     "segment the input": SEGMENT,
     "register the reference": 10.0,
     "segment the reference": SEGMENT,
-    "enhance": 60.0,
+    "enhance": EVALUATION,
     "segment the orientations": 3 * SEGMENT,
     "data consistency": 8.0,
     "check fidelity": 5.0,
@@ -25,7 +27,6 @@ WEIGHTS = {
 }
 ORIENTATIONS = "segment the orientations"
 ONCE = ("read", "segment the input", "register the reference", "segment the reference")  # in a comparison
-EVALUATION = 30.0  # of a network, on the scale of the weights
 LEAST_FRACTION = 0.02  # below it, or in the first second, a time left would be a guess
 LEAST_SECONDS = 1.0
 
@@ -50,26 +51,31 @@ def stagesOf(arguments: Sequence[str]) -> Stages:
     if command == "compare":
         return _comparison(_value(arguments, "--methods", ""), left_out)
     samples = _number(arguments, "--samples")
-    if samples > 1 or not _spreads(_value(arguments, "--method", ""), _value(arguments, "--preset", "")):
+    method, preset = _value(arguments, "--method", DEFAULT_METHOD), _value(arguments, "--preset", "")
+    if samples > 1 or not _spreads(method, preset):
         left_out.add(ORIENTATIONS)
-    factors = {"enhance": samples + (samples * SEGMENT / WEIGHTS["enhance"] if samples > 1 else 0.0)}
-    return tuple(
-        (stage, weight * factors.get(stage, 1.0)) for stage, weight in WEIGHTS.items() if stage not in left_out
-    )
+    labelled = samples * SEGMENT if samples > 1 else 0.0
+    weights = {**WEIGHTS, "enhance": samples * _work(method, preset) + labelled}
+    return tuple((stage, weight) for stage, weight in weights.items() if stage not in left_out)
 
 
 def _comparison(methods: str, left_out: set[str]) -> Stages:
     """What is done once, then the other stages of one method after the other, as ``2: enhance``."""
-    from .catalogue import METHODS
-
     stages = [(stage, weight) for stage, weight in WEIGHTS.items() if stage in ONCE and stage not in left_out]
     for number, choice in enumerate(methods.split(","), start=1):
         name, _, preset = choice.partition(":")
-        work = METHODS[name].workOf(preset) if name in METHODS else 1.0
-        own = {**WEIGHTS, "enhance": max(EVALUATION * work, 1.0)}
+        own = {**WEIGHTS, "enhance": _work(name, preset)}
         absent = {*ONCE, *left_out, *(() if _spreads(name, preset) else (ORIENTATIONS,))}
         stages += [(f"{number}: {stage}", own[stage]) for stage in own if stage not in absent]
     return tuple(stages)
+
+
+def _work(method: str, preset: str) -> float:
+    """The weight of one result of a method."""
+    from .catalogue import METHODS
+
+    work = METHODS[method].workOf(preset) if method in METHODS else 1.0
+    return max(EVALUATION * work, 1.0)
 
 
 def _spreads(method: str, preset: str) -> bool:

@@ -185,7 +185,8 @@ class RunQueue:
             run.begin()
             self._current, self._child, self._changed = run, child, True
             try:
-                child.start(run.arguments, childEnvironment(run.folder) if run.environment is None else run.environment)
+                environment = childEnvironment(run.folder) if run.environment is None else run.environment
+                child.start(run.arguments, environment, run.folder)
             except (OSError, ImportError, ValueError) as error:
                 message = f"The run could not be started: {error}"
                 run.addEvent({"event": "error", "kind": "Internal", "message": message})

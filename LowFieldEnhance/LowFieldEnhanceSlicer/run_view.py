@@ -23,12 +23,20 @@ class RunView:
         ui: the widgets of the panel by name.
         onChanged: called when a run has begun or ended.
         onTryOnCpu: called with a job that ran out of memory, when the user wants it on the CPU.
+        cancel: ends a job.
     """
 
-    def __init__(self, ui: Any, onChanged: Callable[[], None], onTryOnCpu: Callable[[Job], None]) -> None:
+    def __init__(
+        self,
+        ui: Any,
+        onChanged: Callable[[], None],
+        onTryOnCpu: Callable[[Job], None],
+        cancel: Callable[[Job], None],
+    ) -> None:
         self._ui = ui
         self._onChanged = onChanged
         self._onTryOnCpu = onTryOnCpu
+        self._cancel = cancel
         self._jobs: list[Job] = []
         self._logged: tuple[Job, int] | None = None
         self._failed: Job | None = None
@@ -38,12 +46,18 @@ class RunView:
         ui.detailsButton.clicked.connect(self._onDetails)
         ui.copyButton.clicked.connect(self._onCopy)
         ui.cpuButton.clicked.connect(self._onCpu)
+        ui.cancelWaitingButton.clicked.connect(self._onCancelWaiting)
         self.refresh()
 
     @property
     def job(self) -> Job | None:
         """The panel's run that is on its way, or None."""
         return next((job for job in self._jobs if not job.done), None)
+
+    @property
+    def waiting(self) -> list[Job]:
+        """The panel's runs that come after it."""
+        return [job for job in self._jobs if job is not self.job and not job.done and not job.cancelRequested]
 
     def follow(self, job: Job) -> None:
         """Show a run until its end."""
@@ -99,6 +113,7 @@ class RunView:
         """Draw bar, stage and time left of the current run anew."""
         job = self.job
         self._ui.progressBar.visible = self._ui.statusLabel.visible = job is not None
+        self._ui.cancelWaitingButton.visible = bool(self.waiting)
         if job is None:
             return
         fraction, left = job.progress()
@@ -111,7 +126,7 @@ class RunView:
         self._timer.stop()
 
     def _status(self, job: Job, left: float | None) -> str:
-        waiting = len(self._jobs) - 1
+        waiting = len(self.waiting)
         parts = [f"{job.title}: {_('cancelling') if job.cancelRequested else _stageText(job.stage)}"]
         if left is not None and job.state is JobState.RUNNING and not job.cancelRequested:
             parts.append(_("about {time} left").format(time=duration(left)))
@@ -135,6 +150,11 @@ class RunView:
 
     def _onCopy(self) -> None:
         qt.QApplication.clipboard().setText(self._copied)
+
+    def _onCancelWaiting(self) -> None:
+        for job in reversed(self.waiting):
+            self._cancel(job)
+        self.refresh()
 
     def _onCpu(self) -> None:
         self._onTryOnCpu(self._failed)

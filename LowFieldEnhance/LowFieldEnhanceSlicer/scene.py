@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from . import charts, hierarchy, report, segmentations, volumes
 
 ATTRIBUTE_PREFIX = "LowFieldEnhance."
 DERIVED_ATTRIBUTE = ATTRIBUTE_PREFIX + "Derived"
+NO_LETTERS = re.compile(r"[^a-z]+")
+DERIVED_LETTERS = NO_LETTERS.sub("", DERIVED.lower())
 
 
 @dataclass
@@ -40,6 +43,15 @@ class RunResult:
     beforeAfterChart: str = ""
     series: list[str] = field(default_factory=list)
     extraVolumes: dict[str, str] = field(default_factory=dict)
+
+
+def isDerived(node: slicer.vtkMRMLNode) -> bool:
+    """Whether the node is marked as an output of this module: by its attribute or, since many files hold no attributes
+    and a volume is named after its file, by its name.
+    """
+    return bool(node.GetAttribute(DERIVED_ATTRIBUTE)) or DERIVED_LETTERS in NO_LETTERS.sub(
+        "", (node.GetName() or "").lower()
+    )
 
 
 def addResults(

@@ -9,14 +9,13 @@ import vtk
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.segmentation.labels import Label, LabelMap, label_by_id, label_table
 
+from .structure_names import LABEL_ID_TAG, SIDES, structureOf
 from .volumes import affineFromVolumeNode, arrayFromImageData, fillImageData, matrixFromAffine
 
 # The terminology of Slicer that holds these categories, types and sides; entries keep their codes in full, so they
 # stay readable where it is not loaded.
 TERMINOLOGY_CONTEXT = "Segmentation category and type - DICOM master list"
 CATEGORY = ("123037004", "SCT", "Anatomical Structure")
-SIDES = {"right": ("24028007", "SCT", "Right"), "left": ("7771000", "SCT", "Left"), "": ("", "", "")}
-LABEL_ID_TAG = "LowFieldEnhance.LabelId"
 BINARY_LABELMAP = "Binary labelmap"
 
 
@@ -78,16 +77,13 @@ def labelMapFromSegmentation(
 ) -> LabelMap:
     """The segments on the grid of a volume, as FreeSurfer ids, after any editing or resampling in between.
 
-    A segment's id is the one that :func:`addSegmentation` gave it, or else that of the structure of the same name;
-    segments that are neither, such as a lesion drawn by the user, are left out. Where segments overlap, the later wins.
+    Segments that are no structure (:func:`structureOf`), such as a lesion drawn by the user, are left out. Where
+    segments overlap, the later wins.
     """
-    idByName = {label.name: label.id for label in label_table()}
     segmentation = segmentationNode.GetSegmentation()
     segmentIds, values = vtk.vtkStringArray(), vtk.vtkIntArray()
     for segmentId in segmentation.GetSegmentIDs():
-        segment = segmentation.GetSegment(segmentId)
-        tag = vtk.reference("")
-        value = int(tag.get()) if segment.GetTag(LABEL_ID_TAG, tag) else idByName.get(segment.GetName())
+        value = structureOf(segmentation.GetSegment(segmentId))
         if value is not None:
             segmentIds.InsertNextValue(segmentId)
             values.InsertNextValue(value)

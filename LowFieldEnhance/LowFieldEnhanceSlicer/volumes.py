@@ -83,13 +83,24 @@ def updateVolumeNode(volumeNode: slicer.vtkMRMLScalarVolumeNode, image: Image) -
 def matrixBetween(
     fromNode: slicer.vtkMRMLTransformableNode, toNode: slicer.vtkMRMLTransformableNode
 ) -> np.ndarray | None:
-    """From one node's own coordinates to another's, by their parent transforms (4 x 4, mm); None if they warp."""
+    """From one node's own coordinates to another's, by their parent transforms (4 x 4, mm); None if those warp.
+
+    Under one and the same transform it is the identity, whatever that transform does.
+    """
     parents = fromNode.GetParentTransformNode(), toNode.GetParentTransformNode()
-    if not all(parent is None or parent.IsTransformToWorldLinear() for parent in parents):
+    if parents[0] is parents[1]:
+        return np.eye(4)
+    if any(isWarped(node) for node in (fromNode, toNode)):
         return None
     matrix = vtk.vtkMatrix4x4()
     slicer.vtkMRMLTransformNode.GetMatrixTransformBetweenNodes(*parents, matrix)
     return affineFromMatrix(matrix)
+
+
+def isWarped(node: slicer.vtkMRMLTransformableNode) -> bool:
+    """Whether a transform that is not linear stands between the node and the world."""
+    parent = node.GetParentTransformNode()
+    return parent is not None and not parent.IsTransformToWorldLinear()
 
 
 def copyVoxels(sourceNode: slicer.vtkMRMLScalarVolumeNode, targetNode: slicer.vtkMRMLScalarVolumeNode) -> None:

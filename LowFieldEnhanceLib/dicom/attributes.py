@@ -97,8 +97,13 @@ def series_description(provenance: Mapping[str, Any], contrast: str) -> str:
     return plain(f"{DERIVED}: {' '.join(str(p) for p in parts if p)}".removesuffix(": "), 64)
 
 
-def patient_and_study(target: Dataset, source: Source | None, patient: Mapping[str, Any]) -> None:
+def patient_and_study(
+    target: Dataset, source: Source | None, patient: Mapping[str, Any], own_frame: bool = False
+) -> None:
     """Kept from the source; without one, a new study with the patient data given, empty where nothing is known.
+
+    Args:
+        own_frame: the image does not lie in the source's frame of reference, so it gets a new one.
 
     Raises:
         BadInput: patient data that are unknown or malformed, or that would change those of the source.
@@ -115,7 +120,8 @@ def patient_and_study(target: Dataset, source: Source | None, patient: Mapping[s
         raise BadInput("patient data cannot be given for a scan from DICOM: they are kept as they are in its files")
     _copy(target, source.header, (*PATIENT, *STUDY))
     target.StudyInstanceUID = source.header.StudyInstanceUID
-    target.FrameOfReferenceUID = source.header.get("FrameOfReferenceUID") or generate_uid(prefix=None)
+    kept = None if own_frame else source.header.get("FrameOfReferenceUID")
+    target.FrameOfReferenceUID = kept or generate_uid(prefix=None)
 
 
 def series_and_equipment(

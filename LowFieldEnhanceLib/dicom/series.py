@@ -66,15 +66,20 @@ def save_series(
     provenance: Mapping[str, Any],
     source_files: Sequence[str | os.PathLike[str]] | None,
     patient: Mapping[str, Any] | None,
+    own_frame: bool = False,
 ) -> list[Path]:
-    """:func:`write_series` into a folder that exists, for callers that look after it."""
+    """:func:`write_series` into a folder that exists, for callers that look after it.
+
+    Args:
+        own_frame: see :func:`attributes.patient_and_study`.
+    """
     from pydicom import Dataset, dcmwrite
 
     check_image(image)
     source = read_source(source_files) if source_files else None
     now = datetime.now()
     shared = Dataset()
-    attributes.patient_and_study(shared, source, patient or {})
+    attributes.patient_and_study(shared, source, patient or {}, own_frame)
     attributes.series_and_equipment(shared, source, provenance, image.known_contrast, now)
     attributes.measurement(shared, source)
     attributes.derivation(shared, source, provenance)

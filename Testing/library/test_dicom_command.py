@@ -17,6 +17,7 @@ from dicom_support import GRIDS, PROVENANCE, SHAPE, voxels, write_source
 from LowFieldEnhanceLib.dicom.command import DicomOutput, write_dicom
 from LowFieldEnhanceLib.dicom.options import add_dicom_options
 from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image
 from LowFieldEnhanceLib.safe_files import all_or_none
@@ -88,6 +89,43 @@ def test_a_converted_input_can_name_its_source_or_its_patient(tmp_path: Path) ->
     data = pydicom.dcmread(tmp_path / "b" / "enhanced" / "0001.dcm")
     assert (data.PatientID, str(data.PatientName)) == ("17", "Doe^Jane")
     assert not (tmp_path / "b" / "segmentation").exists()
+
+
+def turned(image: Image) -> Image:
+    """The same voxels at the same places, with other axes."""
+    affine = image.affine[:, [1, 0, 2, 3]].copy()
+    affine[:3, 3] += affine[:3, 2] * (image.shape[2] - 1)
+    affine[:3, 2] *= -1
+    return Image(image.array.transpose(1, 0, 2)[:, :, ::-1], affine, "T1w")
+
+
+@pytest.mark.parametrize(("shift", "kept"), [(0.0, True), (0.05, True), (0.2, False), (30.0, False)])
+def test_a_scan_that_was_moved_since_does_not_claim_the_scanners_frame_of_reference(
+    shift: float, kept: bool, tmp_path: Path
+) -> None:
+    """Somebody fuses it with the other series of that frame: it would lie elsewhere, and nothing would say so."""
+    before = pydicom.dcmread(write_source(tmp_path / "source")[0])
+    scan = turned(read_image(tmp_path / "source"))
+    affine = scan.affine.copy()
+    affine[0, 3] += shift
+    (tmp_path / "scan.nii.gz").write_bytes(b"")
+    output = wanted(tmp_path / "scan.nii.gz", "--dicom", tmp_path / "out", "--dicom-source", tmp_path / "source")
+    said: list[dict[str, Any]] = []
+    output.in_frame_of(Image(scan.array, affine, "T1w"), Events(said.append)).write(result())
+    written = [pydicom.dcmread(tmp_path / "out" / name) for name in names(tmp_path / "out")]
+    frames = {str(data.FrameOfReferenceUID) for data in written if data.Modality != "SR"}
+    assert len(frames) == 1 and (frames == {str(before.FrameOfReferenceUID)}) == kept
+    assert {(d.PatientID, d.StudyInstanceUID) for d in written} == {(before.PatientID, before.StudyInstanceUID)}
+    assert len(said) == (not kept)
+    assert kept or "does not lie where its DICOM files say" in said[0]["message"]
+
+
+def test_a_source_whose_place_cannot_be_told_lends_no_frame_of_reference(tmp_path: Path) -> None:
+    files = write_source(tmp_path / "source", count=5)
+    files[2].unlink()  # a gap, so that no grid fits
+    (tmp_path / "scan.nii.gz").write_bytes(b"")
+    output = wanted(tmp_path / "scan.nii.gz", "--dicom", tmp_path / "out", "--dicom-source", tmp_path / "source")
+    assert output.in_frame_of(Image(voxels(), np.eye(4)), Events()).own_frame
 
 
 @pytest.mark.parametrize(

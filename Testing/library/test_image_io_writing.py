@@ -6,6 +6,7 @@ import gzip
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,6 +60,24 @@ def test_an_interrupted_write_leaves_the_folder_as_it_was(tmp_path: Path) -> Non
         temporary.write_bytes(b"half a vol")
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_relative_name_stays_relative_until_simpleitk_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder above may have letters that SimpleITK on Windows cannot open."""
+    folder = tmp_path / "Jürgen 山"
+    (folder / "results").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    names: list[str] = []
+    write = SimpleITK.WriteImage
+
+    def noted(image: SimpleITK.Image, name: str, **options: Any) -> None:
+        names.append(name)
+        write(image, name, **options)
+
+    monkeypatch.setattr(SimpleITK, "WriteImage", noted)
+    image_io.write_image(Image(voxels(), np.eye(4)), "results/scan.nrrd")
+    assert len(names) == 1 and names[0].isascii() and Path(names[0]).parent == Path("results")
+    np.testing.assert_array_equal(image_io.read_image("results/scan.nrrd").array, voxels())
 
 
 def test_an_earlier_result_is_replaced_at_once_not_written_into(tmp_path: Path) -> None:

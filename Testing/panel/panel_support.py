@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
-from panel_tools import grab, waitUntil
+from panel_tools import grab, press, waitUntil
 from PySide6.QtWidgets import QApplication
 
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import write_image, write_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
-from LowFieldEnhanceSlicer import volumes
+from LowFieldEnhanceSlicer import cancelling, volumes
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "LowFieldEnhance" / "LowFieldEnhance.py"
@@ -115,6 +116,14 @@ class Stub:
     @property
     def calls(self) -> list[list[str]]:
         """The arguments of each run so far."""
+        return [arguments for arguments, _ in self._recorded()]
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folder that each of them worked in."""
+        return [Path(folder) for _, folder in self._recorded()]
+
+    def _recorded(self) -> list[list]:
         return [json.loads(line) for line in self._record.read_text().splitlines()] if self._record.exists() else []
 
 
@@ -136,6 +145,11 @@ class Person:
     def waitForEnd(self, seconds: float = 20.0) -> None:
         """Until no run is on its way."""
         waitUntil(lambda: not self.logic.jobs and not self.logic.queue.busy, seconds)
+
+    def cancel(self) -> None:
+        """Press Cancel, later than a double click would."""
+        time.sleep(cancelling.LEAST_SECONDS)
+        press(self.ui.applyButton)
 
     def outputs(self) -> list[str]:
         """Names of all derived nodes in the scene."""

@@ -1,8 +1,10 @@
 """Stands in for the library's command line: says what the real one says, and copies results that were prepared.
 
-STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), memory, bad or crash.
+STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), late (the same, when all is
+written), memory, bad or crash.
 STUB_RESULTS is the folder of the prepared results, STUB_COMPARISON that of a prepared comparison. STUB_RECORD, if set,
-is a file to which it appends its arguments; STUB_DICOM, if set, lets it leave an empty file where DICOM files go.
+is a file to which it appends its arguments and the folder that it works in; STUB_DICOM, if set, lets it leave an empty
+file where DICOM files go.
 """
 
 import json
@@ -31,7 +33,7 @@ def main():
     mode = os.environ.get("STUB_MODE", "finish")
     if "STUB_RECORD" in os.environ:
         with open(os.environ["STUB_RECORD"], "a", encoding="utf-8") as stream:
-            print(json.dumps(sys.argv[1:]), file=stream)
+            print(json.dumps([sys.argv[1:], os.getcwd()]), file=stream)
     if mode == "memory" and option("--device") == "cpu":
         mode = "finish"
     if not os.path.isfile(sys.argv[2]):
@@ -69,6 +71,8 @@ def main():
         os.makedirs(option("--dicom"))
         with open(os.path.join(option("--dicom"), "stand-in.dcm"), "wb"):
             pass
+    if mode == "late":
+        time.sleep(120)
     say(event="result", output=option("-o"), verdict="Structure volumes changed by 2.0 % on average.")
     return 0
 

@@ -11,6 +11,8 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceSlicer import corner_text, layout, volumes
 from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, sliceViews
+from LowFieldEnhanceSlicer.request import Request
+from LowFieldEnhanceSlicer.request_checks import reasonAgainst
 from LowFieldEnhanceSlicer.scene import DERIVED_ATTRIBUTE
 
 
@@ -55,6 +57,25 @@ def drawn(viewName: str) -> list[str]:
 
 def marked() -> set[str]:
     return {name for name in slicer.app.layoutManager().sliceViewNames() if DERIVED in drawn(name)}
+
+
+@pytest.mark.parametrize("name", ["Head (ENHANCED - not for diagnosis).nii.gz", "Head_ENHANCED_not_for_diagnosis.nrrd"])
+def test_an_enhanced_volume_that_was_saved_alone_is_known_again(scene, texts, enhanced, tmp_path, name):
+    """A file of its own, opened in a new scene as Slicer does it: under the name of the file."""
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(tmp_path / name))
+    assert storage.WriteData(enhanced)
+    scene.Clear(0)
+    opened = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name.removesuffix(".gz").rpartition(".")[0])
+    storage = scene.AddNewNodeByClass("vtkMRMLVolumeArchetypeStorageNode")
+    storage.SetFileName(str(tmp_path / name))
+    assert storage.ReadData(opened)
+    composite("Red").SetBackgroundVolumeID(opened.GetID())
+    assert marked() == {"Red"}
+    assert "is itself an output of LowFieldEnhance" in reasonAgainst(Request(opened))
+    other = addVolume(scene, "Another head")
+    refusal = reasonAgainst(Request(other, outputVolume=opened))
+    assert "is a result of another scan" in refusal
 
 
 def test_the_text_is_the_projects_mark():

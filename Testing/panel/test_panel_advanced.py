@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +12,11 @@ from panel_tools import choose, press, waitUntil
 from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.cli import build_parser
-from LowFieldEnhanceSlicer import volumes
+from LowFieldEnhanceSlicer import dicom_delivery, volumes
 from LowFieldEnhanceSlicer.catalogue import METHODS, MIRRORED
+from LowFieldEnhanceSlicer.dicom_delivery import DicomDelivery
 from LowFieldEnhanceSlicer.estimate import estimate
+from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.parameters import requestOf
 from LowFieldEnhanceSlicer.run_progress import stagesOf
 from LowFieldEnhanceSlicer.scene import writeMrb
@@ -145,15 +148,79 @@ def test_the_settings_survive_saving_and_run_again(application, person, stub, tm
 
 def test_dicom_files_go_into_a_new_folder_inside_the_chosen_one(person, stub, tmp_path):
     ui = person.ui
+    stub.set(STUB_DICOM="1")
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
     ui.inputSelector.setCurrentNode(person.loadScan("Head: T1w"))
-    ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    ui.dicomPathLineEdit.setProperty("currentPath", str(chosen))
     run(person)
-    first = Path(optionsOf(stub).dicom)
-    assert first.parent == tmp_path and first.name.startswith("Head_T1w-") and not first.exists()
+    (first,) = chosen.iterdir()
+    assert first.name.startswith("Head_T1w-") and [path.name for path in first.iterdir()] == ["stand-in.dcm"]
     assert optionsOf(stub).dicom_source is None
-    assert f"DICOM files are in {first}." in ui.messageLabel.text()
+    assert f"DICOM files are in {first}." in ui.messageLabel.text() and person.leftFolders() == []
     run(person)
-    assert optionsOf(stub).dicom != str(first)
+    assert len(list(chosen.iterdir())) == 2
+
+
+@pytest.mark.parametrize("when", ["the child has written them", "loading"])
+def test_a_cancelled_run_leaves_nothing_in_the_folder_for_dicom(person, stub, tmp_path, when):
+    ui = person.ui
+    stub.set(STUB_DICOM="1", STUB_MODE="late" if when != "loading" else "finish")
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    ui.dicomPathLineEdit.setProperty("currentPath", str(chosen))
+    press(ui.applyButton)
+    job = person.panel.runView.job
+    if when == "loading":
+        waitUntil(lambda: job.state is JobState.LOADING)
+    else:
+        waitUntil(lambda: stub.calls and (stub.folders[0] / optionsOf(stub).dicom / "stand-in.dcm").exists())
+    person.logic.cancel(job)
+    person.waitForEnd()
+    assert job.state is JobState.CANCELLED
+    assert list(chosen.iterdir()) == [] and person.leftFolders() == []
+
+
+def test_a_folder_for_dicom_that_has_gone_meanwhile_costs_no_results(person, stub, tmp_path):
+    """A network drive, say: the results are in the scene, and the files where the panel says."""
+    ui = person.ui
+    stub.set(STUB_DICOM="1", STUB_SECONDS="0.5")
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    ui.dicomPathLineEdit.setProperty("currentPath", str(chosen))
+    press(ui.applyButton)
+    job = person.panel.runView.job
+    waitUntil(lambda: stub.calls)
+    chosen.rmdir()
+    person.waitForEnd()
+    assert job.state is JobState.FINISHED and job.nodes.enhanced is not None
+    assert f"could not be written to {chosen}" in ui.messageLabel.text()
+    assert f"kept in {job.dicomFolder}, from where" in ui.messageLabel.text()
+    (left,) = Path(slicer.app.property("temporaryPath")).glob("LowFieldEnhance-*")
+    assert [path for path in left.rglob("*") if path.is_file()] == [job.dicomFolder / "stand-in.dcm"]
+
+
+def test_a_series_is_delivered_whole_or_not_at_all(tmp_path, monkeypatch):
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    delivery = DicomDelivery(str(chosen), "Head", tmp_path / "LowFieldEnhance-1")
+    (delivery.made / "enhanced").mkdir(parents=True)
+    for name in ("1.dcm", "2.dcm"):
+        (delivery.made / "enhanced" / name).write_text(name)
+    copyfile = shutil.copyfile
+
+    def full(source, target):
+        if Path(source).name == "2.dcm":
+            raise OSError("no space left on device")
+        copyfile(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    delivery.start()
+    waitUntil(delivery.finish)
+    assert "no space left on device" in delivery.warning and delivery.folder == delivery.made
+    assert list(chosen.iterdir()) == []
 
 
 def test_a_folder_for_dicom_that_cannot_be_used_is_named(person, tmp_path):
@@ -163,6 +230,20 @@ def test_a_folder_for_dicom_that_cannot_be_used_is_named(person, tmp_path):
     assert not ui.applyButton.isEnabled() and "missing' does not exist." in ui.applyButton.toolTip()
     ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
     assert ui.applyButton.isEnabled()
+
+
+def test_a_folder_for_dicom_that_cannot_be_written_to_is_named_before_the_work(person, stub, tmp_path, monkeypatch):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    person.ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    before = sorted(tmp_path.iterdir())
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(dicom_delivery.tempfile, "mkdtemp", refuse)
+    press(person.ui.applyButton)
+    assert person.ui.messageLabel.text().endswith("cannot be written to: Permission denied.")
+    assert person.logic.jobs == [] and stub.calls == [] and sorted(tmp_path.iterdir()) == before
 
 
 @pytest.fixture
@@ -188,9 +269,9 @@ def test_the_instances_that_the_scan_came_from_are_the_source(person, stub, from
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: stub.calls)
-    copies = sorted(Path(optionsOf(stub).dicom_source).iterdir())
+    copies = sorted((stub.folders[0] / optionsOf(stub).dicom_source).iterdir())
     texts = [copy.read_text() for copy in copies]
-    press(person.ui.applyButton)
+    person.cancel()
     person.waitForEnd()
     assert texts == ["1.2.1", "1.2.2"] and not copies[0].exists() and fromDicom[1]["1.2.1"].exists()
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
+import pydicom
+import pytest
 import slicer
+import vtk
 from panel_support import SPACING, head
 from panel_tools import choose, press
 from slicer_host.properties import useSlicerProperties
 
+from LowFieldEnhanceLib.dicom.series import write_series
 from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import read_image
 from LowFieldEnhanceSlicer import volumes
 
 pytest_plugins = ["panel_fixtures"]
@@ -47,3 +54,36 @@ def test_the_words_of_the_library_reach_the_panel(person, library):
     press(person.ui.applyButton)
     person.waitForEnd(60)
     assert person.ui.messageLabel.text() == "1 voxels are NaN or infinite, so the scan is damaged."
+
+
+@pytest.mark.parametrize("hardened", [False, True])
+def test_a_hardened_scan_does_not_lend_the_scanners_frame_of_reference(
+    person, library, tmp_path, monkeypatch, hardened
+):
+    files = write_series(head((SPACING,) * 3), tmp_path / "series", {}, patient={"PatientID": "17"})
+    header = pydicom.dcmread(files[0])
+    database = SimpleNamespace(
+        isOpen=True, instanceValue=lambda uid, tag: "", fileForInstance=lambda uid: str(files[int(uid)])
+    )
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    scan = volumes.addVolume(slicer.mrmlScene, read_image(tmp_path / "series"), "Head T1w")
+    scan.SetAttribute("DICOM.instanceUIDs", " ".join(map(str, range(len(files)))))
+    if hardened:
+        transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+        matrix = vtk.vtkMatrix4x4()
+        matrix.SetElement(1, 3, 7.0)
+        transform.SetMatrixTransformToParent(matrix)
+        scan.SetAndObserveTransformNodeID(transform.GetID())
+        scan.HardenTransform()
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(scan)
+    choose(ui.methodComboBox, "Cubic interpolation")
+    ui.spacingSpinBox.setValue(SPACING)
+    ui.dicomPathLineEdit.setProperty("currentPath", str(tmp_path))
+    press(ui.applyButton)
+    job = person.panel.runView.job
+    person.waitForEnd(120)
+    written = pydicom.dcmread(job.dicomFolder / "enhanced" / "0001.dcm")
+    assert (written.PatientID, written.StudyInstanceUID) == ("17", header.StudyInstanceUID)
+    assert (written.FrameOfReferenceUID == header.FrameOfReferenceUID) != hardened
+    assert ("does not lie where its DICOM files say" in ui.messageLabel.text()) == hardened

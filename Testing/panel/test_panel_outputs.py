@@ -144,6 +144,40 @@ def test_what_is_not_ours_is_never_overwritten(person):
     assert "'Drawn' was not made by LowFieldEnhance" in reason()
 
 
+def test_a_result_of_another_scan_is_never_overwritten(person):
+    """The choice stays when the input changes; the scan of the second patient would bear the first one's name."""
+    ui = person.ui
+    first, second = person.loadScan("First T1w"), person.loadScan("Second T1w")
+    ui.inputSelector.setCurrentNode(first)
+    ui.outputVolumeSelector.setCurrentNode(emptyNodes()["outputVolume"])
+    run(person)
+    before = array(person.parameters.outputVolume)
+    ui.inputSelector.setCurrentNode(second)
+    refusal = "'Mine' is a result of 'First T1w', not of 'Second T1w', and would be overwritten"
+    assert not ui.applyButton.isEnabled() and ui.applyButton.toolTip().startswith(refusal)
+    slicer.mrmlScene.RemoveNode(first)
+    person.panel.refresh()
+    assert ui.applyButton.toolTip().startswith(refusal), "the scan has gone, its result has not"
+    assert np.array_equal(array(person.parameters.outputVolume), before)
+
+
+def test_a_node_that_a_run_will_fill_is_not_given_to_another(person, stub):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    ui.outputVolumeSelector.setCurrentNode(emptyNodes()["outputVolume"])
+    stub.set(STUB_MODE="slow")
+    press(ui.applyButton)
+    job = person.panel.runView.job
+    assert not ui.queueButton.isEnabled()
+    assert ui.queueButton.toolTip().startswith("'Mine' is to be filled by a run that has not ended")
+    with pytest.raises(ValueError, match="is to be filled by a run"):
+        person.logic.start(job.request)
+    waitUntil(lambda: stub.calls)
+    person.logic.cancel(job)
+    person.waitForEnd()
+    assert ui.applyButton.isEnabled()
+
+
 def test_an_earlier_result_that_is_the_reference_is_refused(person):
     ui = person.ui
     ui.inputSelector.setCurrentNode(person.loadScan())

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
 import slicer
 from panel_support import STRUCTURES, head, writeResults
 from panel_tools import EventLoopWatch, choose, press, waitUntil
+from PySide6.QtWidgets import QMessageBox
 from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.cli import build_parser
 from LowFieldEnhanceLib.image_io import read_image
-from LowFieldEnhanceSlicer import hierarchy, segmentations, volumes
+from LowFieldEnhanceSlicer import cancelling, hierarchy, segmentations, volumes
+from LowFieldEnhanceSlicer import job as job_module
 from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.parameters import requestOf
 from LowFieldEnhanceSlicer.process_tree import runningProcesses
+from LowFieldEnhanceSlicer.run import newRunFolder
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]
@@ -72,8 +76,8 @@ def test_the_scan_is_handed_over_with_exact_geometry(person, stub):
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: stub.calls)
-    seen = read_image(stub.calls[0][1])
-    press(person.ui.applyButton)
+    seen = read_image(stub.folders[0] / stub.calls[0][1])
+    person.cancel()
     person.waitForEnd()
     assert np.allclose(seen.affine, volumes.affineFromVolumeNode(scan), rtol=0, atol=1e-9)
     assert np.array_equal(seen.array, volumes.imageFromVolumeNode(scan).array)
@@ -104,20 +108,73 @@ def test_what_was_not_asked_for_is_not_made(person, stub):
     assert not person.ui.surfaceButton.isEnabled()
 
 
-def test_cancel_midway_ends_every_process_and_keeps_nothing(person, stub):
+def test_the_child_is_given_names_that_every_system_can_open(person, stub, tmp_path, monkeypatch):
+    """On Windows SimpleITK opens no path with letters that the code page lacks, such as those of the user's account."""
+    account = tmp_path / "J\u00fcrgen \u5c71"
+    account.mkdir()
+    monkeypatch.setattr(job_module, "newRunFolder", lambda parent: newRunFolder(account))
+    scan, reference = person.loadScan("M\u00fcller T1w"), person.loadScan("Reference")
+    settings = {"otherVolumes": {"T2w": person.loadScan("T2")}, "referenceVolume": reference, "samples": 2}
+    stub.set(STUB_DICOM="1")
+    job = person.logic.process(scan, dicomFolder=str(tmp_path), **settings)
+    assert job.state is JobState.FINISHED and stub.folders[0].parent == account
+    assert all(part.isascii() and not Path(part).is_absolute() and ".." not in part for part in stub.calls[0])
+    assert {"input.nrrd", "T2w=T2w.nrrd", "reference.nrrd"} < set(stub.calls[0])
+
+
+def test_cancel_midway_ends_every_process_and_keeps_nothing(application, person, stub):
     person.ui.inputSelector.setCurrentNode(person.loadScan())
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: "worker" in person.ui.logText.toPlainText())
     worker = int(person.ui.logText.toPlainText().rpartition("worker ")[2].split()[0])
     assert worker in runningProcesses()
-    press(person.ui.applyButton)
+    person.cancel()
     assert not person.ui.applyButton.isEnabled() or not person.logic.jobs
     person.waitForEnd()
-    assert worker not in runningProcesses()
+    assert worker not in runningProcesses() and application.dialogs.messages == []
     assert person.ui.messageLabel.text() == "The run was cancelled; nothing was kept."
     assert person.outputs() == [] and person.leftFolders() == []
     assert person.ui.applyButton.isEnabled() and person.ui.applyButton.text() == "Apply"
+
+
+def test_a_double_click_on_apply_starts_one_run_and_does_not_cancel_it(person, stub):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    stub.set(STUB_SECONDS="0.3")
+    press(person.ui.applyButton)
+    job = person.panel.runView.job
+    assert person.ui.applyButton.text() == "Cancel"
+    press(person.ui.applyButton)
+    assert not job.cancelRequested
+    person.waitForEnd()
+    assert job.state is JobState.FINISHED and len(stub.calls) == 1
+
+
+def test_a_double_click_on_cancel_does_not_start_anew(person, stub):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    stub.set(STUB_MODE="slow")
+    press(person.ui.applyButton)
+    job = person.panel.runView.job
+    person.cancel()
+    waitUntil(lambda: job.done)
+    person.ui.applyButton.click()
+    assert person.panel.runView.job is None and person.logic.jobs == []
+
+
+@pytest.mark.parametrize("answer", ["No", "Yes"])
+def test_long_work_is_not_thrown_away_without_a_question(application, person, stub, monkeypatch, answer):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    stub.set(STUB_MODE="slow")
+    press(person.ui.applyButton)
+    job = person.panel.runView.job
+    waitUntil(lambda: stub.calls)
+    monkeypatch.setattr(cancelling, "LONG_SECONDS", 0.5)
+    application.dialogs.answer(QMessageBox.StandardButton[answer])
+    person.cancel()
+    assert "Head T1w has been worked on for 5 s" in application.dialogs.messages[0].text
+    assert job.cancelRequested == (answer == "Yes")
+    person.logic.cancel(job)
+    person.waitForEnd()
 
 
 def test_two_inputs_run_in_turn(person, stub):
@@ -135,6 +192,27 @@ def test_two_inputs_run_in_turn(person, stub):
     enhanced = [name for name in person.outputs() if name.endswith("T1w (ENHANCED - not for diagnosis)")]
     assert enhanced == ["First T1w (ENHANCED - not for diagnosis)"]
     assert person.parameters.resultVolume.GetName() == "Second T2w (ENHANCED - not for diagnosis)"
+
+
+def test_a_run_that_waits_can_be_cancelled_and_the_one_on_its_way_goes_on(person, stub):
+    ui = person.ui
+    first, second = person.loadScan("First T1w"), person.loadScan("Second T1w")
+    stub.set(STUB_SECONDS="0.8")
+    ui.inputSelector.setCurrentNode(first)
+    press(ui.applyButton)
+    assert not ui.cancelWaitingButton.isVisible()
+    ui.inputSelector.setCurrentNode(second)
+    press(ui.queueButton)
+    press(ui.queueButton)
+    running, *waiting = list(person.logic.jobs)
+    waitUntil(lambda: "2 waiting" in ui.statusLabel.text() and stub.calls)
+    press(ui.cancelWaitingButton)
+    waitUntil(lambda: not ui.cancelWaitingButton.isVisible() and "waiting" not in ui.statusLabel.text())
+    assert not running.cancelRequested
+    person.waitForEnd()
+    assert running.state is JobState.FINISHED
+    assert [job.state for job in waiting] == [JobState.CANCELLED] * 2
+    assert len(stub.calls) == 1 and person.leftFolders() == []
 
 
 def test_all_settings_reach_the_command_line(person, stub):

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from panel_support import STRUCTURES
+from panel_support import STRUCTURES, writeEverything
 from panel_tools import choose, press, waitUntil
 from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceSlicer import corner_text, job, layout, pages
 from LowFieldEnhanceSlicer.parameters import requestOf
-from LowFieldEnhanceSlicer.request import reasonAgainst, requestFromProvenance
+from LowFieldEnhanceSlicer.request import requestFromProvenance
+from LowFieldEnhanceSlicer.request_checks import reasonAgainst
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]
@@ -129,6 +130,26 @@ def test_a_transform_that_changes_during_the_run_moves_the_results_too(applicati
     transform.SetMatrixTransformToParent(matrix)
     person.waitForEnd()
     assert running.nodes.enhanced.GetTransformNodeID() == transform.GetID()
+
+
+def test_the_registered_reference_lies_on_a_scan_that_is_under_a_transform(application, person, stub, tmp_path):
+    """The same point of the head, 12 mm further to the right in the reference, is at one place in the world."""
+    stub.set(STUB_RESULTS=str(writeEverything(tmp_path, 8.0, shift=12.0)[0]))
+    scan, reference = person.loadScan(), person.loadScan("Reference")
+    transform = transformed(application.scene, scan)
+    turn = vtk.vtkTransform()
+    turn.RotateZ(40.0)
+    transform.SetMatrixTransformToParent(turn.GetMatrix())
+    reference.SetAndObserveTransformNodeID(transform.GetID())
+    nodes = person.logic.process(scan, referenceVolume=reference, registerReference=True).nodes
+    reference.SetAndObserveTransformNodeID(nodes.registration.GetID())
+
+    def inWorld(node, point):
+        toWorld = vtk.vtkGeneralTransform()
+        node.GetParentTransformNode().GetTransformToWorld(toWorld)
+        return np.array(toWorld.TransformPoint(point))
+
+    assert np.allclose(inWorld(reference, (5.0 + 12.0, 6.0, 7.0)), inWorld(scan, (5.0, 6.0, 7.0)), atol=1e-6)
 
 
 def test_results_are_loaded_where_a_folder_cannot_be_renamed(person, monkeypatch):

@@ -54,6 +54,33 @@ def test_an_output_that_was_moved_elsewhere_before_stays(person, scan):
     assert left == {"vtkMRMLScalarVolumeNode", "vtkMRMLScalarVolumeDisplayNode"}
 
 
+def test_a_result_in_the_folder_of_another_run_keeps_its_own_maps_and_remove_takes_its_own_run(person, scan):
+    """Somebody gathers the enhanced volumes of two runs in one folder of the Data module."""
+    first = person.logic.process(scan, samples=2).nodes
+    folder = hierarchy.runFolderOf(first.enhanced)
+    before = content()
+    second = person.logic.process(scan, samples=2).nodes
+    tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
+    tree.SetItemParent(tree.GetItemByDataNode(second.enhanced), folder)
+    assert person.logic.namedOutputs(second.enhanced)["fidelity"] is second.fidelity
+    assert person.logic.segmentationOf(second.enhanced) is second.segmentation
+    assert hierarchy.runFolderOf(second.enhanced) == hierarchy.runFolderOf(second.fidelity) != folder
+    person.logic.removeRun(second.enhanced)
+    assert content() == before and first.fidelity.GetScene() is not None
+
+
+def test_a_copy_that_the_user_made_belongs_to_the_folder_that_it_lies_in(person, scan):
+    nodes = person.logic.process(scan).nodes
+    copy = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Copy")
+    assert hierarchy.runFolderOf(copy) == 0
+    tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
+    folder = hierarchy.runFolderOf(nodes.enhanced)
+    tree.SetItemParent(hierarchy.itemOf(slicer.mrmlScene, copy), folder)
+    assert hierarchy.runFolderOf(copy) == folder
+    person.logic.removeRun(nodes.enhanced)
+    assert copy.GetScene() is not None
+
+
 def test_single_outputs_can_be_removed_and_the_rest_stays(person, scan):
     nodes = person.logic.process(scan).nodes
     slicer.mrmlScene.RemoveNode(nodes.fidelity)

@@ -41,6 +41,23 @@ def test_the_environment_keeps_what_is_there(monkeypatch: pytest.MonkeyPatch) ->
     assert environment.get("TMPDIR") == os.environ.get("TMPDIR")
 
 
+def test_the_child_works_in_the_folder_of_its_run_and_finds_what_was_named_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", "mine")
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", "models")
+    script = "import os; print(os.getcwd(), os.environ['PYTHONPATH'], os.environ['LOWFIELDENHANCE_MODELS'], sep='\\n')"
+    lines: list[str] = []
+    child = ChildProcess(onLog=lines.append, command=[sys.executable, "-S", "-c", script])
+    child.start([], childEnvironment(), tmp_path / "run")
+    while child.poll():
+        time.sleep(0.01)
+    paths = os.pathsep.join([str(ROOT), str(tmp_path / "mine")])
+    assert lines == [str(tmp_path / "run"), paths, str(tmp_path / "models")]
+
+
 def test_a_library_that_is_missing_here_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LIBRARY", "LowFieldEnhanceNowhere")
     with pytest.raises(ModuleNotFoundError, match="LowFieldEnhanceNowhere"):

@@ -17,6 +17,9 @@ from LowFieldEnhanceLib.image_io import read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap, label_table
 from LowFieldEnhanceSlicer import segmentations, volumes
 from LowFieldEnhanceSlicer.reference_labels import SegmentationCopy
+from LowFieldEnhanceSlicer.request import Request
+from LowFieldEnhanceSlicer.request_checks import reasonAgainst
+from LowFieldEnhanceSlicer.structure_names import structureOf
 
 pytest_plugins = ["panel_fixtures"]
 useSlicerProperties(__name__, False)
@@ -82,6 +85,86 @@ def test_a_structure_without_a_name_that_is_known_hides_nothing(scene, tmp_path)
     assert np.array_equal(written(node, reference, tmp_path).array, before)
 
 
+# FreeSurfer's own spellings, and what programs make of them; each with the id that FreeSurfer gives it.
+SPELLINGS = {
+    "Left-Cerebral-White-Matter": 2, "Left-Lateral-Ventricle": 4, "Left-Inf-Lat-Vent": 5, "Left-Thalamus-Proper": 10,
+    "left_hippocampus": 17, "Hippocampus, right": 53, "Left-Accumbens-area": 26, "Right-VentralDC": 60,
+    "Brain-Stem": 16, "CSF": 24, "3rd-Ventricle": 14, "RIGHT CEREBELLUM CORTEX": 47, "right inferior lateral ventricle":
+    44, "Left-choroid-plexus": 31, "CC_Central": 253, "ctx-lh-insula": 3, "wm-rh-insula": 41,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "identifier"), SPELLINGS.items())
+def test_a_structure_is_known_however_it_is_spelled(scene, name, identifier):
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    assert structureOf(segment) == identifier
+
+
+@pytest.mark.parametrize("name", ["lesion", "Left", "Hippocampus", "ctx-lh-unknown", "Segment_1", ""])
+def test_what_is_no_structure_or_of_no_side_is_not_guessed(scene, name):
+    segment = slicer.vtkSegment()
+    segment.SetName(name)
+    assert structureOf(segment) is None
+
+
+def test_every_structure_is_known_by_its_terminology_alone(scene):
+    for label in label_table():
+        segment = slicer.vtkSegment()
+        segment.SetName("Segment_1")
+        segment.SetTag(segment.GetTerminologyEntryTagName(), segmentations.terminologyEntry(label))
+        assert structureOf(segment) == label.id
+    tissue = "Segmentation category and type~SCT^85756007^Tissue~SCT^85756007^Tissue~^^~~^^~^^"
+    segment.SetTag(segment.GetTerminologyEntryTagName(), tissue)
+    assert structureOf(segment) is None
+
+
+def test_segments_with_freesurfers_names_reach_the_child(scene, tmp_path):
+    reference = addReference()
+    labels = list(label_table())[:2]
+    node = addOverlapping(reference, labels)
+    before = written(node, reference, tmp_path).array
+    for n, name in enumerate(("Left-Cerebral-White-Matter", "Left-Cerebral-Cortex")):
+        node.GetSegmentation().GetNthSegment(n).SetName(name)
+    assert before.any() and np.array_equal(written(node, reference, tmp_path).array, before)
+
+
+def test_segments_that_are_no_structures_are_listed_and_without_any_other_refused(person, stub):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    reference = person.loadScan("A 3T T1w", (4.0, 4.0, 4.0))
+    ui.referenceSelector.setCurrentNode(reference)
+    node = addOverlapping(reference, list(label_table())[:2])
+    node.GetSegmentation().GetNthSegment(0).SetName("tumour")
+    ui.referenceSegmentationSelector.setCurrentNode(node)
+    press(ui.applyButton)
+    person.waitForEnd()
+    assert "of a structure of the report: 'tumour'" in ui.messageLabel.text()
+    node.GetSegmentation().GetNthSegment(1).SetName("oedema")
+    person.panel.refresh()
+    assert not ui.applyButton.isEnabled()
+    assert ui.applyButton.toolTip().endswith("by name or by terminology; it has 'tumour', 'oedema'.")
+
+
+def test_more_lesions_than_can_be_numbered_are_refused_and_many_structures_are_all_kept(person, tmp_path):
+    scan = person.loadScan()
+    node = addOverlapping(scan, list(label_table())[:1])
+    only = node.GetSegmentation().GetNthSegment(0)
+    for n in range(254):
+        segment = slicer.vtkSegment()
+        segment.DeepCopyMetadata(only)
+        segment.SetName(f"lesion {n}")
+        segment.AddRepresentation("Binary labelmap", only.GetRepresentation("Binary labelmap"))
+        node.GetSegmentation().AddSegment(segment)
+    assert reasonAgainst(Request(scan, lesions=node)) == ""
+    last = slicer.vtkSegment()
+    last.DeepCopy(only)
+    last.SetName("Right-Hippocampus")
+    node.GetSegmentation().AddSegment(last)
+    assert "has more than 255 segments" in reasonAgainst(Request(scan, lesions=node))
+    assert 53 in written(node, scan, tmp_path).array
+
+
 def test_a_shift_of_the_segmentation_moves_the_labels(scene, tmp_path):
     """By whole voxels along the first axis, so that the answer is exact."""
     reference = addReference()
@@ -99,6 +182,17 @@ def test_a_shift_of_the_segmentation_moves_the_labels(scene, tmp_path):
     assert np.array_equal(written(node, reference, tmp_path).array, expected)
 
 
+def test_under_a_warp_that_both_share_the_labels_stay_where_they_are(scene, tmp_path):
+    reference = addReference()
+    node = addOverlapping(reference, list(label_table())[:2])
+    before = written(node, reference, tmp_path).array
+    warp = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    warp.SetAndObserveTransformToParent(vtk.vtkThinPlateSplineTransform())
+    for shared in (reference, node):
+        shared.SetAndObserveTransformNodeID(warp.GetID())
+    assert before.any() and np.array_equal(written(node, reference, tmp_path).array, before)
+
+
 def test_what_cannot_be_a_reference_segmentation_is_said(person):
     ui = person.ui
     scan = person.loadScan()
@@ -114,7 +208,14 @@ def test_what_cannot_be_a_reference_segmentation_is_said(person):
     assert ui.applyButton.isEnabled()
     node.SetAndObserveTransformNodeID(warp.GetID())
     person.panel.refresh()
-    assert "is under a warping transform" in ui.applyButton.toolTip()
+    assert "segmentation 'Structures' is under a warping transform" in ui.applyButton.toolTip()
+    for volume in (scan, person.parameters.referenceVolume):
+        volume.SetAndObserveTransformNodeID(warp.GetID())
+    person.panel.refresh()
+    assert ui.applyButton.isEnabled(), "all are under the same transform, so nothing lies between them"
+    node.SetAndObserveTransformNodeID(None)
+    person.panel.refresh()
+    assert "volume 'A 3T T1w' is under a warping transform" in ui.applyButton.toolTip()
 
 
 def test_each_step_on_the_main_thread_is_short(scene):
@@ -148,7 +249,7 @@ def test_a_run_takes_a_layered_reference(person, stub, tmp_path):
     stub.set(STUB_MODE="slow")
     press(person.ui.applyButton)
     waitUntil(lambda: stub.calls)
-    seen = read_labels(stub.calls[0][stub.calls[0].index("--reference-labels") + 1])
-    press(person.ui.applyButton)
+    seen = read_labels(stub.folders[0] / stub.calls[0][stub.calls[0].index("--reference-labels") + 1])
+    person.cancel()
     person.waitForEnd()
     assert np.array_equal(seen.array, segmentations.labelMapFromSegmentation(node, reference).array)

@@ -47,6 +47,25 @@ def test_the_stages_follow_the_command_line() -> None:
     assert [name for name in compared if orientations in name] == [f"2: {orientations}"]
 
 
+def weightOf(method: str, preset: str, *more: str) -> float:
+    return dict(stagesOf(["enhance", "a.nii", "--method", method, "--preset", preset, *more]))["enhance"]
+
+
+def test_the_share_of_enhancing_follows_method_and_preset() -> None:
+    """As the estimate has it: 1201 evaluations take 1201 times as long as one, and no network takes next to nothing."""
+    assert weightOf("bridged", "paper") / weightOf("bridged", "fast") == 1201
+    assert weightOf("cubic", "fast") < min(weightOf("bridged", "fast"), weightOf("latent", "fast")) / 10
+    both = dict(stagesOf(["compare", "a.nii", "--methods", "bridged:paper,cubic:fast"]))
+    assert [both[f"{n}: enhance"] for n in (1, 2)] == [weightOf("bridged", "paper"), weightOf("cubic", "fast")]
+
+
+def test_each_sample_is_made_and_labelled() -> None:
+    weights = [weightOf("bridged", "standard", "--samples", str(count)) for count in (1, 2, 3)]
+    made = weights[0]
+    assert weights[1] - 2 * made == pytest.approx(2 * dict(stagesOf(["enhance"]))["segment the result"])
+    assert weights[2] / weights[1] == pytest.approx(1.5)
+
+
 def test_overall_progress_never_falls_and_ends_at_one() -> None:
     overall = OverallProgress(stagesOf(["enhance"]), Clock())
     fractions = [overall.overallProgress()[0]]

@@ -64,7 +64,8 @@ def test_every_setting_of_the_panel_is_one_of_the_console_call(application):
     """Except the choice of what is shown, which the functions below have as an argument."""
     shown = {"contrastOf", "resultVolume", "comparedMethods", "comparisonTable"}
     settings = {OTHERS.get(name, name) for name in LowFieldEnhanceParameterNode.allParameters} - shown
-    assert settings == {field.name for field in dataclasses.fields(Request)}
+    repeated = {"earlierInputs"}  # what a repetition is compared with: nobody sets it
+    assert settings == {field.name for field in dataclasses.fields(Request)} - repeated
 
 
 def test_side_by_side_blink_and_checkerboard(logic, nodes):
@@ -140,6 +141,20 @@ def test_run_again_makes_the_same_once_more_in_new_nodes(person, logic, nodes, s
         logic.runAgain(person.loadScan())
 
 
+def test_run_again_on_another_scan_than_before_says_so(person, logic, stub):
+    """Somebody has corrected one voxel of the scan, and then moved the reference."""
+    scan, reference = person.loadScan(), person.loadScan("Reference")
+    nodes = logic.process(scan, referenceVolume=reference).nodes
+    assert not any("no repetition" in text for text in logic.runAgain(nodes.enhanced).warnings)
+    slicer.util.arrayFromVolume(scan)[2, 3, 4] += 1.0
+    scan.Modified()
+    (said,) = (text for text in logic.runAgain(nodes.enhanced).warnings if "no repetition" in text)
+    assert said.endswith("lay elsewhere: input volume")
+    reference.SetOrigin(5.0, 6.0, 7.0)
+    (said,) = (text for text in logic.runAgain(nodes.enhanced).warnings if "no repetition" in text)
+    assert said.endswith("lay elsewhere: input volume, reference volume")
+
+
 def test_the_button_runs_again_and_leaves_the_settings_of_the_panel(person, logic, nodes, stub):
     person.parameters.resultVolume = nodes.enhanced
     person.ui.resultsButton.setProperty("collapsed", False)
@@ -164,6 +179,8 @@ def test_a_comparison_is_made_again_with_its_methods(person, logic, stub, tmp_pa
     assert again.table is not nodes.table
     methods = [call[call.index("--methods") + 1] for call in stub.calls]
     assert methods == ["cubic:fast,bridged:standard"] * 2
+    slicer.util.arrayFromVolume(logic.inputOf(nodes.table))[2, 3, 4] += 1.0
+    assert "no repetition" in logic.runAgain(nodes.table).warnings[0]
 
 
 def test_estimate_and_model_cards_without_a_panel(person, logic):

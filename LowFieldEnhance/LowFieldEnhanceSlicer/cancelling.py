@@ -1,0 +1,48 @@
+"""Ending a run in the panel: not by the second click of a double click, and not after long work without a question."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import slicer
+from slicer.i18n import tr as _
+
+from .estimate import duration
+from .job import Job
+
+LEAST_SECONDS = 1.0  # between two clicks that mean opposite things
+LONG_SECONDS = 60.0  # of a run that is worth a question
+START, CANCEL = "start", "cancel"
+
+
+class ClickGuard:
+    """One button is Apply and Cancel in turn, so the second click of a double click would undo the first.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._last = ""
+        self._at = 0.0
+
+    def did(self, action: str) -> None:
+        """START or CANCEL has just happened."""
+        self._last, self._at = action, self._clock()
+
+    def isMeant(self, action: str) -> bool:
+        """Whether a click now means this action, and is not the rest of one that meant the opposite."""
+        apart = max(LEAST_SECONDS, (slicer.app.property("doubleClickInterval") or 0) / 1000)
+        return self._last in ("", action) or self._clock() - self._at >= apart
+
+
+def confirmCancel(job: Job) -> bool:
+    """Ask whether a run that has worked for long shall end; True at once for any other."""
+    if job.run.elapsed < LONG_SECONDS:
+        return True
+    text = _("{name} has been worked on for {time}. End the run and keep nothing of it?")
+    question = text.format(name=job.title, time=duration(job.run.elapsed))
+    # The run goes on while the question is open, and may end by itself.
+    return slicer.util.confirmYesNoDisplay(question, _("Low-Field Enhance - Cancel")) and not job.done
