@@ -80,9 +80,6 @@ class HeadGenerator:
         other_share: probability of one of ``others``, if there are any.
         seed: of all randomness.
         voxel: edge of a sample's voxel in mm.
-
-    Raises:
-        BadInput: no label map or no labelled head.
     """
 
     def __init__(
@@ -96,9 +93,6 @@ class HeadGenerator:
         others: Sequence[LabelledHead] = (),
         other_share: float = 0.25,
     ) -> None:
-        if not maps or not real:
-            missing = "label map (label_maps/*.nii.gz)" if not maps else "labelled head (oasis/train/*_aseg.nii.gz)"
-            raise BadInput(f"the segmenter's training needs at least one {missing}")
         self.others, self.other_share = list(others), other_share if others else 0.0
         self.voxel = voxel
         self.maps, self.real, self.real_share = list(maps), list(real), real_share
@@ -110,8 +104,16 @@ class HeadGenerator:
 
     @classmethod
     def from_folder(cls, root: Path, seed: int = 0, others: Sequence[LabelledHead] = ()) -> HeadGenerator:
-        """Label maps and oasis/train of the data folder, beside ``others``."""
-        return cls(load_label_maps(root), labelled_oasis(load_heads(root, ("oasis",))), seed=seed, others=others)
+        """Label maps and oasis/train of the data folder, beside ``others``.
+
+        Raises:
+            BadInput: no label map or no labelled head.
+        """
+        maps, real = load_label_maps(root), labelled_oasis(load_heads(root, ("oasis",)))
+        if not maps or not real:
+            missing = "label map (label_maps/*.nii.gz)" if not maps else "labelled head (oasis/train/*_aseg.nii.gz)"
+            raise BadInput(f"the segmenter's training needs at least one {missing} under {root}")
+        return cls(maps, real, seed=seed, others=others)
 
     def sample(self) -> tuple[Tensor, Tensor]:
         """Image (1, *shape) float32 scaled as at inference, and labels (*shape) uint8 (255: ignore)."""

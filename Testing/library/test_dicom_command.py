@@ -111,7 +111,9 @@ def test_a_scan_that_was_moved_since_does_not_claim_the_scanners_frame_of_refere
     (tmp_path / "scan.nii.gz").write_bytes(b"")
     output = wanted(tmp_path / "scan.nii.gz", "--dicom", tmp_path / "out", "--dicom-source", tmp_path / "source")
     said: list[dict[str, Any]] = []
-    output.in_frame_of(Image(scan.array, affine, "T1w"), Events(said.append)).write(result())
+    output = output.in_frame_of(Image(scan.array, affine, "T1w"), Events(said.append))
+    with all_or_none() as place:
+        output.write(result(), place)
     written = [pydicom.dcmread(tmp_path / "out" / name) for name in names(tmp_path / "out")]
     frames = {str(data.FrameOfReferenceUID) for data in written if data.Modality != "SR"}
     assert len(frames) == 1 and (frames == {str(before.FrameOfReferenceUID)}) == kept

@@ -211,6 +211,7 @@ def test_label_maps_are_read_with_tissues_outside_the_brain_as_classes_of_their_
     array[1], array[2], array[3], array[4] = 2, 41, 502, 530
     (tmp_path / "label_maps").mkdir()
     volume = SimpleITK.GetImageFromArray(array.transpose(2, 1, 0).copy())
+    volume.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))  # RAS
     SimpleITK.WriteImage(volume, str(tmp_path / "label_maps" / "a.nii.gz"))
     (head,) = load_label_maps(tmp_path)
     left, right = (int(to_channels(np.array([v]))[0]) for v in (2, 41))

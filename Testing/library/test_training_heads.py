@@ -115,8 +115,12 @@ def test_what_a_training_says_of_its_data_is_what_was_there(tmp_path: Path) -> N
 
 def test_the_segmenter_needs_label_maps_and_labelled_heads_and_no_others(tmp_path: Path) -> None:
     assert load_pseudo_labelled(tmp_path, lambda array: (array, array)) == []
-    with pytest.raises(BadInput, match="label map"):
-        HeadGenerator([], [])
+    write(tmp_path / "oasis" / "train" / "a_T1w.nii.gz", brain(400))
+    with pytest.raises(BadInput, match="at least one label map"):
+        HeadGenerator.from_folder(tmp_path)
+    write(tmp_path / "label_maps" / "a.nii.gz", np.where(brain(1) > 0, 2, 0).astype(np.uint8))
+    with pytest.raises(BadInput, match="at least one labelled head"):
+        HeadGenerator.from_folder(tmp_path)
 
 
 def test_the_data_folder_comes_from_the_argument_or_the_environment(

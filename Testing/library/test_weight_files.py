@@ -69,13 +69,13 @@ def test_a_registered_run_has_the_bits_of_its_network_and_the_checksum_of_its_fi
     run, models = tmp_path / "run", tmp_path / "models"
     tensors = {"w": torch.randn(4, 6, generator=torch.Generator().manual_seed(0))}
     weight_files.save_weights(tensors, run / f"{name}.safetensors")
-    record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "sha256": "of the run"}
+    record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "finished": True, "sha256": "of the run"}
     (run / "training.json").write_text(json.dumps(record))
     models.mkdir()
     entry = register.register(run, models)
     assert entry == json.loads((models / "models.json").read_text())["models"][name]
     assert entry["sha256"] == weight_files.file_sha256(models / f"{name}.safetensors")
-    assert entry["training"] == {"steps": 7}
+    assert entry["training"] == {"steps": 7, "finished": True}
     found = weight_files.read_weights(models / f"{name}.safetensors")["w"]
     torch.testing.assert_close(found, tensors["w"], rtol=0, atol=float(tensors["w"].abs().max()) * (1 / 254 + 1 / 2048))
     assert torch.equal(found, tensors["w"].half().float()) == (name not in register.EIGHT_BITS)
