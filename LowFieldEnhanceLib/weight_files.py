@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .errors import BadInput
+from .safe_files import replaced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,8 +25,12 @@ def save_weights(tensors: dict[str, Tensor], path: Path, bits: int = 16) -> str:
         bits: 16, half precision; 32; or 8: tensors of two and more dimensions as whole numbers from -127 to 127 with
             one scale for each index of the first dimension, an error of at most 1/254 of the largest weight there.
             Vectors (biases, norms) stay in half precision.
+
+    Raises:
+        BadInput: the file cannot be written.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     stored: dict[str, Tensor] = {}
@@ -40,9 +46,11 @@ def save_weights(tensors: dict[str, Tensor], path: Path, bits: int = 16) -> str:
         else:
             stored[name] = (tensor.float() if bits == 32 else tensor.half()).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
-    save_file(stored, temporary)
-    os.replace(temporary, path)
+    with replaced(path) as temporary:
+        try:
+            save_file(stored, temporary)
+        except SafetensorError as error:
+            raise BadInput(f"the weights {path} cannot be written; is the disk full?") from error
     return file_sha256(path)
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from LowFieldEnhanceLib import weight_files
+from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.training import register
 
 
@@ -28,6 +31,30 @@ def test_half_precision_keeps_every_weight_to_one_part_in_two_thousand(tmp_path:
     assert torch.equal(again["count"], tensors["count"])
     assert checksum == weight_files.file_sha256(tmp_path / "new" / "x.safetensors")
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["x.safetensors"]
+
+
+def test_others_may_read_the_weights_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        weight_files.save_weights({"a": torch.ones(3)}, tmp_path / "x.safetensors")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+def test_weights_that_cannot_be_written_are_one_sentence_and_leave_the_former_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.safetensors"
+    checksum = weight_files.save_weights({"a": torch.ones(3)}, path)
+
+    def full(_tensors: dict, _path: Path) -> None:
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(BadInput, match="is the disk full"):
+        weight_files.save_weights({"a": torch.zeros(3)}, path)
+    assert weight_files.file_sha256(path) == checksum and list(tmp_path.iterdir()) == [path]
 
 
 def test_sha256_is_the_published_one(tmp_path: Path) -> None:
