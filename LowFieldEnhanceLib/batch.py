@@ -30,7 +30,7 @@ from .batch_scans import RESERVED, Scan
 from .batch_summary import DONE, FAILED, KEPT, State, Summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
-from .itk import check_path
+from .formats.itk import check_path
 from .ours import check_ours
 
 

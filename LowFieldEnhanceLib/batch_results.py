@@ -16,7 +16,7 @@ from typing import Any
 
 from .batch_scans import RECORD
 from .errors import BadInput
-from .nifti import check_nifti
+from .formats.nifti import check_nifti
 from .weight_files import file_sha256
 
 RECORD_SCHEMA = "lowfieldenhance-batch-scan/1"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .dicom_input import is_dicom
 from .errors import BadInput
+from .formats.dicom_input import is_dicom
 from .image import CONTRASTS
 from .image_io import EXTENSIONS
 from .ours import is_enhanced

@@ -1,4 +1,4 @@
-"""Reading and writing volumes through SimpleITK: NIfTI, NRRD, MetaImage; DICOM is left to dicom_input.
+"""Reading and writing volumes through SimpleITK: NIfTI, NRRD, MetaImage; DICOM is left to formats.dicom_input.
 
 ITK's world is LPS and its arrays are [k, j, i]; ours is RAS and [i, j, k]. Files are written under a temporary name
 and renamed, so that a crash or a cancel never leaves half a volume.
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
-from .dicom_input import is_dicom, read_dicom_file, read_series
 from .errors import BadInput
+from .formats.dicom_input import is_dicom, read_dicom_file, read_series
+from .formats.itk import check_path, reason_of
+from .formats.nifti import check_nifti, orientation_doubt
+from .formats.text_headers import check_text_header
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
-from .itk import check_path, reason_of
-from .nifti import check_nifti, orientation_doubt
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
-from .text_headers import check_text_header
 
 EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 WRITE_EXTENSIONS = (".nii", ".nii.gz", ".nrrd", ".mha")

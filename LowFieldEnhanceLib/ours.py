@@ -10,8 +10,8 @@ from typing import Any
 import SimpleITK
 
 from .errors import BadInput
+from .formats.itk import check_path
 from .image_io import DERIVED, EXTENSIONS, NOTES
-from .itk import check_path
 
 SCHEMAS = "lowfieldenhance-"  # begins the schema of every JSON file but the sidecar
 CSV_HEADINGS = ("label_id,name,side,", "name,state,seconds,")  # of the report's and of the batch's table

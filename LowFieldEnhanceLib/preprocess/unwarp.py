@@ -16,9 +16,9 @@ import SimpleITK
 from scipy import ndimage
 
 from ..errors import BadInput
+from ..formats.itk import check_path
 from ..image import LPS_FROM_RAS, Image
 from ..image_io import EXTENSIONS, to_sitk
-from ..itk import check_path
 from .grid import Grid
 
 COMPONENTS = 3

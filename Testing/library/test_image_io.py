@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 
 from LowFieldEnhanceLib import image_io
 from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.formats.nifti import Layout, nifti_layout
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.nifti import Layout, nifti_layout
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 

@@ -11,9 +11,9 @@ import SimpleITK
 from conftest import refused
 from scipy.spatial.transform import Rotation
 
+from LowFieldEnhanceLib.formats.nifti import orientation_doubt
 from LowFieldEnhanceLib.image import ORIENTATION_DOUBT
 from LowFieldEnhanceLib.image_io import read_image
-from LowFieldEnhanceLib.nifti import orientation_doubt
 
 
 def written(path: Path, seed: int = 0, flipped: bool = False) -> Path:

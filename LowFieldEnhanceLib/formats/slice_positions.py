@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .errors import BadInput
+from ..errors import BadInput
 
 MOST_UNEVEN, LEAST_UNEVEN_MM = 0.05, 0.02  # difference of two gaps: share of the mean gap, and mm of rounding
 MOST_ASIDE_MM = 0.1  # of a slice, across the normal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from .errors import BadInput
+from ..errors import BadInput
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import SimpleITK
 
-from .errors import BadInput
+from ..errors import BadInput
 from .slice_positions import check_alike, slice_step
 
 if TYPE_CHECKING:

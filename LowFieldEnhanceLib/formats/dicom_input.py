@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import SimpleITK
 
+from ..errors import BadInput
 from .dicom_frames import place_frames
-from .errors import BadInput
 from .itk import check_path, reason_of
 from .slice_positions import check_alike, slice_step
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import BadInput
+from ..errors import BadInput
 
 LONGEST = 1 << 16  # bytes of a header, of which a real one has hundreds
 METAIMAGE_AXES = {"transformmatrix", "rotation", "orientation"}

@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .errors import BadInput
+from ..errors import BadInput
 
 BLOCK = 1 << 20
 MOST_APART_MM = 1.0  # of the corners, by qform and sform
