@@ -17,22 +17,13 @@ from LowFieldEnhanceLib.batch_scans import RECORD, Scan
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, OutOfMemory
 from LowFieldEnhanceLib.events import Events
 
+pytest_plugins = ["batch_fixtures"]
 SUMMARY = {"summary.csv", "summary.html", "summary.json"}
 
 
 def states_of(folder: Path) -> dict[str, str]:
     document = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     return {row["name"]: row["state"] for row in document["scans"]}
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> list[Scan]:
-    return scans_in(tmp_path / "in", "a", "b", "c")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 def test_every_scan_gets_its_folder_and_a_second_call_does_nothing(scans: list[Scan], out: Path) -> None:

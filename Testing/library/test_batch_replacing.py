@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_support import FakeWork, contents, corrected, scans_in
+from batch_support import FakeWork, contents, corrected
 
 from LowFieldEnhanceLib import batch_results
 from LowFieldEnhanceLib.batch import run_batch
@@ -15,17 +15,8 @@ from LowFieldEnhanceLib.batch_results import replaced_folder
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan
 from LowFieldEnhanceLib.events import Events
 
+pytest_plugins = ["batch_fixtures"]
 SUMMARY = {"summary.csv", "summary.html", "summary.json"}
-
-
-@pytest.fixture
-def scans(tmp_path: Path) -> list[Scan]:
-    return scans_in(tmp_path / "in", "a", "b", "c")
-
-
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    return tmp_path / "out"
 
 
 EDITS: dict[str, Callable[[Path], Any]] = {

@@ -162,16 +162,20 @@ def test_dicom_files_go_into_a_new_folder_inside_the_chosen_one(person, stub, tm
     assert len(list(chosen.iterdir())) == 2
 
 
-@pytest.mark.parametrize("when", ["the child has written them", "loading"])
-def test_a_cancelled_run_leaves_nothing_in_the_folder_for_dicom(person, stub, tmp_path, when):
-    ui = person.ui
-    stub.set(STUB_DICOM="1", STUB_MODE="late" if when != "loading" else "finish")
+def begunWithDicom(person, tmp_path):
+    """A run that is to bring DICOM files into a folder, and that folder."""
     chosen = tmp_path / "chosen"
     chosen.mkdir()
-    ui.inputSelector.setCurrentNode(person.loadScan())
-    ui.dicomPathLineEdit.setProperty("currentPath", str(chosen))
-    press(ui.applyButton)
-    job = person.panel.runView.job
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    person.ui.dicomPathLineEdit.setProperty("currentPath", str(chosen))
+    press(person.ui.applyButton)
+    return chosen, person.panel.runView.job
+
+
+@pytest.mark.parametrize("when", ["the child has written them", "loading"])
+def test_a_cancelled_run_leaves_nothing_in_the_folder_for_dicom(person, stub, tmp_path, when):
+    stub.set(STUB_DICOM="1", STUB_MODE="late" if when != "loading" else "finish")
+    chosen, job = begunWithDicom(person, tmp_path)
     if when == "loading":
         waitUntil(lambda: job.state is JobState.LOADING)
     else:
@@ -186,12 +190,7 @@ def test_a_folder_for_dicom_that_has_gone_meanwhile_costs_no_results(person, stu
     """A network drive, say: the results are in the scene, and the files where the panel says."""
     ui = person.ui
     stub.set(STUB_DICOM="1", STUB_SECONDS="0.5")
-    chosen = tmp_path / "chosen"
-    chosen.mkdir()
-    ui.inputSelector.setCurrentNode(person.loadScan())
-    ui.dicomPathLineEdit.setProperty("currentPath", str(chosen))
-    press(ui.applyButton)
-    job = person.panel.runView.job
+    chosen, job = begunWithDicom(person, tmp_path)
     waitUntil(lambda: stub.calls)
     chosen.rmdir()
     person.waitForEnd()
