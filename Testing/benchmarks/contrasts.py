@@ -3,8 +3,9 @@
     python Testing/benchmarks/contrasts.py --data DATA
 
 brats/test, every contrast through the protocol of ULF-sim v1 (see quality.py), each with its own noise. "all three"
-gives Bridged diffusion the low-field scans of all contrasts of the head, and scores the one named. Writes
-contrasts.json and contrasts.md beside this file.
+gives Bridged diffusion the low-field scans of all contrasts of the head, and scores the one named. Volume errors are
+against our segmentation of the high-field image of the same contrast; tumours are not left out. Writes contrasts.json
+and contrasts.md beside this file.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from quality import COLUMNS, PROTOCOL, table
+from quality import COLUMNS, CORTEX, PROTOCOL, SMALL_OR_OPEN, WHITE, table
 
 from LowFieldEnhanceLib.evaluation.data_consistency import measure_fidelity
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
+from LowFieldEnhanceLib.evaluation.volumes import compare_structures
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import CHANNELS, Image
 from LowFieldEnhanceLib.image_io import read_image
@@ -30,12 +32,17 @@ from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, prepare_others, to_working_grid
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import brain_of, data_root
 
 FOLDER = Path(__file__).resolve().parent
 HEADS = ("2013_3_1", "CBICA_AME_1", "TCIA01_378_1")
 ROWS = ("cubic", "regression", "bridged:fast", "bridged:fast, all three", "bridged:standard")
-SHOWN = ("psnr", "ssim", "lpips", "nmse", "residual_rms", "evaluations", "seconds")
+SHOWN = (
+    "psnr", "ssim", "lpips", "nmse", "volume_error", "white_matter_error", "cortex_error", "residual_rms",
+    "evaluations", "seconds",
+)  # fmt: skip
 
 
 def load(root: Path, name: str) -> dict[str, tuple[Image, Image]]:
@@ -63,8 +70,18 @@ def case_of(
     return case, prepared, truth.with_array(np.maximum(truth.array, 0)), brain
 
 
-def score(row: str, head: dict[str, tuple[Image, Image]], contrast: str, lpips: Lpips) -> dict[str, Any]:
-    """One row on one contrast of one head."""
+def volume_errors(found: LabelMap, truth: LabelMap) -> dict[str, float]:
+    """Mean absolute error in % of all structures, of white matter and of cortex."""
+    rows = [row for row in compare_structures(found, found, truth) if row.label not in SMALL_OR_OPEN]
+    errors = {r.label: abs(r.error_enhanced_percent) for r in rows if r.error_enhanced_percent is not None}
+    groups = {"volume_error": tuple(errors), "white_matter_error": WHITE, "cortex_error": CORTEX}
+    return {name: float(np.mean([errors[i] for i in ids if i in errors])) for name, ids in groups.items()}
+
+
+def score(
+    row: str, head: dict[str, tuple[Image, Image]], contrast: str, lpips: Lpips, segmenter: Segmenter, known: LabelMap
+) -> dict[str, Any]:
+    """One row on one contrast of one head, whose high-field image has the labels ``known``."""
     setting, _, beside = row.partition(", ")
     name, _, preset = setting.partition(":")
     case, prepared, truth, brain = case_of(head, contrast, bool(beside))
@@ -76,6 +93,7 @@ def score(row: str, head: dict[str, tuple[Image, Image]], contrast: str, lpips: 
     scores = score_images(truth.array, enhanced.array, brain, lpips)
     return {
         **{k: getattr(scores, k) for k in ("psnr", "ssim", "lpips", "nmse")},
+        **volume_errors(segmenter.segment(enhanced), known),
         "residual_rms": measure_fidelity(enhanced, prepared)[1].rms,
         "seconds": seconds,
         "evaluations": outcome.details.get("evaluations", 0),
@@ -96,13 +114,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER / "contrasts.json")
     options = parser.parse_args()
     root = data_root(options.data)
-    lpips = Lpips(root / "lpips" / "squeezenet1_1.pth")
+    lpips, segmenter = Lpips(root / "lpips" / "squeezenet1_1.pth"), Segmenter()
     recorded = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     rows: dict[str, Any] = recorded["rows"] if recorded.get("heads") == options.heads else {}
     heads = {name: load(root, name) for name in options.heads}
     for contrast in CHANNELS:
+        known = {name: segmenter.segment(case_of(head, contrast, False)[2]) for name, head in heads.items()}
         for row in options.rows:
-            rows[f"{contrast}, {row}"] = {name: score(row, head, contrast, lpips) for name, head in heads.items()}
+            rows[f"{contrast}, {row}"] = {
+                name: score(row, head, contrast, lpips, segmenter, known[name]) for name, head in heads.items()
+            }
             print(markdown({f"{contrast}, {row}": rows[f"{contrast}, {row}"]}).splitlines()[-1], flush=True)
     order = [f"{contrast}, {row}" for contrast in CHANNELS for row in ROWS]
     rows = {row: rows[row] for row in (*order, *(set(rows) - set(order))) if row in rows}

@@ -39,7 +39,7 @@ def main() -> None:
         result = pipeline.enhance(
             read_image(path, "T1w"), pipeline.Options(method=options.method, preset=options.preset)
         )
-        fidelity[name] = {"noise_sigma": result.report["input"]["sigma"], **result.report["fidelity"]}
+        fidelity[name] = result.report["fidelity"]
         for kind, png in result_pictures(result).items():
             if kind in ("planes", "labels", "residual"):
                 (FOLDER / (f"{name}.png" if kind == "planes" else f"{name}-{kind}.png")).write_bytes(png)
