@@ -17,9 +17,10 @@ from LowFieldEnhanceLib.image_io import read_image
 from LowFieldEnhanceLib.methods.registry import METHODS
 from LowFieldEnhanceLib.resources import resource
 from LowFieldEnhanceLib.segmentation.labels import label_by_id, label_table
+from LowFieldEnhanceLib.training.recipes import BUILT_ON
 from LowFieldEnhanceLib.training.register import INTENSITY, RANGES
 from LowFieldEnhanceLib.weight_files import file_sha256
-from LowFieldEnhanceLib.weights import common_range, model_info, model_names
+from LowFieldEnhanceLib.weights import common_range, foreign, model_info, model_names
 
 TRAINING_ONLY = {"css_lsc"}  # shipped so that its generator can be trained further
 NEEDED = sorted({"segmenter", *TRAINING_ONLY, *(model for method in METHODS.values() for model in method.models)})
@@ -60,6 +61,14 @@ def test_a_network_has_its_checksum_its_card_its_licence_and_an_honest_training(
     assert info.training["minutes"] >= LEAST_MINUTES.get(name, 30)
     assert info.training["steps"] > 0 and info.training["finished"]
     json.dumps(info.valid_range)
+
+
+def test_every_network_was_trained_on_the_shipped_state_of_those_beside_it() -> None:
+    infos = [model_info(name)[0] for name in NEEDED]
+    assert foreign(infos) == []
+    built_on = {info.name: set(info.training.get("built_on", {})) for info in infos}
+    for name, others in BUILT_ON.items():
+        assert built_on[name] == set(others)
 
 
 @pytest.mark.parametrize("name", NEEDED)
