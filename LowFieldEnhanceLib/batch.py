@@ -24,6 +24,7 @@ from .batch_results import (
     finished,
     read_json,
     replaced_folder,
+    restore_former,
     write_record,
 )  # fmt: skip
 from .batch_scans import RESERVED, Scan
@@ -176,6 +177,7 @@ def _look_for_finished(states: list[State], target: Path, work: Work, events: Ev
                 raise BadInput(state.scan.problem)
             request = work.request(state.scan)
             place = target / state.scan.name
+            restore_former(place)
             warnings = finished(place, request)
             if warnings is None:
                 check_place(place)

@@ -109,13 +109,24 @@ def check_place(place: Path) -> None:
         raise BadInput(f"the folder {place} holds {sorted(foreign)[0]}, which no batch wrote; move it elsewhere first")
 
 
+def restore_former(place: Path) -> None:
+    """Bring back the former results of a scan if a run was killed between putting them aside and being done."""
+    former = _beside(place, "former")
+    if former.is_dir() and not os.path.lexists(place):
+        os.replace(former, place)
+
+
+def _beside(place: Path, word: str) -> Path:
+    return place.with_name(f".{word}-{place.name}")
+
+
 @contextmanager
 def replaced_folder(target: Path) -> Iterator[Path]:
     """An empty folder beside ``target``, which takes its place on success and is removed on failure.
 
     What a killed run left behind is removed first. The former folder goes when the new one is complete.
     """
-    temporary, former = (target.with_name(f".{word}-{target.name}") for word in ("partial", "former"))
+    temporary, former = _beside(target, "partial"), _beside(target, "former")
     for leftover in (temporary, former):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir()

@@ -13,6 +13,7 @@ from LowFieldEnhanceLib import batch_results
 from LowFieldEnhanceLib.batch import run_batch
 from LowFieldEnhanceLib.batch_results import replaced_folder
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan
+from LowFieldEnhanceLib.batch_summary import KEPT
 from LowFieldEnhanceLib.events import Events
 
 pytest_plugins = ["batch_fixtures"]
@@ -83,11 +84,19 @@ def test_what_a_file_manager_leaves_is_nobodys_work(scans: list[Scan], out: Path
 
 
 def test_what_a_killed_run_left_is_removed(scans: list[Scan], out: Path) -> None:
-    for name in (".partial-a", ".former-b"):
-        (out / name).mkdir(parents=True)
-        (out / name / "x").touch()
+    (out / ".partial-a").mkdir(parents=True)
+    (out / ".partial-a" / "x").touch()
     run_batch(scans, out, FakeWork())
     assert {p.name for p in out.iterdir()} == {"a", "b", "c", *SUMMARY}
+
+
+def test_results_that_a_killed_run_had_put_aside_come_back(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+    before = contents(out / "b")
+    (out / "b").rename(out / ".former-b")
+    work = FakeWork()
+    assert [state.state for state in run_batch(scans, out, work)] == [KEPT, KEPT, KEPT]
+    assert contents(out / "b") == before and not (out / ".former-b").exists()
 
 
 def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
