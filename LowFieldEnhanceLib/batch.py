@@ -22,7 +22,6 @@ from .batch_results import (
     check_place,
     check_unchanged,
     finished,
-    read_json,
     replaced_folder,
     restore_former,
     write_record,
@@ -32,7 +31,7 @@ from .batch_summary import DONE, FAILED, KEPT, State, Summary
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .events import Events
 from .formats.itk import check_path
-from .ours import check_ours
+from .ours import check_ours, read_json
 
 
 class Work(Protocol):

@@ -93,7 +93,7 @@ def run_batch_command(options: argparse.Namespace, events: Events) -> dict[str, 
 
 
 class EachScan:
-    """What a batch does with each scan: ``enhance`` with the same options (see results.Work).
+    """What a batch does with each scan: ``enhance`` with the same options (see batch.Work).
 
     Args:
         options: of the command ``batch``.
@@ -131,7 +131,7 @@ class EachScan:
         self.settings = {**{name: self._provenance[name] for name in IN_PROVENANCE}, "options": given}
 
     def request(self, scan: Scan) -> Request:
-        """See results.Work; the checksums are those of the voxels, so that a renamed file is the same."""
+        """See batch.Work; the checksums are those of the voxels, so that a renamed file is the same."""
         from .batch_results import Request
         from .image_io import read_image, read_labels
         from .scan_options import with_contrast
@@ -145,7 +145,7 @@ class EachScan:
         return Request({**self._provenance, "input_sha256": image.sha256()}, {**self._common, **own})
 
     def run(self, scan: Scan, folder: Path, events: Events) -> None:
-        """See results.Work."""
+        """See batch.Work."""
         run_enhance(self.of_one_scan(scan, folder), events)
 
     def of_one_scan(self, scan: Scan, folder: Path) -> argparse.Namespace:

@@ -17,6 +17,7 @@ from typing import Any
 from .batch_scans import RECORD
 from .errors import BadInput
 from .formats.nifti import check_nifti
+from .ours import read_json
 from .weight_files import file_sha256
 
 RECORD_SCHEMA = "lowfieldenhance-batch-scan/1"
@@ -156,12 +157,3 @@ def write_record(folder: Path, request: Request, warnings: list[str]) -> None:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """None if it is not there or no JSON object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return content if isinstance(content, dict) else None

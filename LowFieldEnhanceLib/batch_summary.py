@@ -23,6 +23,7 @@ from .batch_scans import Scan
 from .errors import BadInput
 from .evaluation.batch_page import render_batch
 from .evaluation.lesions import survivors
+from .evaluation.report import in_noise_units
 from .image_io import DERIVED
 from .safe_files import replaced
 
@@ -131,8 +132,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
 
 
 def _flat(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    fidelity = row.get("fidelity", {})
-    seen = fidelity if fidelity.get("noise_plausible") else {}  # else nothing is said in units of the noise
+    seen = in_noise_units(row.get("fidelity", {}))
     return {
         **{key: settings.get(key) for key in ("method", "preset")},
         **row,

@@ -21,6 +21,7 @@ from .dicom.files import new_folder
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .evaluation.disagreement import Disagreement, disagreement
 from .evaluation.lesions import survivors
+from .evaluation.report import in_noise_units
 from .events import Events
 from .image import Image
 from .image_io import DERIVED, write_image
@@ -148,8 +149,7 @@ def compare(
         if any(row.get(key) is not None for row in rows)
     }
     structures = [report.get("structures", []) for report in reports.values()]
-    seen = first.report["fidelity"]
-    sigma = seen.get("sigma") if seen.get("noise_plausible", True) else None
+    sigma = in_noise_units(first.report["fidelity"]).get("sigma")
     between = disagreement(results, structures, first.brain, sigma)
     return Comparison(rows, columns, first.before, results, first.brain, first.reference, reports, between)
 
@@ -159,9 +159,7 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     summary, provenance = report["summary"] or {}, report["provenance"]
     names = ("mean_absolute_change_percent", "mean_absolute_error_enhanced_percent", "structures_closer")
     images = (report["images"] or {}).get("enhanced", {})
-    fidelity = (
-        report["fidelity"] if report["fidelity"].get("noise_plausible", True) else {}
-    )  # else nothing is said in its units
+    fidelity = in_noise_units(report["fidelity"])
     return {
         **{name: summary[name] for name in names if name in summary},
         **{name: images[name] for name in ("psnr", "ssim") if name in images},

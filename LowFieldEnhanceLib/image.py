@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -131,3 +132,10 @@ def _check_voxels(image: Image) -> None:
     if not np.isfinite(array).all():
         count = int(array.size - np.isfinite(array).sum())
         raise BadInput(f"{count} voxels are NaN or infinite, so the scan is damaged")
+
+
+def grid_corners(shape: Sequence[int], affine: np.ndarray) -> np.ndarray:
+    """The centres of a grid's eight outermost voxels: (8, 3), mm, in the world of its affine (4 x 4 or 3 x 4)."""
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
+    corners[:, :3] *= np.asarray(shape) - 1
+    return (corners @ affine.T)[:, :3]

@@ -51,8 +51,8 @@ def sidecar_of(volume: Path) -> Path:
 
 def provenance_of(sidecar: Path) -> dict[str, Any] | None:
     """What a sidecar of ours holds; None of any other file."""
-    content = _json(sidecar)
-    return content if isinstance(content, dict) and content.get("derived") == DERIVED else None
+    content = read_json(sidecar)
+    return content if content is not None and content.get("derived") == DERIVED else None
 
 
 def note_of(volume: Path) -> str:
@@ -72,8 +72,7 @@ def _is_ours(path: Path) -> bool:
     if name.endswith(EXTENSIONS):
         return note_of(path).startswith(NOTES)
     if name.endswith(".json"):
-        content = _json(path)
-        schema = content.get("schema") if isinstance(content, dict) else None
+        schema = (read_json(path) or {}).get("schema")
         return provenance_of(path) is not None or (isinstance(schema, str) and schema.startswith(SCHEMAS))
     try:
         with path.open("rb") as stream:
@@ -83,8 +82,10 @@ def _is_ours(path: Path) -> bool:
     return head.startswith(CSV_HEADINGS) if name.endswith(".csv") else PAGE_TITLE in head
 
 
-def _json(path: Path) -> Any:  # noqa: ANN401
+def read_json(path: Path) -> dict[str, Any] | None:
+    """None if it is not there or no JSON object."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+    return content if isinstance(content, dict) else None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from itertools import product
 
 import numpy as np
 
 from ..errors import BadInput
-from ..image import Image
+from ..image import Image, grid_corners
 from ..image_io import read_image
 
 TOLERANCE_MM = 0.1
@@ -26,12 +25,6 @@ def lies_as(scan: Image, series: str | os.PathLike[str]) -> bool:
         source = read_image(series, "other", is_scan=False)
     except BadInput:
         return False
-    ours, theirs = _corners(scan), _corners(source)
+    ours, theirs = (grid_corners(image.shape, image.affine) for image in (scan, source))
     distances = np.linalg.norm(ours[:, None] - theirs[None], axis=-1)
     return bool(max(distances.min(axis=0).max(), distances.min(axis=1).max()) <= TOLERANCE_MM)
-
-
-def _corners(image: Image) -> np.ndarray:
-    """(8, 3), RAS mm: the centres of the outermost voxels."""
-    indices = np.array([[*corner, 1.0] for corner in product(*((0, size - 1) for size in image.shape))])
-    return (indices @ image.affine.T)[:, :3]

@@ -175,6 +175,11 @@ def _fidelity(fidelity: FidelitySummary, snr: float | None, noise_plausible: boo
     }
 
 
+def in_noise_units(fidelity: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A report's block ``fidelity`` for figures in units of the scan's noise: empty if that could not be measured."""
+    return fidelity if fidelity.get("noise_plausible", True) else {}
+
+
 def _images(
     reference: Image, before: Image, enhanced: Image, brain: np.ndarray, field: np.ndarray | None
 ) -> dict[str, Any] | None:

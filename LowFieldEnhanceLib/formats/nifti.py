@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import itertools
 import math
 import struct
 import zlib
@@ -14,8 +13,10 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import BadInput
+from ..image import grid_corners
 
 BLOCK = 1 << 20
+HEADER_BYTES = 544  # of NIfTI-2, the longer one, with its extension flag
 MOST_APART_MM = 1.0  # of the corners, by qform and sform
 MOST_DIFFERENT = 0.01  # share of a voxel's edge, by pixdim and sform
 FLOAT_CODES = {16: "f4", 64: "f8"}  # NIfTI datatype codes of real floating point
@@ -51,11 +52,9 @@ def check_nifti(path: Path) -> bool:
     Raises:
         BadInput: see above.
     """
-    with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
     try:
-        with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-            header = stream.read(544)
+        with _opened(path) as stream:
+            header = stream.read(HEADER_BYTES)
             layout = nifti_layout(header)
             if layout is None:
                 return False
@@ -69,6 +68,13 @@ def check_nifti(path: Path) -> bool:
     if bad:
         raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the scan is damaged")
     return True
+
+
+def _opened(path: Path) -> BinaryIO:
+    """The file's content, unpacked if it is compressed, whatever its name says."""
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if packed else path.open("rb")
 
 
 def _check_spacing(geometry: _Geometry | None, path: Path) -> None:
@@ -122,10 +128,8 @@ def orientation_doubt(path: Path) -> str | None:
     ITK takes the axes of a header without orientation for those of its own world, and one of two that disagree,
     without a word; left and right may then be exchanged.
     """
-    with path.open("rb") as stream:
-        packed = stream.read(2) == b"\x1f\x8b"
-    with gzip.open(path, "rb") if packed else path.open("rb") as stream:
-        found = _geometry(stream.read(544))
+    with _opened(path) as stream:
+        found = _geometry(stream.read(HEADER_BYTES))
     if found is None:
         return None
     qform, sform = found.qform, found.sform
@@ -133,8 +137,7 @@ def orientation_doubt(path: Path) -> str | None:
         return "the header of the scan gives no orientation (qform and sform code 0)"
     if qform is None or sform is None:
         return None
-    corners = np.array(list(itertools.product(*((0, n - 1) for n in found.size))), dtype=float)
-    apart = np.abs(corners @ (qform - sform)[:, :3].T + (qform - sform)[:, 3]).max()
+    apart = np.abs(grid_corners(found.size, qform - sform)).max()
     if apart <= MOST_APART_MM:
         return None
     return f"the two orientations in the header of the scan (qform and sform) are up to {apart:.0f} mm apart"

@@ -14,7 +14,7 @@ import SimpleITK
 import torch
 
 from ..errors import BadInput
-from ..image import Image
+from ..image import Image, grid_corners
 from ..image_io import from_sitk, to_sitk
 from ..physics.operator import parallel_axes
 from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
@@ -108,10 +108,7 @@ def _resample_oblique(image: Image, grid: Grid, interpolation: str) -> Image:
 
 def same_grid(a: Grid, b: Grid, tolerance_mm: float = 1e-3) -> bool:
     """Whether all corners of two grids coincide."""
-    return a.shape == b.shape and bool(np.abs(_corners(a) - _corners(b)).max() <= tolerance_mm)
-
-
-def _corners(grid: Grid) -> np.ndarray:
-    corners = np.array([[*c, 1] for c in np.ndindex(2, 2, 2)], dtype=np.float64)
-    corners[:, :3] *= np.asarray(grid.shape) - 1
-    return corners @ grid.affine.T
+    if a.shape != b.shape:
+        return False
+    apart = grid_corners(a.shape, a.affine) - grid_corners(b.shape, b.affine)
+    return bool(np.abs(apart).max() <= tolerance_mm)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 from conftest import phantom_head
 
 from LowFieldEnhanceLib import pipeline
@@ -29,6 +33,15 @@ class KnownAnatomy:
     def segment(self, image: Image, events: Events | None = None) -> LabelMap:
         moved = resample(self.labels.as_image(), Grid.of(image), "nearest")
         return LabelMap(moved.array.astype(np.uint8), moved.affine, {})
+
+
+@contextmanager
+def labelled_by(segmenter: type, models: Path) -> Iterator[None]:
+    """Inside, the pipeline labels with ``segmenter`` and finds the networks of the folder ``models`` first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LOWFIELDENHANCE_MODELS", str(models))
+        patch.setattr(pipeline, "Segmenter", segmenter)
+        yield
 
 
 def report_of(seconds: float, change: float) -> dict[str, Any]:

@@ -6,20 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from compare_support import KnownAnatomy
+from compare_support import KnownAnatomy, labelled_by
 from conftest import phantom_head
 from judging_support import with_lesion
 
-from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 
 
 @pytest.fixture(scope="module")
 def quick_pipeline(tiny_models_folder: Path) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
-        patch.setattr(pipeline, "Segmenter", KnownAnatomy)
+    with labelled_by(KnownAnatomy, tiny_models_folder):
         yield
 
 

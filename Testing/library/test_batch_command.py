@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from batch_support import RegisteredAnatomy
 from child_support import cancelled_within_two_seconds
+from compare_support import labelled_by
 from conftest import phantom_head
 
 from LowFieldEnhanceLib import pipeline
@@ -31,9 +32,7 @@ QUICK = ("-m", "cubic", "--spacing", "4", "--device", "cpu")
 @pytest.fixture(scope="module")
 def anatomy(tiny_models_folder: Path) -> Iterator[None]:
     """Every scan is labelled with the phantom's own anatomy; the registered weights are the tiny ones."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
-        patch.setattr(pipeline, "Segmenter", RegisteredAnatomy)
+    with labelled_by(RegisteredAnatomy, tiny_models_folder):
         yield
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from compare_support import labelled_by
 from scipy import ndimage
 from test_cli import SAMPLE, run_json
 from test_pipeline import high_field
@@ -54,9 +55,7 @@ class Thresholds:
 @pytest.fixture(scope="module", autouse=True)
 def quick(tiny_models_folder: Path) -> Iterator[None]:
     """Tiny networks, and labels without one."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LOWFIELDENHANCE_MODELS", str(tiny_models_folder))
-        patch.setattr(pipeline, "Segmenter", Thresholds)
+    with labelled_by(Thresholds, tiny_models_folder):
         yield
 
 
