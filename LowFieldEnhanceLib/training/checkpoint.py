@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from ..errors import BadInput
+from ..safe_files import replaced
+
+if TYPE_CHECKING:
+    from .loop import LearningLoss
 
 CHECKPOINT = "checkpoint.pt"
-
-
-class Stateful(Protocol):
-    """What a loss with networks of its own keeps in a checkpoint."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that is to be resumed."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
-        ...
 
 
 class State:
@@ -41,7 +32,7 @@ class State:
         self,
         network: nn.Module,
         learning_rate: float,
-        loss: Stateful | None = None,
+        loss: LearningLoss | None = None,
         record: dict[str, Any] | None = None,
     ) -> None:
         self.network, self.loss, self.record = network, loss, record or {}
@@ -65,14 +56,11 @@ class State:
         }
         if self.loss is not None:
             content["loss"] = self.loss.state_dict()
-        temporary = path.with_suffix(".partial")
         try:
-            torch.save(content, temporary)
-            os.replace(temporary, path)
+            with replaced(path) as temporary:
+                torch.save(content, temporary)
         except (OSError, RuntimeError) as error:  # of a full disk torch makes a RuntimeError
             raise BadInput(f"the checkpoint {path} cannot be written; is the disk full?") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def load(self, path: Path, device: str) -> None:
         """Go on from a checkpoint.

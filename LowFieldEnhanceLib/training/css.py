@@ -28,6 +28,7 @@ from .css_pairs import CycleBatch, CycleSampler
 from .css_slices import HeadPool
 from .css_terms import brain_l1, dissimilarity, settle
 from .data import load_heads, said
+from .loop import step_if_finite
 
 PARTS = ("cycle", "sgp", "lsc", "adversarial")
 CRITIC_RATE = 2e-4
@@ -139,9 +140,7 @@ class CycleLoss:
 
     def step(self) -> None:
         """G_B's step, and that of the discriminators on what the generators just made (LSGAN, Mao et al. 2017)."""
-        norm = nn.utils.clip_grad_norm_(self.back.parameters(), 1.0)
-        if torch.isfinite(norm):
-            self.optimizer.step()
+        step_if_finite(self.optimizer, self.back.parameters(), 1.0)
         if not self._shown:
             return
         self.critics.requires_grad_(True)
@@ -151,9 +150,7 @@ class CycleLoss:
             loss = loss + 0.5 * ((self._judge(side, real, real_kind) - 1) ** 2).mean()
             loss = loss + 0.5 * (self._judge(side, fake, fake_kind) ** 2).mean()
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.critics.parameters(), math.inf)
-        if torch.isfinite(norm):  # a single step with NaN would end the adversarial training for good
-            self.critic_optimizer.step()
+        step_if_finite(self.critic_optimizer, self.critics.parameters(), math.inf)
         self.terms["critics"] = float(loss.detach())
 
     def state_dict(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from ..diffusion.latent import SCHEDULE, alpha_bar, clean_from_velocity, even_ti
 from ..networks.latent_unet import Condition, LatentUNet
 from . import latent_teacher
 from .latent_teacher import LatentSampler, decoded_loss, latent_sampler, require
-from .loop import LossFunction
+from .loop import LossFunction, step_if_finite
 
 TEACHER = "latent_teacher"
 ARCHITECTURE = {
@@ -54,9 +54,7 @@ class Adapters(nn.Module):
 
     def learn(self) -> None:
         """Take a step with the gradients of the last loss, if they are numbers."""
-        norm = nn.utils.clip_grad_norm_(self.parameters(), math.inf)
-        if torch.isfinite(norm):
-            self.optimizer.step()
+        step_if_finite(self.optimizer, self.parameters(), math.inf)
         self.optimizer.zero_grad(set_to_none=True)
 
     def forward(self, student: list[Tensor], teacher: list[Tensor]) -> Tensor:

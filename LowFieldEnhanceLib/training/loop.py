@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -175,9 +175,7 @@ def _steps(
             learning.begin(state.seconds / budget, rate)
         loss = loss_function(network)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        if torch.isfinite(norm):
-            state.optimizer.step()
+        taken = step_if_finite(state.optimizer, network.parameters(), 1.0)
         if learning is not None:
             learning.step()
         state.step += 1
@@ -186,7 +184,7 @@ def _steps(
         value = float(loss.detach())
         if math.isfinite(value):
             running = value if running is None else 0.98 * running + 0.02 * value
-        lost = 0 if math.isfinite(value) and torch.isfinite(norm) else lost + 1
+        lost = 0 if math.isfinite(value) and taken else lost + 1
         if lost == MOST_LOST:
             raise BadInput(
                 f"the loss was not a number in {lost} steps in a row, up to step {state.step}: training ends"
@@ -201,6 +199,17 @@ def _steps(
             events.progress("train", int(state.seconds), int(budget))
         events.check()
     return running
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], most: float) -> bool:
+    """Clip the gradients to a norm of ``most`` and take a step, unless one is not a number; whether it was taken.
+
+    A single step with NaN would end a network's training for good.
+    """
+    finite = bool(torch.isfinite(nn.utils.clip_grad_norm_(parameters, most)))
+    if finite:
+        optimizer.step()
+    return finite
 
 
 def _append(path: Path, state: State, loss: float | None, rate: float) -> None:
