@@ -91,7 +91,10 @@ def _number(value: float | None, digits: int = 1) -> str:
 
 
 def _signed(value: float | None, digits: int = 1) -> str:
-    return MISSING if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    if value is None:
+        return MISSING
+    rounded = round(value, digits)  # what rounds to 0 has no sign
+    return f"{rounded:+.{digits}f}".replace("-", "−") if rounded else f"{0:.{digits}f}"
 
 
 def _place(centre_ras_mm: Sequence[float]) -> str:

@@ -12,6 +12,8 @@ from .report_structures import LEFT_OUT_OF_SUMMARY
 
 NAMED_CHANGES = 3
 NAMED_MIN_ML = 1.0  # smaller structures change by large percentages through a few voxels
+LEAST_SHARE = 0.01  # percent
+LEAST_CHANGE = 0.05  # percent; less would be written as 0.0
 
 
 def verdict_of(report: Mapping[str, Any]) -> str:
@@ -22,7 +24,7 @@ def verdict_of(report: Mapping[str, Any]) -> str:
         told = f"{told.removesuffix('.')}; {lesions['outside_brain']['text']}."
     if not lesions or not lesions["judged"]:
         return told
-    base = "input" if report["images"] is None else "reference"
+    base = "reference" if "reference" in lesions["regions"][0] else "input"
     fate = f"{lesions['surviving']} of {lesions['judged']} marked regions that the {base} shows survive in it"
     return f"{told.removesuffix('.')}; {fate}."
 
@@ -43,11 +45,15 @@ def _verdict_on_image(report: Mapping[str, Any]) -> str:
         return f"{opening}: {changes}, and {seen}."
     if summary is not None and summary.get("mean_absolute_error_enhanced_percent") is not None:
         low, high = summary["mean_absolute_error_input_percent"], summary["mean_absolute_error_enhanced_percent"]
-        order = "lower than" if high < low else "higher than" if high > low else "the same as"
+        # of what is printed: 6.53 against 6.54 % is no difference that a reader sees
+        difference = round(high, 1) - round(low, 1)
+        order = "lower than" if difference < 0 else "higher than" if difference > 0 else "the same as"
+        count, closer = summary["structures"], summary["structures_closer"]
+        over = "the one structure compared" if count == 1 else f"{count} structures"
+        moved = ("it came" if closer else "it did not come") if count == 1 else f"{closer} of them came"
         return (
-            f"Against the reference, the mean absolute volume error over {summary['structures']} structures is "
-            f"{high:.1f} % in the enhanced scan, {order} the {low:.1f} % in the input, and "
-            f"{summary['structures_closer']} of them came closer to the reference."
+            f"Against the reference, the mean absolute volume error over {over} is {high:.1f} % in the enhanced scan, "
+            f"{order} the {low:.1f} % in the input, and {moved} closer to the reference."
         )
     if images is not None:
         low, high = (_decibel(images[name]["psnr"]) for name in ("input", "enhanced"))
@@ -77,12 +83,22 @@ def _largest_changes(rows: list[dict[str, Any]]) -> str:
     """The structures of at least 1 mL that changed most, those that appear or vanish first."""
     sizes = ("volume_input_ml", "volume_enhanced_ml")
     kept = [row for row in rows if row["label_id"] not in LEFT_OUT_OF_SUMMARY]
-    large = [row for row in kept if max(row[key] for key in sizes) >= NAMED_MIN_ML and row["change_percent"] != 0]
+    large = [row for row in kept if max(row[key] for key in sizes) >= NAMED_MIN_ML and _seen_to_change(row)]
     large.sort(key=lambda row: -math.inf if 0 in (row[sizes[0]], row[sizes[1]]) else -abs(row["change_percent"]))
     named = [f"{row['name']} {_change(row)}" for row in large[:NAMED_CHANGES]]
     if not named:
-        return f"no structure of {NAMED_MIN_ML:g} mL or more changed its volume"
-    return f"the largest volume changes from the input are {', '.join(named)}"
+        return f"no structure of {NAMED_MIN_ML:g} mL or more changed its volume by {LEAST_CHANGE:g} % or more"
+    opening = (
+        "the largest volume change from the input is"
+        if len(named) == 1
+        else "the largest volume changes from the input are"
+    )
+    return f"{opening} {', '.join(named)}"
+
+
+def _seen_to_change(row: Mapping[str, Any]) -> bool:
+    """Whether a change is more than the 0.0 % that a smaller one would be written as; None is a new structure's."""
+    return row["change_percent"] is None or abs(row["change_percent"]) >= LEAST_CHANGE
 
 
 def _change(row: Mapping[str, Any]) -> str:
@@ -96,8 +112,10 @@ def _decibel(value: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    """0.0027 -> ``0.27 %``, 0.123 -> ``12.3 %``: two decimals below 1 %, one above."""
+    """0.0027 -> ``0.27 %``, 0.123 -> ``12.3 %``: two decimals below 1 %, one above; what is little is not nothing."""
     if share is None:
         return "an unknown share"
     value = 100.0 * share
+    if 0 < value < LEAST_SHARE:
+        return f"less than {LEAST_SHARE:g} %"
     return f"{value:.2f} %" if value < 1 else f"{value:.1f} %"

@@ -177,6 +177,29 @@ def test_with_a_reference_the_verdict_gives_the_mean_absolute_volume_errors() ->
     assert "over 3 structures is 5.0 % in the enhanced scan, lower than the 25.0 % in the input" in report["verdict"]
 
 
+def test_an_order_that_the_printed_figures_do_not_show_is_not_claimed() -> None:
+    # thalamus 43 and 44 voxels of 10,000 more than the reference's: 0.43 and 0.44 %, both printed as 0.4
+    sizes = [label_map_large(count) for count in (10_043, 10_044, 10_000)]
+    verdict = with_reference(labels_before=sizes[0], labels_after=sizes[1], reference_labels=sizes[2])["verdict"]
+    assert (
+        "over the one structure compared is 0.4 % in the enhanced scan, the same as the 0.4 % in the input" in verdict
+    )
+    assert "and it did not come closer" in verdict
+
+
+def label_map_large(count: int) -> LabelMap:
+    array = np.zeros(SHAPE, np.uint8)
+    array.ravel()[:count] = WHITE
+    return LabelMap(array, AFFINE, {})
+
+
+def test_a_change_that_would_be_written_as_nothing_is_not_named() -> None:
+    report = report_of(labels_before=label_map_large(10_000), labels_after=label_map_large(9_997))
+    assert "no structure of 1 mL or more changed its volume by 0.05 % or more" in report["verdict"]
+    more = report_of(labels_before=label_map_large(10_000), labels_after=label_map_large(9_994))
+    assert "the largest volume change from the input is Left Cerebral White Matter -0.1 %" in more["verdict"]
+
+
 def test_the_verdict_says_so_when_enhancement_made_it_worse() -> None:
     before, after = label_map({WHITE: 500, THALAMUS: 44}), label_map({WHITE: 500, THALAMUS: 60})
     verdict = with_reference(
@@ -290,6 +313,9 @@ def test_files_are_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> No
         write_json(report_of(), tmp_path / "absent" / "report.json")
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.0027, "0.27 %"), (0.123, "12.3 %"), (0.0, "0.00 %"), (1.0, "100.0 %")])
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.0027, "0.27 %"), (0.123, "12.3 %"), (0.0, "0.00 %"), (1.0, "100.0 %"), (2e-5, "less than 0.01 %")],
+)
 def test_shares_are_written_as_percentages(share: float, text: str) -> None:
     assert percent(share) == text

@@ -204,6 +204,13 @@ def test_the_fidelity_is_explained_with_its_figures() -> None:
     assert "1.10 noise standard deviations" in text
 
 
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    made = report()
+    made["structures"][0]["change_percent"] = -0.04
+    page = Page(render_html(made, PICTURES))
+    assert "0.0" in page.texts and "−0.0" not in page.texts and "+0.0" not in page.texts
+
+
 def test_undefined_values_are_dashes() -> None:
     made = report()
     made["structures"][0]["change_percent"] = None
