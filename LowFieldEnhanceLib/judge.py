@@ -157,7 +157,10 @@ def _lesions(subject: Subject, enhanced: Image) -> dict[str, Any] | None:
         return None
     prepared, reference = subject.prepared, subject.reference
     against = None if reference is None or reference.incomparable is not None else reference.image
-    rows = lesion_report(prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels)
+    field = None if against is None or reference is None else reference.field_of_view
+    rows = lesion_report(
+        prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels, field=field
+    )
     return lesion_section(rows, subject.lesions_outside)
 
 

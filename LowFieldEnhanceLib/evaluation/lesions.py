@@ -40,7 +40,9 @@ CRITERION = (
 UNSEEN = "not visible"
 NO_SHELL = "no surroundings"  # too little brain without other regions around it: nested regions are best merged
 NO_CONTRAST = "no contrast"  # its surroundings are not above 0, or it is not measured in the enhanced scan
-REASONS = (UNSEEN, NO_SHELL, NO_CONTRAST)
+UNMEASURED = "outside the reference"  # or within reach of its edge
+REASONS = (UNSEEN, NO_SHELL, NO_CONTRAST, UNMEASURED)
+NOTHING = {"contrast_percent": None, "difference_sd": None, "visible": None, "volume_mm3": None, "edge_mm": None}
 
 
 def lesion_report(
@@ -51,6 +53,7 @@ def lesion_report(
     reference: Image | None = None,
     labels: LabelMap | None = None,
     min_mm3: float = 0.0,
+    field: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """One row a connected region (26 neighbours, a value at a time), the largest first.
 
@@ -61,6 +64,8 @@ def lesion_report(
         brain: bool on the working grid.
         labels: anatomy on the working grid, to take the shell from one tissue; the lesion itself may be mislabelled.
         min_mm3: smaller regions are left out.
+        field: bool on the working grid, where the reference was measured; None: everywhere. A region that reaches out
+            of it is not judged, and no shell does.
 
     Returns:
         Rows with ``label`` (value in the map), ``number`` (from 1), ``centre_ras_mm``, ``volume_mm3`` and
@@ -89,7 +94,12 @@ def lesion_report(
         distance = ndimage.distance_transform_edt(~near, sampling=before.spacing)
         shell = _shell(allowed & (distance > SHELL_MM[0]) & (distance <= SHELL_MM[1]), labels, place)
         grown = allowed & (distance <= REACH_MM)
+        measured = reference is None or field is None or bool(field[place][near | grown].all())
+        if reference is not None and field is not None and measured:
+            shell &= field[place]
         figures = {name: measure(i.array[place], near, shell, grown, before.spacing) for name, i in images.items()}
+        if not measured:
+            figures["reference"] = dict(NOTHING)
         centre = np.mean(np.nonzero(mask), axis=1)
         volume = float(near.sum()) * before.voxel_volume_ml * 1000.0
         rows.append({
@@ -98,7 +108,7 @@ def lesion_report(
             "volume_mm3": volume,
             "diameter_mm": sphere_diameter(volume),
             **figures,
-            **_fate(figures[base], figures["enhanced"]),
+            **_fate(figures[base], figures["enhanced"], measured),
         })  # fmt: skip
     if not rows:
         raise BadInput(f"no marked region inside the brain is as large as {min_mm3:g} mm3")
@@ -159,14 +169,13 @@ def measure(
         core. ``edge_mm``: 10-90 % width of its border, from the median slope across it (a Gaussian edge is assumed);
         smaller is sharper.
     """
-    nothing = {"contrast_percent": None, "difference_sd": None, "visible": None, "volume_mm3": None, "edge_mm": None}
     if shell.sum() < MIN_SHELL_VOXELS:
-        return nothing
+        return dict(NOTHING)
     around = float(np.median(array[shell]))
     spread = MAD_TO_SD * float(np.median(np.abs(array[shell] - around)))
     difference = float(array[region].mean()) - around
     figures = {
-        **nothing,
+        **NOTHING,
         "contrast_percent": 100.0 * difference / around if around > 0 else None,
         "difference_sd": difference / spread if spread > 0 else None,
         "visible": bool(abs(difference) >= MIN_DIFFERENCE_SD * spread and difference != 0),
@@ -258,7 +267,7 @@ def _edge(relative: np.ndarray, whole: np.ndarray, spacing: tuple[float, float, 
     return ERF_TO_10_90 / steepest if steepest > 0 else None
 
 
-def _fate(base: dict[str, Any], enhanced: dict[str, Any]) -> dict[str, Any]:
+def _fate(base: dict[str, Any], enhanced: dict[str, Any], measured: bool) -> dict[str, Any]:
     changes = {}
     for name in ("contrast", "volume"):
         key = "contrast_percent" if name == "contrast" else "volume_mm3"
@@ -266,7 +275,9 @@ def _fate(base: dict[str, Any], enhanced: dict[str, Any]) -> dict[str, Any]:
         # a weaker dark lesion has a negative change too, because its base is negative
         changes[f"{name}_change_percent"] = percent_difference(enhanced[key], base[key]) if known else None
     change = changes["contrast_change_percent"]
-    if base["visible"] is None:
+    if not measured:
+        reason = UNMEASURED
+    elif base["visible"] is None:
         reason = NO_SHELL
     elif not base["visible"]:
         reason = UNSEEN

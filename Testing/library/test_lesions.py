@@ -10,7 +10,7 @@ import pytest
 from scipy import ndimage
 
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.evaluation.lesions import lesion_report, lesion_section, sphere_diameter
+from LowFieldEnhanceLib.evaluation.lesions import UNMEASURED, lesion_report, lesion_section, sphere_diameter
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -97,6 +97,22 @@ def test_what_the_base_does_not_show_is_not_judged() -> None:
     assert row["survives"] is None
     section = lesion_section([row])
     assert (section["judged"], section["surviving"]) == (0, 0)
+
+
+def test_a_reference_judges_only_where_it_was_measured() -> None:
+    image = brain_with({1: -0.5, 2: -0.5})
+    # region 1 ends at 21 and can grow to 24
+    for edge, fates in ((25, [True, None]), (24, [None, None]), (48, [True, True])):
+        field = np.arange(SHAPE[0])[:, None, None] < np.full(SHAPE, edge)
+        cut = image.with_array(np.where(field, image.array, 0.0))
+        rows = lesion_report(image, image, drawn(1, 2), BRAIN, cut, field=field)
+        assert [row["survives"] for row in rows] == fates
+        for row in rows:
+            figures = row["reference"] if row["survives"] else row["input"]
+            assert figures["contrast_percent"] == pytest.approx(-50, abs=1)
+            if not row["survives"]:
+                assert row["not_judged"] == UNMEASURED
+                assert set(row["reference"].values()) == {None}
 
 
 def test_a_region_that_grew_or_shrank_has_its_volume_change() -> None:
