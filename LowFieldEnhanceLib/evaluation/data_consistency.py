@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,11 +149,22 @@ def project(
         else:
             low = level
         level = _next_level(level, after.rms, before.rms, low, high)
-    sentence = (
+    start = None if best.regularisation is None else x
+    return replace(best, iterations=model.iterations, note=_note(before, best), start=start)
+
+
+def _note(before: FidelitySummary, best: Projection) -> str:
+    """What the search came to, in one sentence; that the noise was left is said only where it was reached."""
+    if best.regularisation is None:
+        return (
+            f"No change that was tried lowers the residual of {before.rms:.2f} noise standard deviations to the noise."
+        )
+    moved = (
         f"The residual inside the brain went from {before.rms:.2f} to {best.after.rms:.2f} noise standard deviations "
-        "by the smallest change that does so; a residual of the size of the noise was left on purpose."
     )
-    return Projection(best.array, best.regularisation, model.iterations, before, best.after, sentence, x)
+    if best.after.rms > TARGET_RMS + 2 * TOLERANCE:
+        return f"{moved}and no further; what is left is more than noise, and no change inside the brain explains it."
+    return f"{moved}by the smallest change that does so; a residual of the size of the noise was left on purpose."
 
 
 def _next_level(level: float, rms: float, start: float, low: float, high: float) -> float:

@@ -75,6 +75,16 @@ def test_the_change_is_that_of_the_closed_form() -> None:
     np.testing.assert_allclose(outcome.array, expected, atol=0.01 * change)
 
 
+def test_a_residual_that_stays_above_the_noise_is_not_said_to_be_left_on_purpose() -> None:
+    few = np.zeros(FINE, dtype=np.float32)
+    few[10:18, 10:20, 10:20] = 1  # the change may happen in a corner of what is to be explained
+    y = seen(anatomy(), forward())
+    outcome = project(ndimage.gaussian_filter(anatomy(), 1.5), y, forward(), SIGMA, few, INSIDE)
+    assert 2 < outcome.after.rms < outcome.before.rms
+    assert "on purpose" not in outcome.note and "what is left is more than noise" in outcome.note
+    assert f"to {outcome.after.rms:.2f} noise" in outcome.note
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("blur", [0.7, 1.5])
 def test_the_residual_ends_at_the_noise_and_never_below(seed: int, blur: float) -> None:
