@@ -152,13 +152,18 @@ def _input(
 
 def _fidelity(fidelity: FidelitySummary, snr: float | None, noise_plausible: bool) -> dict[str, Any]:
     relative = fidelity.rms / snr if snr else None
-    if noise_plausible:
+    seen = "differs from the acquired one "
+    if fidelity.slope <= 0:  # the fit has turned it round, so its residual may be small whatever it shows
         seen = (
+            "is not brighter where the acquired one is, so it is of another contrast or another head; a small residual"
+        )
+    elif noise_plausible:
+        seen += (
             f"by more than 3 times the noise in {percent(fidelity.share_above_3)} of the brain's voxels (noise alone: "
             f"{percent(GAUSSIAN_SHARE_ABOVE_3)}); a large share contradicts the scan, a small one"
         )
     else:
-        seen = (
+        seen += (
             f"by {percent(relative)} of the white matter's intensity on average; the scan was interpolated or filtered "
             "before it came here, so its noise cannot be measured and nothing can be said in units of it, and a small "
             "difference"
@@ -169,8 +174,8 @@ def _fidelity(fidelity: FidelitySummary, snr: float | None, noise_plausible: boo
         "noise_plausible": noise_plausible,
         "relative_rms": relative,
         "text": (
-            f"Seen through a model of the low-field scanner, the enhanced scan differs from the acquired one {seen} "
-            "does not prove that added detail is true."
+            f"Seen through a model of the low-field scanner, the enhanced scan {seen} does not prove that added detail "
+            "is true."
         ),
     }
 

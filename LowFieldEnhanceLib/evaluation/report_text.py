@@ -70,6 +70,8 @@ def _verdict_on_image(report: Mapping[str, Any]) -> str:
 
 
 def _seen(fidelity: Mapping[str, Any]) -> str:
+    if fidelity["slope"] <= 0:
+        return "it is not brighter where the acquired scan is, so it is of another contrast or shows another head"
     if not fidelity["noise_plausible"]:
         return "it cannot be compared with the scan's noise, because the scan was interpolated or filtered before"
     share, alone = percent(fidelity["share_above_3"]), percent(GAUSSIAN_SHARE_ABOVE_3)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
+from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary, fidelity_residual
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA, build_report
 from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json
@@ -125,6 +125,15 @@ def test_of_a_scan_whose_noise_cannot_be_measured_nothing_is_said_in_units_of_it
     assert fidelity["relative_rms"] == pytest.approx(FIDELITY.rms / report["input"]["snr"])
     assert f"{100 * fidelity['relative_rms']:.1f} % of the white matter's intensity" in fidelity["text"]
     assert "3 times the noise" not in fidelity["text"]
+
+
+def test_of_an_enhanced_scan_that_is_turned_from_bright_to_dark_no_small_difference_is_told() -> None:
+    acquired = np.random.default_rng(2).uniform(100, 900, (9, 9, 9))
+    _, turned = fidelity_residual(acquired, 1000 - acquired, 5.0, np.ones((9, 9, 9)))
+    assert turned.share_above_3 == 0  # the linear fit takes it up
+    report = report_of(fidelity=turned)
+    for text in (report["verdict"], report["fidelity"]["text"]):
+        assert "not brighter where the acquired" in text and "noise alone" not in text
 
 
 def test_a_structure_that_vanishes_or_appears_is_named_before_any_percentage() -> None:
