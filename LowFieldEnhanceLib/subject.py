@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .evaluation.input_checks import MIN_OVERLAP
+from .errors import BadInput
+from .evaluation.input_checks import mismatch
+from .evaluation.input_intensity import WHITE_MATTER
 from .evaluation.lesions import marked_regions, outside_brain
 from .evaluation.overlap import dice
 from .evaluation.registration import Registration, register_rigid
@@ -37,6 +39,7 @@ class Reference:
         image: 0 outside its field of view.
         labels: on the same grid.
         overlap: Dice of its brain with that of the scan, 0..1.
+        white_matter: Dice of both cerebral white matters, 0..1; None if neither has any.
         registration: how it was moved; None if its own frame of reference was taken as it is.
         field_of_view: bool on the working grid, where it was measured.
         labels_given: whether the labels are the user's, and so perhaps of a few structures alone.
@@ -46,6 +49,7 @@ class Reference:
     image: Image
     labels: LabelMap
     overlap: float
+    white_matter: float | None
     registration: Registration | None
     field_of_view: np.ndarray
     labels_given: bool
@@ -57,6 +61,7 @@ class Reference:
         return {
             "registered": moved is not None,
             "brain_overlap_dice": self.overlap,
+            "white_matter_dice": self.white_matter,
             "images_left_out": self.incomparable,
             "rigid": moved,
         }
@@ -172,7 +177,7 @@ def open_subject(
     others, acquisitions = prepare_others(contrasts or {}, prepared, events.warning)
     found = None
     if reference is not None:
-        found = _reference(reference, reference_labels, prepared, segmenter, options.register_reference, events)
+        found = _reference(reference, reference_labels, prepared, labels, segmenter, options.register_reference, events)
     seconds = time.monotonic() - started
     made_with = {
         "contrast": image.known_contrast,
@@ -196,11 +201,16 @@ def _reference(
     image: Image,
     labels: LabelMap | None,
     prepared: Prepared,
+    scan_labels: LabelMap,
     segmenter: Segmenter,
     register: bool,
     events: Events,
 ) -> Reference:
-    """Reference image and labels on the working grid."""
+    """Reference image and labels on the working grid.
+
+    Raises:
+        BadInput: it shows nothing of the scan's brain, or cannot be registered.
+    """
     grid, moved = Grid.of(prepared.on_grid), None
     if register:
         moved = register_rigid(image, prepared.on_grid, events, prepared.brain)
@@ -209,6 +219,9 @@ def _reference(
             labels = LabelMap(labels.array, np.linalg.inv(moved.matrix) @ labels.affine, labels.confidence)
     on_grid = resample(image, grid, "cubic")
     seen = resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
+    if not seen[prepared.brain].any():
+        advice = "" if register else "; if it was taken in another position, use --register"
+        raise BadInput(f"the reference shows nothing of the brain that is in the scan{advice}")
     found = None
     if labels is not None:
         nearest = resample(labels.as_image(), grid, "nearest")
@@ -220,16 +233,16 @@ def _reference(
         segmented = segmenter.segment(on_grid, events)
     # of the scan's brain, the part that the reference could show
     overlap = dice(prepared.brain & seen, brain_mask(segmented))
-    if overlap < MIN_OVERLAP:
-        advice = "" if register else "; if it was taken in another position, use --register"
-        events.warning(
-            f"the brain of the reference and that of the scan overlap poorly (Dice {overlap:.2f}), so comparisons with "
-            f"it mean little{advice}"
-        )
+    white = [np.isin(m.array, WHITE_MATTER) & seen for m in (scan_labels, segmented)]
+    agreement = dice(*white) if any(part.any() for part in white) else None
+    apart = mismatch(overlap, agreement)
+    if apart is not None:
+        advice = "is it of the same person?" if register else "if it was taken in another position, use --register"
+        events.warning(f"{apart}, so comparisons with it mean little; {advice}")
     incomparable = _incomparable(image, on_grid, seen, prepared)
     if incomparable is not None:
         events.warning(f"the reference's intensities are not compared with those of the scan: {incomparable}")
-    return Reference(on_grid, found or segmented, overlap, moved, seen, labels is not None, incomparable)
+    return Reference(on_grid, found or segmented, overlap, agreement, moved, seen, labels is not None, incomparable)
 
 
 def _incomparable(reference: Image, on_grid: Image, seen: np.ndarray, prepared: Prepared) -> str | None:

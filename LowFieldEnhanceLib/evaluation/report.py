@@ -115,6 +115,7 @@ def build_report(
             lies.get("brain_overlap_dice"),
             lies.get("images_left_out"),
             acquired.meta.get(ORIENTATION_DOUBT),
+            lies.get("white_matter_dice"),
         ),
         "fidelity": _fidelity(fidelity, source["snr"], noise_plausible),
         "data_consistency": data_consistency,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .fidelity import GAUSSIAN_SHARE_ABOVE_3
-from .input_checks import MIN_OVERLAP
+from .input_checks import mismatch
 from .report_structures import LEFT_OUT_OF_SUMMARY
 
 NAMED_CHANGES = 3
@@ -32,12 +32,10 @@ def verdict_of(report: Mapping[str, Any]) -> str:
 def _verdict_on_image(report: Mapping[str, Any]) -> str:
     summary, images = report["summary"], report["images"]
     lies = report.get("registration") or {}
-    overlap, left_out = lies.get("brain_overlap_dice"), lies.get("images_left_out")
-    if overlap is not None and overlap < MIN_OVERLAP:
-        return (
-            f"The brain of the reference and that of the scan overlap poorly (Dice {overlap:.2f}), so the comparison "
-            "with it says little about the enhanced scan."
-        )
+    left_out = lies.get("images_left_out")
+    apart = mismatch(lies.get("brain_overlap_dice"), lies.get("white_matter_dice"))
+    if apart is not None:
+        return f"{apart[0].upper()}{apart[1:]}, so the comparison with it says little about the enhanced scan."
     if not report["has_reference"]:
         seen = _seen(report["fidelity"])
         changes = "its structures were not measured" if summary is None else _largest_changes(report["structures"])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import phantom_head
 from judging_support import LESION_MM, OPTIONS, ball
+from scipy import ndimage
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.errors import BadInput
@@ -100,6 +101,36 @@ def test_a_reference_that_lies_elsewhere_has_no_tick_and_no_confident_verdict(lo
     found = check(report, "reference")
     assert not found["ok"] and "overlap poorly (Dice" in found["text"]
     assert report["verdict"].startswith("The brain of the reference and that of the scan overlap poorly")
+
+
+def test_a_reference_that_shows_nothing_of_the_brain_is_refused_in_its_own_name(low: Image, high: Image) -> None:
+    away = high.affine.copy()
+    away[0, 3] += 400
+    with pytest.raises(BadInput, match="the reference shows nothing of the brain .* --register"):
+        pipeline.assess(low, high, "cpu", reference=Image(high.array, away, "T1w"), spacing=4.0)
+
+
+def test_a_reference_whose_white_matter_lies_elsewhere_has_no_tick_although_the_brains_overlap(
+    low: Image, high: Image
+) -> None:
+    # the same brain as a whole, with white matter of half the size in it: another person's head
+    labels = phantom_head()[1].array
+    white = np.isin(labels, (2, 41))
+    depth = ndimage.distance_transform_edt(white)
+    other = LabelMap(np.where(white & (depth < 4), labels + 1, labels), high.affine, {})  # 3 and 42: cortex
+    seen: list[dict] = []
+    result = pipeline.assess(
+        low, high, "cpu", reference=high, reference_labels=other, spacing=4.0, events=Events(seen.append)
+    )
+    report = result.report
+    assert report["registration"]["brain_overlap_dice"] > 0.9
+    assert report["registration"]["white_matter_dice"] < 0.7
+    assert "white matter" in warnings_of(seen) and not check(report, "reference")["ok"]
+    assert report["verdict"].startswith(
+        "The white matter of the reference and that of the scan overlap poorly (Dice 0."
+    )
+    right = pipeline.assess(low, high, "cpu", reference=high, spacing=4.0).report
+    assert right["registration"]["white_matter_dice"] > 0.8 and check(right, "reference")["ok"]
 
 
 # labels of a few structures

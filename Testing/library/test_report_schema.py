@@ -92,6 +92,7 @@ def sections(made: dict[str, Any], registered: bool = False, kind: str = SAMPLES
     registration = {
         "registered": registered,
         "brain_overlap_dice": 0.97,
+        "white_matter_dice": 0.88,
         "images_left_out": None,
         "rigid": rigid if registered else None,
     }
