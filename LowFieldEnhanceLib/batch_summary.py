@@ -24,6 +24,7 @@ from .errors import BadInput
 from .evaluation.batch_page import render_batch
 from .evaluation.lesions import survivors
 from .evaluation.report import in_noise_units
+from .evaluation.report_files import csv_cell
 from .image_io import DERIVED
 from .safe_files import replaced
 
@@ -127,7 +128,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(row.get(column)) for column in columns] for row in flat)
+    writer.writerows([csv_cell(row.get(column)) for column in columns] for row in flat)
     return stream.getvalue()
 
 
@@ -149,12 +150,6 @@ def _volumes(row: Mapping[str, Any]) -> dict[str, float]:
     """``Left Thalamus volume_input_ml`` -> mL, and so on for what the report has."""
     structures = row.get("structures", [])
     return {f"{item['name']} {key}": item[key] for item in structures for key in VOLUMES if key in item}
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401
-    if value is None:
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def write_summary(states: Sequence[State], folder: Path, settings: Mapping[str, Any]) -> None:

@@ -22,6 +22,7 @@ from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .evaluation.disagreement import Disagreement, disagreement
 from .evaluation.lesions import survivors
 from .evaluation.report import in_noise_units
+from .evaluation.report_files import spreadsheet_text
 from .events import Events
 from .image import Image
 from .image_io import DERIVED, write_image
@@ -247,7 +248,7 @@ def to_csv(comparison: Comparison) -> str:
     writer.writerow(keys)
     for row in comparison.rows:
         flat = {**row, "failure": (row["failure"] or {}).get("message")}
-        writer.writerow(["" if flat.get(key) is None else flat[key] for key in keys])
+        writer.writerow(["" if flat.get(key) is None else spreadsheet_text(flat[key]) for key in keys])
     return stream.getvalue()
 
 

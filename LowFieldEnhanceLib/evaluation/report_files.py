@@ -14,6 +14,8 @@ import numpy as np
 from ..safe_files import replaced
 from .report_structures import INPUT_ONLY_COLUMNS
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell that a spreadsheet computes begins with
+
 
 def write_json(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     """Write the report as UTF-8 JSON (strict, no NaN); a half-written file never carries the name.
@@ -40,7 +42,7 @@ def write_csv(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
     ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([_cell(row.get(column)) for column in columns] for row in rows)
+        writer.writerows([csv_cell(row.get(column)) for column in columns] for row in rows)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
@@ -56,7 +58,17 @@ def plain(value: Any) -> Any:  # noqa: ANN401
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _cell(value: Any) -> str:  # noqa: ANN401
+def csv_cell(value: Any) -> str:  # noqa: ANN401
+    """A cell of a table: six significant digits, empty for None, text as :func:`spreadsheet_text`."""
     if value is None:
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else spreadsheet_text(value)
+
+
+def spreadsheet_text(value: Any) -> str:  # noqa: ANN401
+    """Text that no spreadsheet takes for a formula: names of files may begin with ``=``, and then it would be run.
+
+    An apostrophe goes before it (owasp.org, CSV injection). Numbers keep their sign.
+    """
+    text = str(value)
+    return f"'{text}" if isinstance(value, str) and text.startswith(FORMULA) else text

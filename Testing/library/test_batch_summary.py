@@ -80,6 +80,18 @@ def test_the_table_has_one_row_a_scan_with_the_reports_own_figures(states: list[
     assert (rows[3]["method"], rows[3]["verdict"]) == ("cubic", "")
 
 
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "+1", "-1+1", "@SUM(A1)"])
+def test_no_name_becomes_a_formula_in_a_spreadsheet(name: str, tmp_path: Path) -> None:
+    found = State(Scan(name, Path(name)))
+    found.finish(DONE, report_of(change=-7.0), [])
+    write_summary([found], tmp_path, SETTINGS)
+    (row,) = table(tmp_path)
+    assert row["name"] == row["input"] == f"'{name}"
+    assert float(row["mean_absolute_change_percent"]) == -7.0  # numbers keep their sign
+    document = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))
+    assert document["scans"][0]["name"] == name
+
+
 def test_without_a_reference_nothing_speaks_of_error(states: list[State], tmp_path: Path) -> None:
     write_summary(states, tmp_path, SETTINGS)
     for ending in ("csv", "json", "html"):
