@@ -22,8 +22,9 @@ PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
 CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
 MIN_OVERLAP = 0.8  # Dice of two masks of the same brain, scanned and segmented twice, is above 0.9
 # Of cerebral white matter. Simulated scans of one head have 0.82 and more with the reference in its place (SNR 6, or
-# voxels of 2 x 2 x 8 mm), 0.73 with one that lies 3 mm off, and 0.66 to 0.69 at 4 mm. Another person's, registered, has
-# 0.55 to 0.65 (five pairs), while the brains as a whole overlap with 0.87 to 0.95.
+# voxels of 2 x 2 x 8 mm), T2w and FLAIR of tumour heads 0.76 and more with a T1w reference; 0.73 if it lies 3 mm off,
+# 0.57 to 0.6 at 6 mm. Another person's, registered, has 0.55 to 0.65 (five pairs), a head's mirror image 0.68, while
+# the brains as a whole overlap with 0.87 to 0.96.
 MIN_WHITE_MATTER = 0.7
 MIN_REFERENCE_COVER = 0.9
 TRAINED_RANGE = ("spacing", "noise", "contrast", "intensity")
