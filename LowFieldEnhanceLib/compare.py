@@ -234,6 +234,12 @@ def headings(comparison: Comparison) -> list[str]:
     return [*comparison.columns.values(), "Verdict"]
 
 
+def outside_range(comparison: Comparison) -> list[str]:
+    """Sentences of the input checks that failed; those of a single method's weights once, whoever's they are."""
+    checks = (check for report in comparison.reports.values() for check in report.get("input_checks", []))
+    return list(dict.fromkeys(check["text"] for check in checks if not check["ok"]))
+
+
 def to_markdown(comparison: Comparison) -> str:
     """The table; a bar in a sentence is escaped."""
     lines = [headings(comparison), ["---"] * len(headings(comparison)), *table_rows(comparison)]
@@ -289,7 +295,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike[str], vol
     )  # fmt: skip
     page = render_comparison(
         headings(comparison), table_rows(comparison), comparison.before.meta.get("file"), picture, narrow,
-        None if between is None else between.summary,
+        None if between is None else between.summary, outside_range(comparison),
     )  # fmt: skip
     texts = {"md": to_markdown(comparison), "csv": to_csv(comparison), "json": to_json(comparison), "html": page}
     with new_folder(target, WHAT) as temporary:

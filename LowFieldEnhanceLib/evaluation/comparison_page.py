@@ -24,6 +24,7 @@ def render_comparison(
     picture: bytes,
     narrow: bytes | None = None,
     between: Mapping[str, Any] | None = None,
+    outside: Sequence[str] = (),
 ) -> str:
     """The page's text; everything that was given is escaped.
 
@@ -33,12 +34,14 @@ def render_comparison(
         picture: PNG bytes of the sheet.
         narrow: the same for a phone; None takes the sheet.
         between: summary of the disagreement among the methods (evaluation.disagreement); None leaves it out.
+        outside: what is not as expected in the scan or its reference, sentences without their full stop; the page opens
+            with them.
     """
     environment = page_environment()
     sheet, small = (Markup(base64.b64encode(data).decode("ascii")) for data in (picture, narrow or picture))
     return environment.get_template("compare.html.j2").render(
         headings=headings, rows=rows, file=file or "", picture=sheet, narrow=small, between=between,
-        structures=_most_different(between), notice=DERIVED, missing=MISSING,
+        structures=_most_different(between), notice=DERIVED, missing=MISSING, outside=outside,
     )  # fmt: skip
 
 

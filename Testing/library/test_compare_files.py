@@ -127,6 +127,19 @@ def test_sentences_are_escaped_on_the_page(scan: Image, tmp_path: Path) -> None:
     assert "<it>" not in page
 
 
+def test_what_is_wrong_with_the_scan_or_its_reference_opens_the_page_once(scan: Image, tmp_path: Path) -> None:
+    found = compare(scan, [("cubic", "fast"), ("bm4d", "fast")], start=unprepared, run=fake_run({}))
+    plain = write_comparison(found, tmp_path / "plain")["html"].read_text(encoding="utf-8")
+    assert 'class="warning"' not in plain
+    poor = {"name": "reference", "ok": False, "text": "another <head>", "trained_range": False}
+    good = {**poor, "ok": True, "text": "the contrast is T1w"}
+    for report in found.reports.values():
+        report["input_checks"] = [good, poor]
+    page = write_comparison(found, tmp_path / "poor")["html"].read_text(encoding="utf-8")
+    assert page.count("<li>another &lt;head&gt;.</li>") == 1 and "the contrast is" not in page
+    assert page.index("another &lt;head&gt;") < page.index("<figure>")
+
+
 def test_nothing_is_overwritten_and_a_failure_leaves_nothing(
     comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
