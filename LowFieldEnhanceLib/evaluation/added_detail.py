@@ -17,6 +17,7 @@ Signs: positive where the output is brighter than supported (an added bright spo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from torch import Tensor
 
 from ..errors import BadInput
 from ..image import Image
+from ..physics.noise import filter_noise, noise_widths
 from ..physics.operator import ForwardOperator
 from ..physics.separable import SIGMA_PER_FWHM, SeparableOperator, linear_matrix, profile_matrix
 from ..preprocess.grid import Grid, resample
@@ -105,7 +107,8 @@ def added_detail(
     centred = torch.from_numpy(slope * (fine.array - np.float32(fine.array[inside].mean())))
     against, seen = support(operator, residual), support(operator, operator(centred))
     scale = np.where(inside, 100.0 / local_contrast(start, inside, before.spacing, CONTRAST_FLOOR_SIGMA * sigma), 0.0)
-    contradicting = against.numpy() * noise_gate(operator, residual, weight, sigma, inside) * scale
+    widths = noise_widths(acquired.array, covered)
+    contradicting = against.numpy() * noise_gate(operator, residual, weight, sigma, inside, widths) * scale
     unseen = (centred - seen).numpy() * scale
 
     parts = [part.astype(np.float32) for part in (contradicting + unseen, contradicting, unseen)]
@@ -118,7 +121,14 @@ def added_detail(
     return AddedDetail(*maps, summary)
 
 
-def noise_gate(operator: ForwardOperator, residual: Tensor, weight: Tensor, sigma: float, inside: np.ndarray) -> Any:
+def noise_gate(
+    operator: ForwardOperator,
+    residual: Tensor,
+    weight: Tensor,
+    sigma: float,
+    inside: np.ndarray,
+    widths: Sequence[float] = (0.0, 0.0, 0.0),
+) -> Any:  # noqa: ANN401
     """0..1 on the fine grid: whether the residual, averaged over the point-spread function, is more than noise.
 
     Args:
@@ -126,9 +136,12 @@ def noise_gate(operator: ForwardOperator, residual: Tensor, weight: Tensor, sigm
         residual: A x - y on the coarse grid, 0 where ``weight`` is.
         weight: 1 for the coarse voxels that count, else 0.
         sigma: noise of the residual.
-        inside: bool on the fine grid: where the noise of the average is measured, on one draw of white noise.
+        inside: bool on the fine grid: where the noise of the average is measured, on one draw of noise.
+        widths: of the filter that the scanner sent its noise through (physics.noise.noise_widths). Noise that
+            neighbours share is averaged away less than white noise.
     """
-    noise = sigma * torch.randn(weight.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(NOISE_SEED))
+    noise = sigma * (filter_noise(noise, widths) if any(widths) else noise)
     total = operator.adjoint(weight)
     total = total.clamp_min(1e-3 * float(total.max()))
     deviation = float((operator.adjoint(weight * noise) / total).numpy()[inside].std())

@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.special import ive
 
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.physics.noise import add_noise, difference_sigma, estimate_sigma
+from LowFieldEnhanceLib.physics.noise import add_noise, difference_sigma, estimate_sigma, filter_noise, noise_widths
 
 
 def generator() -> torch.Generator:
@@ -153,6 +153,21 @@ def test_noise_that_a_filter_left_alike_in_neighbours_is_found_in_a_zeroed_backg
     assert 0.037 < sigma < 0.055
     neighbours = noise[1:] - noise[:-1]
     assert neighbours.std() / 2**0.5 < 0.033  # what white noise of this level would never show
+
+
+@pytest.mark.parametrize("widths", [(1.5, 1.5, 1.5), (2.5, 2.5, 0.0), (0.0, 2.0, 0.0)])
+def test_the_width_of_the_filter_that_the_noise_went_through_is_found(widths: tuple[float, ...]) -> None:
+    brain, _, mask = folded_head()
+    noise = filter_noise(torch.randn(brain.shape, generator=generator(), dtype=torch.float64), widths).numpy()
+    for found, width in zip(noise_widths(brain + 0.1 * noise, mask), widths, strict=True):
+        assert 0.65 * width < found < 1.1 * width if width else found == 0
+
+
+@pytest.mark.parametrize("snr", [5, 20, 40])
+def test_white_noise_went_through_no_filter(snr: float) -> None:
+    brain, _, mask = folded_head()
+    assert noise_widths(noisy(brain, 1 / snr), mask) == (0, 0, 0)
+    assert noise_widths(brain, np.zeros_like(mask)) == (0, 0, 0)  # nothing to measure
 
 
 @pytest.mark.parametrize("shape", [(40, 40, 40), (60, 60, 4)])
