@@ -13,7 +13,7 @@ import numpy as np
 
 from ..image import Image
 from .checks import as_mask
-from .report_text import NAMED_MIN_ML
+from .report_text import LEAST_CHANGE, NAMED_MIN_ML
 from .uncertainty import RunningMoments, structure_spread
 
 CAUTION = "Methods that agree may all be wrong; where they disagree, at most one is right."
@@ -86,7 +86,7 @@ def _text(summary: Mapping[str, Any]) -> str:
         f"{summary['deviation_mean']:.4g} in the scan's intensity unit on average"
     )
     said += "." if noise is None else f" ({noise:.2f} times the scan's noise)."
-    if ranked and ranked[0][1]["volume_cv_percent"] > 0:
+    if ranked and ranked[0][1]["volume_cv_percent"] >= LEAST_CHANGE:
         name, row = ranked[0]
         said += f" The volume that varies most is that of {name} ({row['volume_cv_percent']:.1f} %)."
     return f"{said} {CAUTION}"

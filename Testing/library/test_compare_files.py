@@ -22,6 +22,7 @@ from LowFieldEnhanceLib.compare import Comparison, compare, write_comparison
 from LowFieldEnhanceLib.compare_command import add_compare
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.evaluation.comparison_sheet import comparison_figure
+from LowFieldEnhanceLib.evaluation.disagreement import disagreement
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED, read_image, write_image
@@ -99,7 +100,14 @@ def test_where_the_methods_disagree_is_measured_drawn_and_told(comparison: Compa
     large = {name: row for name, row in document["disagreement"]["structures"].items() if row["volume_mean_ml"] >= 1}
     most = max(large, key=lambda name: large[name]["volume_cv_percent"])
     varies = large[most]["volume_cv_percent"]
-    assert (f"varies most is that of {most} ({varies:.1f} %)" in text) == (varies > 0)
+    assert (f"varies most is that of {most} ({varies:.1f} %)" in text) == (varies >= 0.05)
+
+
+@pytest.mark.parametrize(("other", "named"), [(100.02, False), (101.0, True)])
+def test_a_volume_is_not_said_to_vary_by_nothing(scan: Image, other: float, named: bool) -> None:
+    structures = [[{"label_id": 2, "volume_enhanced_ml": volume}] for volume in (100.0, other)]
+    found = disagreement([("a", scan), ("b", scan)], structures, np.ones(scan.shape, dtype=bool))
+    assert found is not None and ("varies most" in found.summary["text"]) == named
 
 
 def test_one_method_has_nobody_to_disagree_with(scan: Image, tmp_path: Path) -> None:
