@@ -255,7 +255,7 @@ def enhance_along(
         with half_precision(device):
             start = autoencoder.encode(middle)
             condition = network.condition(shown, autoencoder.normalised(start), kind, told, bias, gain)
-        inside = F.max_pool3d((middle > MODEL_MIN).float(), (1, FACTOR, FACTOR)) > 0
+        inside = F.max_pool2d((middle[0] > MODEL_MIN).float(), FACTOR)[None] > 0
         denoiser = LatentDenoiser(network, condition, inside)
         begin = settings.temperature * sigmas[0] * noise.expand(-1, -1, shown.shape[2], -1, -1)
         residual = ddim(denoiser, begin, sigmas, advance)
