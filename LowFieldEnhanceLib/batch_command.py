@@ -103,9 +103,10 @@ class EachScan:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
+        from .devices import choose_device
         from .methods.base import check_preset
         from .methods.registry import get_method
-        from .pipeline import Options, choose_device
+        from .pipeline import Options
         from .weight_files import file_sha256
         from .weights import model_info
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-import torch
-
-from .errors import BadInput
+from .devices import choose_device
 from .evaluation.data_consistency import make_consistent
 from .events import Events
 from .image import Image
@@ -33,22 +31,6 @@ __all__ = [
     "enhance_subject",
     "subject_of",
 ]
-
-
-def choose_device(name: str = "auto") -> str:
-    """``auto`` -> the best device there is.
-
-    Raises:
-        BadInput: unknown, or not available on this machine.
-    """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(d for d in ("cuda", "mps", "cpu") if available[d])
-    if name.split(":")[0] not in available:
-        raise BadInput(f"unknown device '{name}'; choose auto, cpu, cuda or mps")
-    if not available[name.split(":")[0]]:
-        raise BadInput(f"the device '{name}' is not available on this machine; use --device cpu")
-    return name
 
 
 def enhance(
@@ -107,7 +89,7 @@ def subject_of(
     events = events or Events()
     check_images(image, reference)
     options.check()
-    device = choose_device(options.device)
+    device = choose_device(options.device, events)
     events.progress("read", 0, 1)
     segmenter = Segmenter(device)
     return open_subject(

@@ -1,4 +1,4 @@
-"""Networks and methods on a device other than the CPU: nothing fails there, and the result is the same."""
+"""Which device a run takes; networks and methods on another than the CPU: nothing fails, the result is the same."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from pretend_device import CARD, card
 from test_methods import quick_runs
 from torch.optim import optimizer
 
-from LowFieldEnhanceLib import autocast
+from LowFieldEnhanceLib import autocast, devices, pipeline
+from LowFieldEnhanceLib.devices import choose_device, fault_of
+from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.methods.base import Case, Method
@@ -130,3 +132,51 @@ def test_means_of_cells_are_the_same_with_and_without_pooling(cell: tuple[int, i
     with card(LACKING):
         found = cell_means(x.to(CARD), cell).cpu()
     torch.testing.assert_close(found, wanted)
+
+
+def test_a_device_that_computes_what_the_processor_does_has_no_fault() -> None:
+    before = torch.get_rng_state()
+    with card() as device:
+        assert fault_of.__wrapped__(CARD) is None
+    assert {"convolution", "pixel_shuffle", "embedding"} <= device.used
+    assert torch.equal(torch.get_rng_state(), before)
+    assert fault_of.__wrapped__("cpu") is None
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [({"wrong": ["convolution"]}, "other numbers"), ({"lacking": ["pixel_shuffle"]}, "not implemented")],
+)
+def test_a_device_that_fails_or_computes_other_numbers_is_found_out(bad: dict, said: str) -> None:
+    with card(**bad):
+        assert said in fault_of.__wrapped__(CARD)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine whose torch cannot reach a card")
+def test_auto_passes_over_a_card_that_is_there_and_of_no_use(monkeypatch: pytest.MonkeyPatch, head: Image) -> None:
+    """As a card too old for the build of torch: said to be there, and every operation fails."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    sent: list[dict] = []
+    assert choose_device("auto", Events(sent.append)) == "cpu"
+    assert [event["event"] for event in sent] == ["warning"]
+    assert "the graphics card (cuda) is not used, because it fails" in sent[0]["message"]
+    for name in ("cuda", "cuda:7"):
+        with pytest.raises(BadInput, match="cannot be used.*--device cpu"):
+            choose_device(name)
+    fault_of.cache_clear()
+    subject = pipeline.subject_of(head, pipeline.Options(spacing=4.0), events=Events(sent.append))
+    assert subject.device == "cpu" and len(sent) > 2
+    fault_of.cache_clear()
+
+
+def test_the_best_device_without_a_fault_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    faults: dict[str, str] = {}
+    monkeypatch.setattr(devices, "fault_of", faults.get)
+    assert choose_device() == "cuda"
+    assert choose_device("mps") == "mps"
+    faults["cuda"] = "it fails"
+    assert choose_device() == "mps"
+    faults["mps"] = "it computes other numbers than the processor does"
+    assert choose_device() == "cpu"
