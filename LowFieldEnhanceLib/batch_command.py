@@ -114,7 +114,7 @@ class EachScan:
         preset = options.preset or method.presets[0]
         check_preset(method, preset)
         choose_device(options.device)
-        Options(spacing=options.spacing, sigma=options.sigma, samples=options.samples).check()
+        Options(seed=options.seed, spacing=options.spacing, sigma=options.sigma, samples=options.samples).check()
         self._options = argparse.Namespace(**{**vars(options), "preset": preset})
         self._provenance = {
             **{name: getattr(self._options, name) for name in IN_PROVENANCE},

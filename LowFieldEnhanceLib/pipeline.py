@@ -19,7 +19,7 @@ from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .subject import Subject, check_images, open_subject
+from .subject import Subject, check_contrasts, check_images, open_subject
 from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
@@ -49,7 +49,7 @@ def enhance(
     Args:
         image: the low-field scan; its ``contrast`` should be set.
         options: see :class:`Options`.
-        contrasts: further contrasts of the same head, same frame of reference, by name.
+        contrasts: further ones of the same head, same frame of reference, by name: T1w, T2w, FLAIR, not the scan's.
         reference: a high-field scan of the head; turns "change" into "error". In the same frame of reference, unless
             ``options.register_reference`` is set.
         reference_labels: its labels, if known (else it is segmented).
@@ -63,6 +63,7 @@ def enhance(
     """
     options, events = options or Options(), events or Events()
     check_images(image, reference)
+    check_contrasts(contrasts or {}, image.contrast)
     method = get_method(options.method)
     check_preset(method, options.preset)
     choose_device(options.device)
@@ -88,6 +89,7 @@ def subject_of(
     """The part of :func:`enhance` that is the same for every method; its arguments."""
     events = events or Events()
     check_images(image, reference)
+    check_contrasts(contrasts or {}, image.contrast)
     options.check()
     device = choose_device(options.device, events)
     events.progress("read", 0, 1)
