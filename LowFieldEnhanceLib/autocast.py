@@ -20,7 +20,8 @@ def has_bfloat16(kind: str) -> bool:
     them, and Apple's backend refuses 3-D transposed ones (pytorch issue 160332).
     """
     if kind == "cpu":
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # torch for Apple has no oneDNN
+        return supported is not None and bool(supported())
     if kind == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return False

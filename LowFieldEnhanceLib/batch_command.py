@@ -103,9 +103,10 @@ class EachScan:
     """
 
     def __init__(self, options: argparse.Namespace) -> None:
+        from .devices import choose_device
         from .methods.base import check_preset
         from .methods.registry import get_method
-        from .pipeline import Options, choose_device
+        from .pipeline import Options
         from .weight_files import file_sha256
         from .weights import model_info
 
@@ -113,7 +114,7 @@ class EachScan:
         preset = options.preset or method.presets[0]
         check_preset(method, preset)
         choose_device(options.device)
-        Options(spacing=options.spacing, sigma=options.sigma, samples=options.samples).check()
+        Options(seed=options.seed, spacing=options.spacing, sigma=options.sigma, samples=options.samples).check()
         self._options = argparse.Namespace(**{**vars(options), "preset": preset})
         self._provenance = {
             **{name: getattr(self._options, name) for name in IN_PROVENANCE},

@@ -28,10 +28,10 @@ def add_segment(groups: Groups, common: argparse.ArgumentParser) -> None:
 
 def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Segment one scan on its own grid."""
+    from .devices import choose_device
     from .evaluation.volumes import label_volumes_ml
     from .image_io import check_output, read_image, write_labels
     from .ours import check_ours
-    from .pipeline import choose_device
     from .segmentation.labels import label_by_id
     from .segmentation.segmenter import Segmenter
 
@@ -39,7 +39,7 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_ours(options.output)
     image = read_image(options.input)
     events.progress("segment", 0, 1)
-    labels = Segmenter(choose_device(options.device)).segment(image, events)
+    labels = Segmenter(choose_device(options.device, events)).segment(image, events)
     events.progress("segment", 1, 1)
     write_labels(labels, options.output)
     names = label_by_id()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 from .errors import BadInput
 from .samples import check_samples
 
 SPACING_LIMITS_MM = (0.3, 5.0)
+SEEDS = 2**63  # torch takes them up to 2^64; samples go on from the seed
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Options:
     Attributes:
         method, preset: see ``lowfield-enhance methods``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        seed: of all randomness.
+        seed: of all randomness, from -2^63 to 2^63 - 1.
         spacing: of the output, mm, isotropic; networks work on the voxels that they know (1 mm), and then it is
             interpolated.
         brain_only: 0 outside the brain instead of the interpolated input.
@@ -49,11 +51,13 @@ class Options:
         """Refuse numbers that no run can have.
 
         Raises:
-            BadInput: the spacing, the noise level or the number of samples is out of its range.
+            BadInput: the spacing, the seed, the noise level or the number of samples is out of its range.
         """
         low, high = SPACING_LIMITS_MM
         if not low <= self.spacing <= high:
             raise BadInput(f"the output spacing {self.spacing:g} mm must be between {low:g} and {high:g} mm")
+        if not isinstance(self.seed, Integral) or not -SEEDS <= self.seed < SEEDS:
+            raise BadInput(f"the seed {self.seed} must be a whole number from -2^63 to 2^63 - 1")
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise BadInput(f"the noise level {self.sigma:g} must be a number above 0")
         check_samples(self.samples)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-import torch
-
-from .errors import BadInput
+from .devices import choose_device
 from .evaluation.data_consistency import make_consistent
 from .events import Events
 from .image import Image
@@ -21,7 +19,7 @@ from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .subject import Subject, check_images, open_subject
+from .subject import Subject, check_contrasts, check_images, open_subject
 from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
@@ -33,22 +31,6 @@ __all__ = [
     "enhance_subject",
     "subject_of",
 ]
-
-
-def choose_device(name: str = "auto") -> str:
-    """``auto`` -> the best device there is.
-
-    Raises:
-        BadInput: unknown, or not available on this machine.
-    """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if name == "auto":
-        return next(d for d in ("cuda", "mps", "cpu") if available[d])
-    if name.split(":")[0] not in available:
-        raise BadInput(f"unknown device '{name}'; choose auto, cpu, cuda or mps")
-    if not available[name.split(":")[0]]:
-        raise BadInput(f"the device '{name}' is not available on this machine; use --device cpu")
-    return name
 
 
 def enhance(
@@ -67,7 +49,7 @@ def enhance(
     Args:
         image: the low-field scan; its ``contrast`` should be set.
         options: see :class:`Options`.
-        contrasts: further contrasts of the same head, same frame of reference, by name.
+        contrasts: further ones of the same head, same frame of reference, by name: T1w, T2w, FLAIR, not the scan's.
         reference: a high-field scan of the head; turns "change" into "error". In the same frame of reference, unless
             ``options.register_reference`` is set.
         reference_labels: its labels, if known (else it is segmented).
@@ -81,6 +63,7 @@ def enhance(
     """
     options, events = options or Options(), events or Events()
     check_images(image, reference)
+    check_contrasts(contrasts or {}, image.contrast)
     method = get_method(options.method)
     check_preset(method, options.preset)
     choose_device(options.device)
@@ -106,8 +89,9 @@ def subject_of(
     """The part of :func:`enhance` that is the same for every method; its arguments."""
     events = events or Events()
     check_images(image, reference)
+    check_contrasts(contrasts or {}, image.contrast)
     options.check()
-    device = choose_device(options.device)
+    device = choose_device(options.device, events)
     events.progress("read", 0, 1)
     segmenter = Segmenter(device)
     return open_subject(

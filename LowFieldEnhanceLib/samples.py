@@ -99,7 +99,7 @@ def check_samples(samples: int) -> None:
 
 
 def batch_size(method: Method, case: Case, preset: str) -> int:
-    """Samples in one batch: as many as a GPU's free memory holds; a CPU takes them in turn."""
+    """Samples in one batch: as many as a GPU's free memory holds; on a CPU a method takes them in turn."""
     if torch.device(case.device).type != "cuda":
         return MOST_TOGETHER
     free, _ = torch.cuda.mem_get_info(case.device)

@@ -16,7 +16,7 @@ from .evaluation.lesions import marked_regions, outside_brain
 from .evaluation.overlap import dice
 from .evaluation.registration import Registration, register_rigid
 from .events import Events
-from .image import ORIENTATION_DOUBT, Image, check_image
+from .image import CHANNELS, ORIENTATION_DOUBT, Image, check_image
 from .methods.base import Case
 from .options import Options
 from .physics.acquisition import Acquisition
@@ -130,6 +130,20 @@ def check_images(*images: Image | None) -> None:
     for image in images:
         if image is not None:
             check_image(image)
+
+
+def check_contrasts(contrasts: Mapping[str, Image], main: str) -> None:
+    """Refuse further contrasts that have no place of their own beside the scan's, before any work is done.
+
+    Raises:
+        BadInput: one is not T1w, T2w or FLAIR, is the scan's own, or cannot be a scan.
+    """
+    for name, image in contrasts.items():
+        if name not in CHANNELS:
+            raise BadInput(f"a further contrast is {', '.join(CHANNELS)}, not '{name}'")
+        if name == main:
+            raise BadInput(f"the contrast {name} was given twice: as the scan to be enhanced and as a further one")
+        check_image(image)
 
 
 def open_subject(

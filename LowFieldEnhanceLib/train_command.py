@@ -47,8 +47,8 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
 
 def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Train and write weights plus training.json."""
+    from .devices import choose_device
     from .errors import BadInput
-    from .pipeline import choose_device
     from .training.data import data_root
     from .training.loop import Plan
     from .training.recipes import run_recipe

@@ -79,7 +79,7 @@ class SliceDenoiser:
         schedule: maps sigma to the network's timestep.
         contrast: of the volume.
         axes: orientations to denoise along and average: 0 sagittal, 1 coronal, 2 axial slices.
-        check: called before every stack (raises to cancel).
+        check: called before every stack, and again in the backward pass (raises to cancel).
         pixels: of a stack at most.
         bfloat16: autocast.
     """
@@ -117,13 +117,13 @@ class SliceDenoiser:
         padded = F.pad(slices[:, None], pad, mode="reflect" if fits else "replicate")[:, 0]
 
         def evaluate(stack: Tensor) -> Tensor:
+            if self.check is not None:
+                self.check()
             with half_precision(x.device, self.bfloat16):
                 output = self.network(abar**0.5 * stack[None, None], noise, kind)[0, 0]
             return abar * stack - output.to(stack.dtype)
 
         parts = []
         for stack in padded.split(max(self.pixels // (padded.shape[1] * padded.shape[2]), 1)):
-            if self.check is not None:
-                self.check()
             parts.append(checkpoint(evaluate, stack, use_reentrant=False) if x.requires_grad else evaluate(stack))
         return torch.cat(parts)[:, :height, :width].movedim(0, axis)

@@ -94,7 +94,10 @@ class BridgedDiffusion(Configured[BridgedSettings]):
     def enhance_batch(
         self, case: Case, preset: str, generators: Sequence[torch.Generator], events: Events
     ) -> list[Enhancement]:
-        """Several samples: the bridge, which draws nothing, runs once, the prior on all of them as a batch."""
+        """Several samples: the bridge, which draws nothing, runs once; the prior on all of them, on a GPU as a batch.
+
+        A CPU gains nothing from a batch, which would take its memory.
+        """
         settings = self._settings(preset)
         given, presence = case.channels()
         channel = case.channel_of(case.target)
@@ -107,20 +110,26 @@ class BridgedDiffusion(Configured[BridgedSettings]):
             estimate = self._bridge(low, target, others if len(case.inputs) > 1 else None, case, settings, events)
             events.progress("enhance", 1, total)
         if settings.timesteps:
-            first = int(settings.use_bridge)
-            estimate = self._refine(
-                (estimate * target).expand(len(draws), -1, -1, -1, -1), target, settings,
-                lambda: torch.cat([draw() for draw in draws]), case.device, events,
-                lambda done, _: events.progress("enhance", first + done, total),
-            )  # fmt: skip
+            groups = [draws] if low.is_cuda else [[draw] for draw in draws]
+            first, count = int(settings.use_bridge), len(groups)
+            prior = self._prior(target, settings, case.device, events)
+            parts = []
+            for number, group in enumerate(groups):
+                refined = self._refine(
+                    prior, (estimate * target).expand(len(group), -1, -1, -1, -1), target, settings, group,
+                    lambda done, of, n=number: events.progress("enhance", first + (n * of + done) // count, total),
+                )  # fmt: skip
+                parts.append(refined[:, channel].cpu())
+            voxels = torch.cat(parts)
+        else:
+            voxels = estimate[:, channel].expand(len(draws), -1, -1, -1).cpu()
         details = {
             **asdict(settings),
             "timesteps": settings.timesteps,
             "evaluations": total,
             "schedule": "cosine, T=1000",
         }
-        samples = estimate.expand(len(draws), -1, -1, -1, -1)[:, channel].cpu().numpy()
-        return [Enhancement(sample, details) for sample in samples]
+        return [Enhancement(sample, details) for sample in voxels.numpy()]
 
     def _bridge(self, low, target, others, case, settings, events) -> torch.Tensor:  # noqa: ANN001
         """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF).
@@ -137,16 +146,19 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
         return (low + windowed(torch.cat(parts, 1), told)).clamp(-1.0, 1.5)
 
-    def _refine(self, estimate, presence, settings, draw, device, events, callback) -> torch.Tensor:  # noqa: ANN001
-        """Re-noise and denoise with the prior along the timesteps."""
+    def _prior(self, presence, settings, device, events) -> EpsilonDenoiser:  # noqa: ANN001
         network, _ = load_network(self.models[2], device)
         windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        prior = EpsilonDenoiser(windowed, SCHEDULE, PRESENCE_VALUE * presence)
+        return EpsilonDenoiser(windowed, SCHEDULE, PRESENCE_VALUE * presence)
+
+    def _refine(self, prior, estimate, presence, settings, draws, callback) -> torch.Tensor:  # noqa: ANN001
+        """Re-noise and denoise with the prior along the timesteps: (B, 3, I, J, K), one sample for each draw."""
 
         def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-            group = len(x) if x.is_cuda else 1  # a CPU gains nothing from a batch, which would take its memory
-            parts = [prior(part * presence, sigma) for part in x.split(group)]
-            return (torch.cat(parts) * presence).clamp(-1.0, 1.5)
+            return (prior(x * presence, sigma) * presence).clamp(-1.0, 1.5)
+
+        def noise() -> torch.Tensor:
+            return torch.cat([draw() for draw in draws])
 
         sigmas = [float(SCHEDULE.sigma(t)) for t in settings.timesteps]
-        return renoise_average(denoise, estimate, sigmas, settings.repeats, draw, callback)
+        return renoise_average(denoise, estimate, sigmas, settings.repeats, noise, callback)

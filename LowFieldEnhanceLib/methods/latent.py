@@ -133,7 +133,7 @@ class DistilledLatent(Configured[LatentSettings]):
             done += 1
             events.progress("enhance", done, total)
 
-        fields = Fields.of(case, settings)
+        fields = Fields.of(case, settings, events)
         along = [
             enhance_along(autoencoder, network, case, axis, settings, fields, generator, events.check, advance)
             for axis in settings.axes
@@ -169,11 +169,11 @@ class Fields:
     gain: Tensor | None
 
     @classmethod
-    def of(cls, case: Case, settings: LatentSettings) -> Fields:
-        """From N4 and from the user's displacement field."""
+    def of(cls, case: Case, settings: LatentSettings, events: Events) -> Fields:
+        """From N4, which a cancel ends, and from the user's displacement field."""
         bias = gain = None
         if settings.bias:
-            bias = torch.from_numpy(log_bias_field(case)).to(case.device)
+            bias = torch.from_numpy(log_bias_field(case, events)).to(case.device)
         if case.log_jacobian is not None:
             gain = torch.from_numpy(case.log_jacobian).to(case.device)
         return cls(bias, gain)
@@ -190,17 +190,20 @@ class Fields:
         }
 
 
-def log_bias_field(case: Case) -> np.ndarray:
+def log_bias_field(case: Case, events: Events) -> np.ndarray:
     """Logarithm of the field that N4 finds in the target, float32 (I, J, K).
 
-    On every second voxel and then interpolated: it is smooth, and N4 cannot be cancelled.
+    On every second voxel and then interpolated: it is smooth.
+
+    Raises:
+        Cancelled: through ``events``.
     """
     image = case.inputs[case.target]
     place = (slice(None, None, COARSE),) * 3
     array, mask = (image.array[place] + 1) / 2, case.mask[place]
     coarse = Image(array * mask, image.affine @ np.diag([COARSE] * 3 + [1]), image.contrast)
-    field = coarse.with_array(np.log(np.maximum(n4_bias_field(coarse, mask, shrink=COARSE), 1e-3)))
-    return resample(field, Grid.of(image), "linear").array
+    field = n4_bias_field(coarse, mask, shrink=COARSE, events=events)
+    return resample(coarse.with_array(np.log(np.maximum(field, 1e-3))), Grid.of(image), "linear").array
 
 
 @torch.no_grad()
@@ -255,7 +258,7 @@ def enhance_along(
         with half_precision(device):
             start = autoencoder.encode(middle)
             condition = network.condition(shown, autoencoder.normalised(start), kind, told, bias, gain)
-        inside = F.max_pool3d((middle > MODEL_MIN).float(), (1, FACTOR, FACTOR)) > 0
+        inside = F.max_pool2d((middle[0] > MODEL_MIN).float(), FACTOR)[None] > 0
         denoiser = LatentDenoiser(network, condition, inside)
         begin = settings.temperature * sigmas[0] * noise.expand(-1, -1, shown.shape[2], -1, -1)
         residual = ddim(denoiser, begin, sigmas, advance)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from .pooling import cell_means
 from .residual_unet import ResidualBlock, ResidualUNet, activation, initialise, pixel_shuffle3d, pixel_unshuffle3d
 
 FEATURE_STRIDE = 4  # voxels of the image a voxel of the coarse features
@@ -61,7 +61,7 @@ class CoarseToFineUNet(nn.Module):
         Returns:
             features (B, widths[0], I/4, J/4, K/4), scores (B, out_channels, I/2, J/2, K/2).
         """
-        features = self.coarse.features(F.avg_pool3d(x, 2))
+        features = self.coarse.features(cell_means(x, (2, 2, 2)))
         return features, pixel_shuffle3d(self.coarse.head(activation(features)))
 
     def fine_pass(self, x: Tensor, features: Tensor, scores: Tensor) -> Tensor:

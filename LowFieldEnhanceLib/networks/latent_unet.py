@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ..physics.acquisition import COORDINATES
 from .latent_autoencoder import FACTOR, LatentAutoencoder, SliceEncoder
+from .pooling import cell_means
 from .residual_unet import STRIDE, Levels, NoiseEmbedding, activation, initialise
 from .slice_unet import SUBPIXELS, SliceBlock, convolution
 
@@ -165,4 +165,4 @@ class LatentUNet(Levels):
 
 def _pooled(image: Tensor, factor: int) -> Tensor:
     """(B, C, S, H, W) averaged within the slices over ``factor`` x ``factor`` pixels."""
-    return image if factor == 1 else F.avg_pool3d(image, (1, factor, factor))
+    return image if factor == 1 else cell_means(image, (1, factor, factor))

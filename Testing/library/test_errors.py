@@ -117,6 +117,14 @@ def test_half_precision_is_for_devices_that_are_quick_at_it(monkeypatch: pytest.
             assert not any(torch.is_autocast_enabled(kind) for kind in ("cpu", "mps", "cuda"))
 
 
+def test_a_torch_without_onednn_computes_in_full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As torch for Apple's processors, where asking oneDNN was an AttributeError and the end of every run."""
+    monkeypatch.setattr(torch.ops, "mkldnn", type(torch.ops.mkldnn)("built_without"))
+    assert has_bfloat16("cpu") is False
+    with half_precision("cpu"):
+        assert not torch.is_autocast_enabled("cpu")
+
+
 def test_a_processor_without_avx_512_computes_in_full_precision() -> None:
     """There bfloat16 is 10 to 80 times slower; oneDNN itself is told to be such a processor."""
     line = "from LowFieldEnhanceLib.autocast import has_bfloat16; print(has_bfloat16('cpu'))"

@@ -26,6 +26,7 @@ from LowFieldEnhanceLib.methods.slices import told_along
 from LowFieldEnhanceLib.networks.latent_autoencoder import LatentAutoencoder
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.physics.acquisition import Acquisition
+from LowFieldEnhanceLib.preprocess.bias_correction import n4_bias_field
 from LowFieldEnhanceLib.samples import mirrored, run_samples
 from LowFieldEnhanceLib.training import latent_autoencoder, latent_student, latent_teacher
 
@@ -220,6 +221,21 @@ def test_a_single_result_comes_with_the_spread_of_its_orientations(phantom) -> N
 def test_a_cancel_ends_the_run_at_the_next_stack(after: int) -> None:
     with pytest.raises(Cancelled):
         run(SETTINGS["four steps"], case_of()[0], events=cancelled_after(after))
+
+
+def test_a_cancel_ends_the_fit_of_the_bias_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes 3 s of one core for a head."""
+    events, through = Events(), []
+
+    def fit(*arguments, **named):  # noqa: ANN002, ANN003
+        events.cancel()
+        through.append(n4_bias_field(*arguments, **named))
+        return through[0]
+
+    monkeypatch.setattr(latent, "n4_bias_field", fit)
+    with pytest.raises(Cancelled):
+        run(SETTINGS["one step"], case_of()[0], events=events)
+    assert not through
 
 
 def test_a_cancel_from_another_thread_ends_the_paper_preset() -> None:

@@ -148,12 +148,14 @@ def test_scanner_flips_and_axis_order_do_not_change_the_result(scan: Image, brai
     assert np.allclose(turned.enhanced.array, straight.enhanced.array, atol=0.5)
 
 
-def test_refuses_unknown_method_preset_device_and_spacing(scan: Image) -> None:
+def test_refuses_unknown_method_preset_device_spacing_and_seed(scan: Image) -> None:
     for options in (
         pipeline.Options(method="magic"),
         pipeline.Options(preset="slow"),
         pipeline.Options(device="abacus"),
         pipeline.Options(spacing=0.01),
+        pipeline.Options(seed=2**63),
+        pipeline.Options(seed=0.5),
     ):
         with pytest.raises(BadInput):
             pipeline.enhance(scan, options)
@@ -164,6 +166,27 @@ def test_a_bad_reference_is_refused_before_any_work(scan: Image, events_seen: li
     constant = Image(np.ones((8, 8, 8)), np.eye(4), "T1w")
     with pytest.raises(BadInput, match="same value"):
         pipeline.enhance(scan, OPTIONS, reference=constant, events=Events(seen.append))
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("name", "damaged", "said"),
+    [
+        ("T1w", False, "given twice"),  # it was enhanced in the place of the scan
+        ("t2w", False, "not 't2w'"),  # it took the place of a T1w
+        ("PD", False, "not 'PD'"),
+        ("T2w", True, "NaN"),
+    ],
+)
+def test_a_further_contrast_without_a_place_is_refused_before_any_work(
+    scan: Image, name: str, damaged: bool, said: str
+) -> None:
+    seen: list[dict] = []
+    array = scan.array.copy()
+    array[0, 0, 0] = np.nan if damaged else 0.0
+    for begin in (pipeline.enhance, pipeline.subject_of):
+        with pytest.raises(BadInput, match=said):
+            begin(scan, OPTIONS, {name: Image(array, scan.affine)}, events=Events(seen.append))
     assert seen == []
 
 
