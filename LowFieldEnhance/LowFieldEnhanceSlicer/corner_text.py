@@ -12,11 +12,11 @@ from typing import Any
 
 import slicer
 import vtk
-from slicer.util import VTKObservationMixin
 
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from .closed_surface import CLOSED_SURFACE
+from .observing import Observing
 from .scene import isDerived
 from .timers import DeferredCall
 
@@ -80,7 +80,7 @@ def _eventsOf(node: slicer.vtkMRMLNode) -> tuple[int, ...]:
     return (vtk.vtkCommand.ModifiedEvent,)
 
 
-class CornerText(VTKObservationMixin):
+class CornerText(Observing):
     """Keeps the text in step with what the slice and 3-D views show, from :meth:`install` to :meth:`remove`."""
 
     def __init__(self, layoutManager: Any, scene: slicer.vtkMRMLScene) -> None:

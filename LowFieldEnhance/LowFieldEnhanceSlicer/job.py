@@ -261,7 +261,7 @@ class Job:
 
     def _end(self, state: JobState, error: RunError | None) -> None:
         self.error = error
-        self._steps = None
+        self._steps = self._work = None  # with what was read of the results
         self._deleteFolders()
         self._set(state)
 

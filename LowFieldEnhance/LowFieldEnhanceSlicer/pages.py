@@ -24,6 +24,7 @@ def openPage(page: slicer.vtkMRMLTextNode, openUrl: Callable[[Any], Any] | None 
     """
     global _folder
     if _folder is None or not _folder.is_dir():
+        Path(slicer.app.temporaryPath).mkdir(parents=True, exist_ok=True)
         _folder = Path(tempfile.mkdtemp(prefix="LowFieldEnhance-pages-", dir=slicer.app.temporaryPath))
         atexit.register(removePages)
     path = _folder / f"{uuid.uuid4().hex}.html"

@@ -9,7 +9,6 @@ import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from slicer.util import VTKObservationMixin
 
 from .cancelling import CANCEL, START, ClickGuard, confirmCancel
 from .catalogue import METHODS, cardPaths
@@ -19,6 +18,7 @@ from .estimate import estimateRequest, torchIsInstalled
 from .job import Job, JobState
 from .logic import EnhancementLogic
 from .method_comparison import ComparisonJob, comparisonRequest
+from .observing import Observing
 from .outputs_view import OutputsView
 from .parameters import (
     OTHER_VOLUMES,
@@ -41,7 +41,7 @@ NODE_GOES = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
 NOTHING_INSTALLED = "Nothing was installed, so nothing was run; Apply will ask again."
 
 
-class Panel(VTKObservationMixin):
+class Panel(Observing):
     """The panel's behaviour.
 
     Args:
@@ -50,7 +50,7 @@ class Panel(VTKObservationMixin):
     """
 
     def __init__(self, ui: Any, logic: EnhancementLogic) -> None:
-        VTKObservationMixin.__init__(self)
+        Observing.__init__(self)
         self.ui = ui
         self.logic = logic
         self.parameters: LowFieldEnhanceParameterNode | None = None

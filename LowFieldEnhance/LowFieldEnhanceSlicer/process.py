@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from .background import giveWay
 from .process_tree import WINDOWS, ProcessTree, popenOptions
 
 LIBRARY = "LowFieldEnhanceLib"
@@ -32,6 +33,7 @@ DRAIN_SECONDS = 10.0  # the same, and it never stops talking
 POLL_SECONDS = 0.01  # the longest time that one poll hands out output: the window must stay at 60 frames a second
 QUEUED_LINES = 10_000  # a child that writes faster than it is read has to wait
 LONGEST_LINE = 1 << 20  # bytes; a longer one is cut
+BUFFER_BYTES = 1 << 16  # as much as a pipe holds: a reader waits for Python's lock after each piece (background.py)
 EVENT_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "progress": {"stage": str, "done": (int, float), "total": (int, float)},
     "warning": {"message": str},
@@ -169,6 +171,7 @@ class ChildProcess:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            bufsize=BUFFER_BYTES,
             **popenOptions(),
         )
         self._tree = ProcessTree(self._process.pid)
@@ -185,13 +188,15 @@ class ChildProcess:
             self._tree.terminate()
 
     def poll(self) -> bool:
-        """Hand on what the child has written, and see to its end; never waits. Returns ``running``."""
+        """Hand on what the child has written, and see to its end; takes milliseconds. Returns ``running``."""
         if not self.running:
             return False
+        ended = self._process.poll() is not None
+        if ended:
+            giveWay(*self._readers)  # nothing more comes: what was said last is worth waiting for
         self._deliver()
         if not self.running:  # a callback has ended it
             return False
-        ended = self._process.poll() is not None
         if ended and self._endedAt is None:
             self._endedAt = time.monotonic()
             if not self.cancelled and self._tree.alive():  # what a crashed child leaves behind

@@ -63,7 +63,12 @@ class RunFailed(Exception):
 
 
 def newRunFolder(parent: str | Path | None = None) -> Path:
-    """A new empty folder for the files of one run, inside ``parent`` (default: the system's temporary folder)."""
+    """A new empty folder for the files of one run, inside ``parent`` (default: the system's temporary folder).
+
+    The parent is made if it has gone: systems clear temporary folders while Slicer runs.
+    """
+    if parent is not None:
+        Path(parent).mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix="LowFieldEnhance-", dir=parent))
 
 

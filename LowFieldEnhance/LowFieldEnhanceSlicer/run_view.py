@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,7 @@ class RunView:
         self._onTryOnCpu = onTryOnCpu
         self._cancel = cancel
         self._jobs: list[Job] = []
-        self._logged: tuple[Job, int] | None = None
+        self._logged: tuple[weakref.ref[Job], int] | None = None  # a job has volumes
         self._failed: Job | None = None
         self._copied = ""
         self._timer = qt.QTimer()
@@ -136,13 +137,13 @@ class RunView:
 
     def _showLog(self, job: Job) -> None:
         shown, count = self._logged or (None, 0)
-        if shown is not job:
+        if shown is None or shown() is not job:
             self._ui.logText.clear()
             count = 0
         new = job.run.lineCount - count
         if new > 0:
             self._ui.logText.appendPlainText("\n".join(list(job.run.log)[-new:]))
-        self._logged = job, job.run.lineCount
+        self._logged = weakref.ref(job), job.run.lineCount
 
     def _onDetails(self) -> None:
         self._showLog(self._failed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,16 @@ class RepeatedCall:
         self._callback = callback
         self._milliseconds = milliseconds
         self._timer = qt.QTimer()
-        self._timer.timeout.connect(self._onTimeout)
+        # PythonQt keeps what is connected where no garbage collector finds it: with a method of this object in it, the
+        # callback, and the volumes that it knows of, would stay in memory for ever.
+        this = weakref.ref(self)
+
+        def onTimeout() -> None:
+            alive = this()
+            if alive is not None:
+                alive._onTimeout()
+
+        self._timer.timeout.connect(onTimeout)
 
     def start(self) -> None:
         """Go on, or start the interval anew."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +39,18 @@ def choose(comboBox: QtWidgets.QComboBox, text: str) -> None:
     QApplication.processEvents()
 
 
+def keepLock(seconds: float) -> None:
+    """Wait as Slicer's event loop does for events: in C++ code that does not let go of Python's lock.
+
+    PySide6 lets go of it while events run, so that threads work undisturbed; in Slicer they work only while the main
+    thread runs Python code and lets them.
+    """
+    if sys.platform == "win32":
+        ctypes.PyDLL("kernel32").Sleep(round(1e3 * seconds))
+    else:
+        ctypes.PyDLL(None).usleep(round(1e6 * seconds))
+
+
 def waitUntil(predicate: Callable[[], Any], seconds: float = 5.0) -> None:
     """Let Qt's events run until the predicate is true.
 
@@ -48,7 +62,7 @@ def waitUntil(predicate: Callable[[], Any], seconds: float = 5.0) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"Not within {seconds} s: {getattr(predicate, '__qualname__', predicate)}")
         QApplication.processEvents(QtCore.QEventLoop.ProcessEventsFlag.AllEvents, 20)
-        time.sleep(0.002)
+        keepLock(0.002)
 
 
 def grab(widget: QtWidgets.QWidget, path: str | Path) -> Path:

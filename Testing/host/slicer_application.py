@@ -90,8 +90,9 @@ class Application:
         self.app.moduleManager().unload(name)
 
     def quit(self) -> None:
-        """What the end of the application does: ``slicer.app.aboutToQuit``, then all modules are unloaded."""
+        """The end of the application: ``slicer.app.aboutToQuit``, no window any more, then no modules."""
         self.app.aboutToQuit.emit()
+        self.app.closeMainWindow()
         self.app.moduleManager().unloadAll()
 
     def finishStartup(self) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from panel_support import MODULE, SPACING, STUB, Person, Stub, head, writeResults
+from slicer_host.properties import strayAttributes
 
 from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceSlicer import process
@@ -39,7 +40,9 @@ def person(application) -> Iterator[Person]:
     application.loadModule(MODULE)
     widget = application.showModule("LowFieldEnhance")
     widget.parent.resize(460, 900)
-    yield Person(application, widget)
+    person = Person(application, widget)
+    yield person
+    assert strayAttributes(person.ui) == [], "properties that Qt does not have: PythonQt refuses to set them"
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import slicer
 from panel_tools import EventLoopWatch, grab, press, waitUntil
 from PySide6 import QtCore, QtWidgets
 from slicer_application import slicerApplication
-from slicer_host.properties import useSlicerProperties
+from slicer_host.properties import strayAttributes, useSlicerProperties
 
 VOLUME = "vtkMRMLScalarVolumeNode"
 
@@ -228,3 +228,15 @@ def test_an_exception_of_a_slot_fails_the_session():
 
 def test_nothing_of_the_application_is_left_behind():
     assert not any(hasattr(slicer, name) for name in ("app", "mrmlScene", "modules", "selfTests"))
+
+
+def test_a_property_that_qt_does_not_have_is_noticed(application):
+    button = QtWidgets.QPushButton(objectName="applyButton")
+    ui = SimpleNamespace(applyButton=button)
+    styled = styledModule("propertyNames")
+    useSlicerProperties("propertyNames")
+    styled.disable(button)
+    assert strayAttributes(ui) == []
+    exec("def misspell(widget):\n    widget.enable = False", vars(styled))
+    styled.misspell(button)
+    assert strayAttributes(ui) == ["applyButton.enable"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import shutil
 
 import numpy as np
 import pytest
@@ -92,6 +93,13 @@ def test_damaged_results_leave_no_nodes_behind(person, stub, tmp_path, results):
     person.waitForEnd()
     assert person.ui.messageLabel.text().startswith("The results of the run cannot be loaded: enhanced.nrrd")
     assert person.outputs() == [] and person.leftFolders() == []
+
+
+def test_a_temporary_folder_that_was_cleared_away_is_made_again(person, stub):
+    shutil.rmtree(slicer.app.property("temporaryPath"))
+    apply(person)
+    person.waitForEnd()
+    assert "is enhanced" in person.ui.messageLabel.text()
 
 
 def test_an_input_that_was_deleted_during_its_run_is_told(person, stub):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import shiboken6
 import slicer
 from PySide6 import QtCore, QtWidgets
 
@@ -72,8 +73,16 @@ class qSlicerApplication(QtWidgets.QApplication):
             widget.deleteLater()
         self.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
         self.processEvents()
-        self._layout.close()
+        self.closeMainWindow()
         del self._modules, self._layout, self._mainWindow, self._scene, self._logic
+
+    def closeMainWindow(self) -> None:
+        """At its end Slicer deletes the window with its views first, and unloads the modules after that."""
+        if self._layout is not None:
+            self._layout.close()
+            if shiboken6.isValid(self._mainWindow):
+                shiboken6.delete(self._mainWindow)
+        self._layout = self._mainWindow = None
 
     def connect(self, signal: str, slot: Callable[..., Any]) -> bool:
         """PythonQt's ``app.connect("startupCompleted()", f)``; undone at the end of the session."""
@@ -95,13 +104,13 @@ class qSlicerApplication(QtWidgets.QApplication):
     def applicationLogic(self) -> slicer.vtkMRMLApplicationLogic:
         return self._logic
 
-    def layoutManager(self) -> LayoutManager:
+    def layoutManager(self) -> LayoutManager | None:
         return self._layout
 
     def moduleManager(self) -> ModuleManager:
         return self._modules
 
-    def mainWindow(self) -> MainWindow:
+    def mainWindow(self) -> MainWindow | None:
         return self._mainWindow
 
     def settings(self) -> QtCore.QSettings:

@@ -142,6 +142,7 @@ class LayoutManager(QtCore.QObject):
         self._scene = scene
         self._applicationLogic = applicationLogic
         self._widgets: dict[str, SliceWidget] = {}
+        self._closed = False
         self._threeD = ThreeDWidget()
         self._sliceLogics = vtk.vtkCollection()
         applicationLogic.SetSliceLogics(self._sliceLogics)
@@ -153,6 +154,7 @@ class LayoutManager(QtCore.QObject):
         self._observation = node, node.AddObserver(vtk.vtkCommand.ModifiedEvent, self._onLayoutModified)
 
     def close(self) -> None:
+        self._closed = True
         node, tag = self._observation
         node.RemoveObserver(tag)
         for widget in self._widgets.values():
@@ -203,6 +205,8 @@ class LayoutManager(QtCore.QObject):
             self.layoutChanged.emit(self._arrangement)
 
     def _update(self) -> None:
+        if self._closed:  # PythonQt's words
+            raise ValueError("Trying to call a slot on a destroyed qSlicerLayoutManager object")
         for index in range(self._scene.GetNumberOfNodesByClass("vtkMRMLSliceNode")):
             node = self._scene.GetNthNodeByClass(index, "vtkMRMLSliceNode")
             if node.GetLayoutName() not in self._widgets:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
+import shiboken6
 from PySide6 import QtCore, QtWidgets
 from shibokensupport import feature
 
@@ -77,6 +78,17 @@ def addPythonQtNames() -> None:
         for widget in (QtWidgets.QDialog, QtWidgets.QMenu):
             # PySide6 has it as well, but calls it deprecated.
             widget.exec_ = widget.exec
+
+
+def strayAttributes(ui: Any) -> list[str]:
+    """What was set on widgets of Qt and is no property of theirs: PySide6 takes it for an attribute of Python."""
+    return [
+        f"{widget.objectName()}.{name}"
+        for widget in vars(ui).values()
+        if type(widget).__module__.startswith("PySide6") and shiboken6.isValid(widget)
+        for name, value in vars(widget).items()
+        if not isinstance(value, QtCore.SignalInstance)  # PySide6 keeps them there itself
+    ]
 
 
 def _className(item: QtCore.QObject) -> str:
