@@ -70,9 +70,11 @@ def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Simulate; labels are made by the segmenter when a contrast change needs them."""
     from .image_io import SIMULATED, check_output, read_image, read_labels, write_image
+    from .options import check_seed
     from .ours import check_ours
     from .physics.simulate import Protocol, simulate
 
+    check_seed(options.seed)
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
     check_ours(options.output)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)

@@ -21,7 +21,7 @@ from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .subject import Subject, check_images, open_subject
+from .subject import Subject, check_companions, check_images, open_subject
 from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
@@ -42,11 +42,17 @@ def choose_device(name: str = "auto") -> str:
         BadInput: unknown, or not available on this machine.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    name = str(name)
     if name == "auto":
         return next(d for d in ("cuda", "mps", "cpu") if available[d])
-    if name.split(":")[0] not in available:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in available:
         raise BadInput(f"unknown device '{name}'; choose auto, cpu, cuda or mps")
-    if not available[name.split(":")[0]]:
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if not available[device.type] or (device.index or 0) >= count:
         raise BadInput(f"the device '{name}' is not available on this machine; use --device cpu")
     return name
 
@@ -67,12 +73,12 @@ def enhance(
     Args:
         image: the low-field scan; its ``contrast`` should be set.
         options: see :class:`Options`.
-        contrasts: further contrasts of the same head, same frame of reference, by name.
+        contrasts: further contrasts of the same head, same frame of reference, by name (T1w, T2w or FLAIR).
         reference: a high-field scan of the head; turns "change" into "error". In the same frame of reference, unless
             ``options.register_reference`` is set.
         reference_labels: its labels, if known (else it is segmented).
         brain: the user's brain mask (above 0.5 is brain), in the scan's frame of reference, instead of the segmenter's.
-        events: progress and cancel.
+        events: progress, warnings and cancel; ``Events(print)`` shows them, without it they are dropped.
         lesions: regions to follow (values above 0), in the scan's frame of reference.
         displacement: with which the scan was unwarped (gradient nonlinearity, without correction of its intensities).
 
@@ -80,7 +86,10 @@ def enhance(
         BadInput, MissingModel, CorruptModel, OutOfMemory, Cancelled: see errors.
     """
     options, events = options or Options(), events or Events()
+    if not isinstance(options, Options):
+        raise BadInput(f"the options must be Options(method=..., preset=...), not {type(options).__name__}")
     check_images(image, reference)
+    check_companions(image, contrasts)
     method = get_method(options.method)
     check_preset(method, options.preset)
     choose_device(options.device)
