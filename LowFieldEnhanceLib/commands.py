@@ -127,7 +127,8 @@ def run_methods(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     lines = {}
     for name, entry in entries.items():
         note = f" [weights not installed: {', '.join(entry['missing_models'])}]" if entry["missing_models"] else ""
-        lines[f"{name} ({'/'.join(entry['presets'])})"] = f"{entry['title']}: {entry['summary']}{note}"
+        licence = f" Weights: {', '.join(entry['licences'])}." if entry["licences"] else ""
+        lines[f"{name} ({'/'.join(entry['presets'])})"] = f"{entry['title']}: {entry['summary']}{licence}{note}"
     return lines
 
 
