@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     as_json = "--json" in arguments
-    sink = JsonLines(sys.stdout) if as_json else ProgressBar(sys.stderr)
+    sink = JsonLines(sys.stdout) if as_json else ProgressBar(sys.stderr, sys.stdout)
     events = Events(sink)
     try:
         options = build_parser().parse_args(arguments)
@@ -76,12 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             logging.getLogger(__name__).exception("internal error")
         return _fail(events, failure or error)
     if fields:
-        events.result(**fields)
+        with _reader_may_have_gone():
+            events.result(**fields)
     return 0
 
 
+@contextmanager
+def _reader_may_have_gone() -> Iterator[None]:
+    """Around the last event: a pipe that was closed (``| head -1``) is no failure of the run."""
+    try:
+        yield
+    except BrokenPipeError:  # what is still in the buffer would fail once more when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(events: Events, error: BaseException) -> int:
-    events.error(error)
+    with _reader_may_have_gone():
+        events.error(error)
     return error.exit_code if isinstance(error, LowFieldEnhanceError) else 1
 
 

@@ -20,9 +20,9 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_segment(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``segment``: FreeSurfer labels of any head scan."""
     parser = groups.add_parser("segment", parents=[common], help="label the anatomy of a head scan")
-    parser.add_argument("input")
-    parser.add_argument("-o", "--output", required=True, help="label map (FreeSurfer ids)")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("input", help="as for enhance")
+    parser.add_argument("-o", "--output", required=True, help="label map (FreeSurfer ids; .nii.gz, .nii, .nrrd, .mha)")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     parser.set_defaults(run=run_segment)
 
 
@@ -52,27 +52,37 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
 def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``simulate``: a low-field scan of a high-field one."""
     parser = groups.add_parser("simulate", parents=[common], help="make a low-field scan of a high-field one")
-    parser.add_argument("input")
-    parser.add_argument("-o", "--output", required=True)
-    parser.add_argument("--spacing", type=float, nargs=3, default=(1.6, 1.6, 5.0), metavar=("R", "A", "S"), help="mm")
-    parser.add_argument("--snr", type=float, default=20.0, help="white matter over noise")
-    parser.add_argument("--profile", default="gaussian", choices=("gaussian", "box", "point"))
-    parser.add_argument("--noise", default="rician", choices=("rician", "gaussian"))
-    parser.add_argument("--filter", type=float, default=0.0, help="width of the scanner's filter in voxels; 0 for none")
-    parser.add_argument("--bias", type=float, default=0.0, help="standard deviation of the log bias field")
-    parser.add_argument("--field-contrast", type=float, default=0.0, help="0 keeps the contrast, 1 is 64 mT contrast")
-    parser.add_argument("--labels", help="label map of the input (for --field-contrast and the SNR); else segmented")
-    parser.add_argument("--contrast", choices=CONTRASTS)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("input", help="the high-field scan")
+    parser.add_argument("-o", "--output", required=True, help="the low-field scan (.nii.gz, .nii, .nrrd, .mha)")
+    parser.add_argument("--spacing", type=float, nargs=3, default=(1.6, 1.6, 5.0), metavar=("R", "A", "S"),
+                        help="mm (default: 1.6 1.6 5)")  # fmt: skip
+    parser.add_argument("--snr", type=float, default=20.0, help="white matter over noise (default: 20)")
+    parser.add_argument("--profile", default="gaussian", choices=("gaussian", "box", "point"),
+                        help="of a slice (default: gaussian)")  # fmt: skip
+    parser.add_argument("--noise", default="rician", choices=("rician", "gaussian"), help="default: rician")
+    parser.add_argument(
+        "--filter", type=float, default=0.0, help="width of the scanner's filter in voxels; 0 (default): none"
+    )
+    parser.add_argument("--bias", type=float, default=0.0, help="standard deviation of the log bias field (default: 0)")
+    parser.add_argument(
+        "--field-contrast", type=float, default=0.0, help="0 (default) keeps the contrast, 1 is that of 64 mT"
+    )
+    parser.add_argument(
+        "--labels", help="label map of the input, for the SNR and --field-contrast (which segments without)"
+    )
+    parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
+    parser.add_argument("--seed", type=int, default=0, help="of noise and bias (default: 0)")
     parser.set_defaults(run=run_simulate)
 
 
 def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Simulate; labels are made by the segmenter when a contrast change needs them."""
     from .image_io import SIMULATED, check_output, read_image, read_labels, write_image
+    from .options import check_seed
     from .ours import check_ours
     from .physics.simulate import Protocol, simulate
 
+    check_seed(options.seed)
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
     check_ours(options.output)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
@@ -125,16 +135,17 @@ def run_methods(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     lines = {}
     for name, entry in entries.items():
         note = f" [weights not installed: {', '.join(entry['missing_models'])}]" if entry["missing_models"] else ""
-        lines[f"{name} ({'/'.join(entry['presets'])})"] = f"{entry['title']}: {entry['summary']}{note}"
+        licence = f" Weights: {', '.join(entry['licences'])}." if entry["licences"] else ""
+        lines[f"{name} ({'/'.join(entry['presets'])})"] = f"{entry['title']}: {entry['summary']}{licence}{note}"
     return lines
 
 
 def add_demo(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``demo``: the bundled head from scan to report."""
     parser = groups.add_parser("demo", parents=[common], help="enhance the bundled simulated 64 mT head")
-    parser.add_argument("--output", default="demo-output", help="folder for the results")
-    parser.add_argument("-m", "--method", default="bridged")
-    parser.add_argument("-p", "--preset", default="fast")
+    parser.add_argument("--output", default="demo-output", help="folder for the results (default: demo-output)")
+    parser.add_argument("-m", "--method", default="bridged", help="default: bridged")
+    parser.add_argument("-p", "--preset", default="fast", help="default: fast")
     parser.set_defaults(run=run_demo)
 
 

@@ -15,7 +15,7 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_compare(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``compare``: a table and a picture sheet of several methods."""
     parser = groups.add_parser("compare", parents=[common], help="run several methods on one scan and compare them")
-    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, or a folder with one DICOM series")
+    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, a folder with one DICOM series, or a multi-frame file")
     parser.add_argument("-o", "--output", required=True, help="a new folder for compare.html, .png, .md, .csv, .json")
     parser.add_argument("-m", "--methods", default="all", metavar="LIST",
                         help="'all' (default), or a list such as cubic,bridged:standard")  # fmt: skip
@@ -26,9 +26,9 @@ def add_compare(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
     parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
     parser.add_argument("--volumes", action="store_true", help="write the enhanced volumes into the folder too")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm (default: 1)")
     parser.add_argument("--no-segment", dest="segment", action="store_false", help="images and residuals only, faster")
     parser.set_defaults(run=run_compare)
 

@@ -22,16 +22,17 @@ TOLERANCE = 0.02  # of the largest value: ten times what convolutions in TensorF
 EDGE = 16  # voxels of the probe
 
 
-def choose_device(name: str = "auto", events: Events | None = None) -> str:
+def choose_device(name: str | torch.device = "auto", events: Events | None = None) -> str:
     """``auto`` -> the best device that is there and passes :func:`fault_of`.
 
     Args:
-        name: ``auto``, ``cpu``, ``cuda``, ``mps``, or one of several cards (``cuda:1``).
+        name: ``auto``, ``cpu``, ``cuda``, ``mps``, one of several cards (``cuda:1``), or a device of torch.
         events: told by ``auto`` of a card that is passed over.
 
     Raises:
         BadInput: unknown, not available on this machine, or of no use.
     """
+    name = str(name)
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         for kind in KINDS:
@@ -40,10 +41,14 @@ def choose_device(name: str = "auto", events: Events | None = None) -> str:
                 events.warning(f"the graphics card ({kind}) is not used, because {fault}")
             if available[kind] and fault is None:
                 return kind
-    kind = name.split(":")[0]
-    if kind not in available:
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in available:
         raise BadInput(f"unknown device '{name}'; choose auto, cpu, cuda or mps")
-    if not available[kind]:
+    missing = device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count()
+    if missing or not available[device.type]:
         raise BadInput(f"the device '{name}' is not available on this machine; use --device cpu")
     fault = fault_of(name)
     if fault is not None:

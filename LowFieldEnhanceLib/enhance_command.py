@@ -12,7 +12,7 @@ from .dicom.options import add_dicom_options
 from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS
-from .scan_options import add_reference_options, check_reference, read_others, read_reference, with_contrast
+from .scan_options import add_reference_options, check_reference, path_of, read_others, read_reference, with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
 
@@ -21,8 +21,8 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``enhance``: the whole way of one scan."""
     parser = groups.add_parser("enhance", parents=[common], help="enhance a low-field scan")
     parser.add_argument("input", help="NIfTI, NRRD, MetaImage, a folder with one DICOM series, or a multi-frame file")
-    parser.add_argument("-o", "--output", required=True, help="enhanced volume (.nii.gz, .nrrd, .mha)")
-    parser.add_argument("-m", "--method", default="bridged", help="see 'lowfield-enhance methods'")
+    parser.add_argument("-o", "--output", required=True, help="enhanced volume (.nii.gz, .nii, .nrrd, .mha)")
+    parser.add_argument("-m", "--method", default="bridged", help="see 'lowfield-enhance methods' (default: bridged)")
     parser.add_argument("-p", "--preset", default=None, help="fast, standard or paper (default: the method's first)")
     parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
     parser.add_argument("--with", dest="others", action="append", default=[], metavar="CONTRAST=FILE",
@@ -36,9 +36,11 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", help="write a report: .html, .json or .csv by its ending")
     parser.add_argument("--report-json", help="write the report as JSON too")
     parser.add_argument("--report-csv", help="write the structure table as CSV too")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm (networks work at 1 mm)")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+    parser.add_argument(
+        "--spacing", type=float, default=1.0, help="of the output, mm (default: 1, at which networks work)"
+    )
     parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")
@@ -68,7 +70,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_reference(options)
     wanted = outputs.Wanted.of(options)
     given = [options.reference, options.reference_labels, options.brain_mask, options.lesions, options.displacement]
-    inputs = [options.input, *(o.partition("=")[2] for o in options.others), *filter(None, given)]
+    inputs = [options.input, *(path_of(pair) for pair in options.others), *filter(None, given)]
     wanted.check(inputs)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     if is_enhanced(options.input) or image.meta.get("SeriesDescription", "").startswith(DERIVED):
@@ -108,9 +110,11 @@ def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
     add_reference_options(parser)
     parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
     parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
-    parser.add_argument("--contrast", choices=CONTRASTS)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--spacing", type=float, default=1.0, help="of the grid on which both are compared, mm")
+    parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    parser.add_argument(
+        "--spacing", type=float, default=1.0, help="of the grid on which both are compared, mm (default: 1)"
+    )
     parser.set_defaults(run=run_report)
 
 

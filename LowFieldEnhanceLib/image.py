@@ -31,7 +31,7 @@ class Image:
         meta: what the file's header says beyond geometry (DICOM tags, file name); carried, never interpreted here.
 
     Raises:
-        BadInput: the array is not 3-D or the affine is not 4 x 4.
+        BadInput: the array is complex or not 3-D, or the affine is not 4 x 4.
     """
 
     array: np.ndarray
@@ -40,6 +40,8 @@ class Image:
     meta: dict[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
+        if np.iscomplexobj(self.array):
+            raise BadInput("the image is complex; only magnitude volumes can be used")
         array = np.ascontiguousarray(self.array, dtype=np.float32)
         affine = np.array(self.affine, dtype=np.float64)
         if array.ndim != 3:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral
+from typing import Any
 
 from .errors import BadInput
-from .samples import check_samples
+from .samples import MOST_SAMPLES, check_samples
 
 SPACING_LIMITS_MM = (0.3, 5.0)
-SEEDS = 2**63  # torch takes them up to 2^64; samples go on from the seed
+SEED_LIMITS = (-(2**63), 2**63 - 1 - MOST_SAMPLES)  # of torch's generators; sample n takes the seed plus n
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,7 @@ class Options:
     Attributes:
         method, preset: see ``lowfield-enhance methods``.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        seed: of all randomness, from -2^63 to 2^63 - 1.
+        seed: of all randomness, a whole number of 63 bits and a sign.
         spacing: of the output, mm, isotropic; networks work on the voxels that they know (1 mm), and then it is
             interpolated.
         brain_only: 0 outside the brain instead of the interpolated input.
@@ -31,6 +33,9 @@ class Options:
         data_consistency: project the result onto the acquired scan (see evaluation.data_consistency).
         register_reference: move the reference onto the scan first (rigid; see evaluation.registration).
         added_detail: map what the result shows beyond the scan (see evaluation.added_detail).
+
+    Raises:
+        BadInput: a number is none.
     """
 
     method: str = "bridged"
@@ -47,17 +52,37 @@ class Options:
     register_reference: bool = False
     added_detail: bool = True
 
+    def __post_init__(self) -> None:
+        """Numbers of NumPy become Python's own, which the provenance can hold."""
+        for name, kind in (("seed", operator.index), ("samples", operator.index), ("spacing", float), ("sigma", float)):
+            value = getattr(self, name)
+            if value is not None or name != "sigma":
+                object.__setattr__(self, name, _number(name, value, kind))
+
     def check(self) -> None:
         """Refuse numbers that no run can have.
 
         Raises:
-            BadInput: the spacing, the seed, the noise level or the number of samples is out of its range.
+            BadInput: the spacing, the noise level, the seed or the number of samples is out of its range.
         """
         low, high = SPACING_LIMITS_MM
         if not low <= self.spacing <= high:
             raise BadInput(f"the output spacing {self.spacing:g} mm must be between {low:g} and {high:g} mm")
-        if not isinstance(self.seed, Integral) or not -SEEDS <= self.seed < SEEDS:
-            raise BadInput(f"the seed {self.seed} must be a whole number from -2^63 to 2^63 - 1")
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise BadInput(f"the noise level {self.sigma:g} must be a number above 0")
+        check_seed(self.seed)
         check_samples(self.samples)
+
+
+def check_seed(seed: int) -> None:
+    """Raise :class:`BadInput` for a seed that torch's generators do not take (see :data:`SEED_LIMITS`)."""
+    if not SEED_LIMITS[0] <= seed <= SEED_LIMITS[1]:
+        raise BadInput(f"the seed {seed} is too large a number; choose one below {SEED_LIMITS[1]}")
+
+
+def _number(name: str, value: Any, kind: Callable[[Any], float]) -> float:
+    try:
+        return kind(value)
+    except (TypeError, ValueError) as error:
+        whole = "a whole number" if kind is operator.index else "a number"
+        raise BadInput(f"the option {name} must be {whole}, not {value!r}") from error

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 from .devices import choose_device
+from .errors import BadInput
 from .evaluation.data_consistency import make_consistent
 from .events import Events
 from .image import Image
@@ -19,7 +20,7 @@ from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .subject import Subject, check_contrasts, check_images, open_subject
+from .subject import Subject, check_companions, check_images, open_subject
 from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
@@ -49,12 +50,12 @@ def enhance(
     Args:
         image: the low-field scan; its ``contrast`` should be set.
         options: see :class:`Options`.
-        contrasts: further ones of the same head, same frame of reference, by name: T1w, T2w, FLAIR, not the scan's.
+        contrasts: further contrasts of the same head, same frame of reference, by name (T1w, T2w or FLAIR).
         reference: a high-field scan of the head; turns "change" into "error". In the same frame of reference, unless
             ``options.register_reference`` is set.
         reference_labels: its labels, if known (else it is segmented).
         brain: the user's brain mask (above 0.5 is brain), in the scan's frame of reference, instead of the segmenter's.
-        events: progress and cancel.
+        events: progress, warnings and cancel; ``Events(print)`` shows them, without it they are dropped.
         lesions: regions to follow (values above 0), in the scan's frame of reference.
         displacement: with which the scan was unwarped (gradient nonlinearity, without correction of its intensities).
 
@@ -62,8 +63,10 @@ def enhance(
         BadInput, MissingModel, CorruptModel, OutOfMemory, Cancelled: see errors.
     """
     options, events = options or Options(), events or Events()
+    if not isinstance(options, Options):
+        raise BadInput(f"the options must be Options(method=..., preset=...), not {type(options).__name__}")
     check_images(image, reference)
-    check_contrasts(contrasts or {}, image.contrast)
+    check_companions(image, contrasts)
     method = get_method(options.method)
     check_preset(method, options.preset)
     choose_device(options.device)
@@ -89,7 +92,7 @@ def subject_of(
     """The part of :func:`enhance` that is the same for every method; its arguments."""
     events = events or Events()
     check_images(image, reference)
-    check_contrasts(contrasts or {}, image.contrast)
+    check_companions(image, contrasts)
     options.check()
     device = choose_device(options.device, events)
     events.progress("read", 0, 1)

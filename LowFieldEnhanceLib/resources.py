@@ -1,4 +1,4 @@
-"""Where the bundled files are: models, labels, terminology, sample data.
+"""Where the bundled files are: models, labels, sample data.
 
 The library works from a checkout (``Resources`` beside the package), from an installed wheel, and from inside a
 Slicer extension (``Resources`` installed beside the package or inside the module's folder).
@@ -12,7 +12,7 @@ from .errors import MissingModel
 
 
 def resources_root() -> Path:
-    """The folder that holds Models, Labels, Terminology and SampleData.
+    """The folder that holds Models, Labels and SampleData.
 
     Raises:
         MissingModel: no such folder is beside or inside the package.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any
 
 from .errors import BadInput
@@ -59,6 +60,11 @@ def with_contrast(image: Image, events: Events, said: str | None = None) -> Imag
     return Image(image.array, image.affine, "T1w", {**image.meta, ASSUMED: True})
 
 
+def path_of(pair: str) -> str:
+    """The file of ``T2w=~/scan.nii.gz``, whose ``~`` no shell expands behind the sign."""
+    return os.path.expanduser(pair.partition("=")[2])
+
+
 def read_others(pairs: list[str], main: str) -> dict[str, Image]:
     """``["T2w=file", ...]`` -> images by contrast.
 
@@ -69,10 +75,10 @@ def read_others(pairs: list[str], main: str) -> dict[str, Image]:
 
     others: dict[str, Image] = {}
     for pair in pairs:
-        contrast, equals, path = pair.partition("=")
+        contrast, equals, _ = pair.partition("=")
         if not equals or contrast not in CONTRASTS[:3]:
             raise BadInput(f"--with takes CONTRAST=FILE with T1w, T2w or FLAIR, not '{pair}'")
         if contrast == main or contrast in others:
             raise BadInput(f"the contrast {contrast} was given twice")
-        others[contrast] = read_image(path, contrast)
+        others[contrast] = read_image(path_of(pair), contrast)
     return others

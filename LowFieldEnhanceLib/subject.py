@@ -129,21 +129,30 @@ def check_images(*images: Image | None) -> None:
     """Refuse what cannot be a scan before any work is done; None is an image that was not given."""
     for image in images:
         if image is not None:
+            _check_kind(image, Image, "a scan", "read_image reads one from a file")
             check_image(image)
 
 
-def check_contrasts(contrasts: Mapping[str, Image], main: str) -> None:
-    """Refuse further contrasts that have no place of their own beside the scan's, before any work is done.
+def check_companions(image: Image, contrasts: Mapping[str, Image] | None) -> None:
+    """Refuse further contrasts that would take the place of the scan itself, or of no contrast that there is.
 
     Raises:
-        BadInput: one is not T1w, T2w or FLAIR, is the scan's own, or cannot be a scan.
+        BadInput: a name that is not T1w, T2w or FLAIR, that of the scan's own contrast, no :class:`Image`, or one that
+            cannot be a scan.
     """
-    for name, image in contrasts.items():
-        if name not in CHANNELS:
-            raise BadInput(f"a further contrast is {', '.join(CHANNELS)}, not '{name}'")
-        if name == main:
-            raise BadInput(f"the contrast {name} was given twice: as the scan to be enhanced and as a further one")
-        check_image(image)
+    for contrast, other in (contrasts or {}).items():
+        if contrast not in CHANNELS:
+            raise BadInput(f"'{contrast}' is no further contrast; name it {', '.join(CHANNELS)}")
+        if contrast == image.contrast:
+            raise BadInput(f"the scan to be enhanced is {contrast} itself, so no further contrast can be {contrast}")
+        _check_kind(other, Image, f"the {contrast} scan", "read_image reads one from a file")
+        check_image(other)
+
+
+def _check_kind(given: Any, kind: type, what: str, advice: str) -> None:
+    """Refuse a path, an array or anything else in the place of an object of this library; None was not given."""
+    if given is not None and not isinstance(given, kind):
+        raise BadInput(f"{what} must be of the class {kind.__name__} ({advice}), not {type(given).__name__}")
 
 
 def open_subject(
@@ -167,9 +176,12 @@ def open_subject(
         image, contrasts, reference, reference_labels, brain, lesions, events, displacement: see pipeline.enhance.
 
     Raises:
-        BadInput: no brain was found, a contrast cannot be used, the lesions lie outside the brain, or the reference
-            cannot be registered.
+        BadInput: an argument of another class, no brain was found, a contrast cannot be used, the lesions lie outside
+            the brain, or the reference cannot be registered.
     """
+    _check_kind(brain, Image, "the brain mask", "read_image reads one from a file")
+    for given, what in ((lesions, "the lesions"), (reference_labels, "the reference's labels")):
+        _check_kind(given, LabelMap, what, "read_labels reads one from a file")
     events = events or Events()
     started = time.monotonic()
     on_grid = to_working_grid(image, options.spacing)

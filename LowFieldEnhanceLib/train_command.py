@@ -18,11 +18,11 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", help="its name; an unknown one is answered with the list")
     parser.add_argument("--data", help="data folder (default: LOWFIELDENHANCE_DATA)")
     parser.add_argument("--out", required=True, help="folder for checkpoint, log and weights")
-    parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together")
+    parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together (default: 30)")
     parser.add_argument("--piece-minutes", type=float, help="stop after this long, to be resumed")
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or mps")
-    parser.add_argument("--threads", type=int)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda or mps")
+    parser.add_argument("--threads", type=int, help="of the CPU (default: as many as torch takes)")
+    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--start",

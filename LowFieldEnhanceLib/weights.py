@@ -1,6 +1,6 @@
 """The model registry: ``Resources/Models/models.json`` and its checksummed weights.
 
-``LOWFIELDENHANCE_MODELS`` names a folder that is looked into first. Nothing is ever downloaded here.
+``LOWFIELDENHANCE_MODELS`` names a folder that is looked into first; it must be there. Nothing is ever downloaded here.
 """
 
 from __future__ import annotations
@@ -58,13 +58,21 @@ class ModelInfo:
 
 
 def _folders() -> list[Path]:
-    override = os.environ.get(OVERRIDE)
     bundled = resource("Models")
-    return [Path(override), bundled] if override else [bundled]
+    override = os.environ.get(OVERRIDE)
+    if not override:
+        return [bundled]
+    if not Path(override).is_dir():  # with a misspelt folder the bundled networks would pass for the user's own
+        raise MissingModel(f"{OVERRIDE} names the folder {override}, which does not exist")
+    return [Path(override), bundled]
 
 
 def model_names() -> list[str]:
-    """Names of all registered networks."""
+    """Names of all registered networks.
+
+    Raises:
+        MissingModel, CorruptModel: see :func:`model_info`.
+    """
     names: list[str] = []
     for folder in _folders():
         names += [n for n in _read_registry(folder) if n not in names]
@@ -75,7 +83,7 @@ def model_info(name: str) -> tuple[ModelInfo, Path]:
     """Registry entry and path of the weights; the override folder wins.
 
     Raises:
-        MissingModel: not registered, or the file is absent.
+        MissingModel: not registered, or the file or the override folder is absent.
         CorruptModel: models.json cannot be read or its entry is not complete.
     """
     for folder in _folders():
@@ -133,7 +141,12 @@ def _narrow(common: dict[str, Any], valid_range: dict[str, Any]) -> None:
 
 
 def is_installed(name: str) -> bool:
-    """Whether the network is registered and its file is there (its checksum is checked when it is loaded)."""
+    """Whether the network is registered and its file is there (its checksum is checked when it is loaded).
+
+    Raises:
+        MissingModel: the override folder is absent.
+    """
+    _folders()
     try:
         model_info(name)
     except MissingModel:

@@ -12,22 +12,13 @@ from .outputs import CHOICES
 from .request import MOST_SAMPLES, Request
 
 
-class Method(enum.Enum):
-    """The methods, as on the command line."""
-
-    BRIDGED = "bridged"
-    DIFFDEUR = "diffdeur"
-    CSSDIFF = "cssdiff"
-    LATENT = "latent"
-    REGRESSION = "regression"
-    DPS = "dps"
-    IREM = "irem"
-    CUBIC = "cubic"
-    LINEAR = "linear"
-    BM4D = "bm4d"
-
+class _Method(enum.Enum):
     def label(self):
         return METHODS[self.value].title
+
+
+# BRIDGED = "bridged" and so on: the methods of the catalogue, as on the command line
+Method = _Method("Method", {name.upper(): name for name in METHODS}, module=__name__)
 
 
 class Preset(enum.Enum):

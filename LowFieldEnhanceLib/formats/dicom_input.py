@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,17 @@ def read_dicom_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     return source, meta
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warnings of ITK."""
+    shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    try:
+        yield
+    finally:
+        SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
+
+
 def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     """The one series of a folder; its volume and what the header of its first file says (:data:`TAGS`).
 
@@ -67,7 +80,8 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
         BadInput: no series, more than one, unreadable, not MR, or slices that make no volume.
     """
     reader = SimpleITK.ImageSeriesReader()
-    series = reader.GetGDCMSeriesIDs(str(folder))
+    with _quiet():  # else it warns on standard error of what is said below
+        series = reader.GetGDCMSeriesIDs(str(folder))
     if not series:
         raise BadInput(f"the folder {folder} holds no DICOM series")
     if len(series) > 1:

@@ -206,7 +206,15 @@ class Method(Protocol):
         ...
 
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
-        """Enhance the target contrast."""
+        """Enhance the target contrast.
+
+        It draws from the generator alone, leaves the case as it is, and reports its progress from 0 to the end, before
+        any work, since that is where a cancelled run stops. The details hold ``evaluations``, that of :meth:`cost`.
+
+        Raises:
+            BadInput: no such preset.
+            Cancelled: by ``events.progress`` or ``events.check``.
+        """
         ...
 
 

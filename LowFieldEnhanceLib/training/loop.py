@@ -196,7 +196,7 @@ def _steps(
             last_save = state.seconds
         if state.seconds - last_told >= 1:
             last_told = state.seconds
-            events.progress("train", int(state.seconds), int(budget))
+            events.progress("train", min(int(state.seconds), int(budget)), int(budget))
         events.check()
     return running
 

@@ -149,6 +149,8 @@ def test_progress_is_told_in_seconds_of_training(tmp_path: Path) -> None:
     seen: list[dict] = []
     train(line(), fit_a_line, plan(tmp_path, 10), events=Events(seen.append))
     assert [(event["done"], event["total"]) for event in seen] == [(n, 10) for n in range(1, 11)]
+    train(line(), fit_a_line, plan(tmp_path / "late", 9.5), events=Events(seen.append))  # the last step ends later
+    assert seen[-1]["done"] == seen[-1]["total"] == 9
 
 
 @pytest.mark.parametrize("how", ["cancel", "interrupt"])

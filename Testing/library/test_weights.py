@@ -118,9 +118,20 @@ def test_a_model_that_the_override_folder_lacks_is_taken_from_the_bundled_one(
     tiny_models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights, "resource", lambda *_: tiny_models_folder)
-    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path / "empty"))
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path))
     assert weights.model_info(NAME)[1].parent == tiny_models_folder
     assert set(weights.model_names()) >= {NAME, "segmenter"}
+
+
+def test_an_override_folder_that_is_not_there_never_gives_the_bundled_networks(
+    tiny_models_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "resource", lambda *_: tiny_models_folder)
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(tmp_path / "misspelt"))
+    with pytest.raises(MissingModel, match="misspelt, which does not exist"):
+        weights.load_network(NAME)
+    with pytest.raises(MissingModel, match="misspelt, which does not exist"):
+        weights.is_installed(NAME)  # a recipe would train without it
 
 
 @pytest.mark.parametrize("architecture", [{}, {"kind": "magic"}, {"kind": "residual_unet", "colour": 3}])

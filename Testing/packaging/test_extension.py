@@ -74,7 +74,6 @@ def test_library_of_the_installed_extension_finds_its_labels(installed: Path) ->
         ("Resources/Labels", "LowFieldEnhanceResources/Labels"),
         ("Resources/Models", "LowFieldEnhanceResources/Models"),
         ("Resources/SampleData", "LowFieldEnhanceResources/SampleData"),
-        ("Resources/Terminology", "LowFieldEnhanceResources/Terminology"),
     ],
 )
 def test_installed_extension_has_every_file(installed: Path, source: str, target: str) -> None:

@@ -39,3 +39,9 @@ def test_a_link_to_a_section_of_the_results_names_one_that_is_there() -> None:
     named = re.findall(r"\(Testing/benchmarks/README\.md#([^)]+)\)", README)
     assert named
     assert set(named) <= sections
+
+
+def test_the_example_of_the_library_imports_what_there_is() -> None:
+    code = re.search(r"### From Python\n\n```python\n(.*?)```", README, re.DOTALL)[1]
+    compile(code, "README", "exec")
+    exec("\n".join(line for line in code.splitlines() if line.startswith("from ")), {})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-BUNDLED = ("Labels", "Models", "SampleData", "Terminology")
+BUNDLED = ("Labels", "Models", "SampleData")
 # What Slicer brings, and torch, which comes through the PyTorch extension with filelock: pip inside Slicer never
 # touches these.
 SLICER_BRINGS = {"filelock", "numpy", "scipy", "simpleitk", "torch"}
@@ -115,7 +115,7 @@ def test_console_script_runs_from_the_installed_folder(installed: Path) -> None:
 
 def test_version_and_licence_are_in_the_metadata(distribution: Distribution) -> None:
     assert distribution.version == python(ROOT, "import LowFieldEnhanceLib; print(LowFieldEnhanceLib.__version__)")
-    assert distribution.metadata["License-Expression"] == "Apache-2.0"
+    assert distribution.metadata["License-Expression"] == "Apache-2.0 AND CC-BY-NC-SA-4.0"  # the code, the weights
     assert any(Path(file).name == "LICENSE.txt" for file in distribution.files)
 
 
@@ -125,6 +125,21 @@ def test_declared_dependencies_are_the_imported_packages(distribution: Distribut
     imported = third_party_imports(ROOT / "LowFieldEnhanceLib")
     assert required <= imported
     assert imported <= required | optional
+
+
+def test_every_folder_that_is_to_be_packaged_is_there() -> None:
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    folders = re.findall(r'^    "(\w[\w/]+)",$', text.partition("only-include = [")[2].partition("]")[0], re.MULTILINE)
+    assert folders and [folder for folder in folders if not (ROOT / folder).is_dir()] == []
+
+
+def test_every_optional_package_is_used_somewhere(distribution: Distribution) -> None:
+    extras = "|".join(("slicer", "dicom", "baselines", "train"))
+    lines = [line for line in distribution.requires if re.search(rf"extra == .(?:{extras}).$", line)]
+    sources = ("LowFieldEnhanceLib", "LowFieldEnhance")
+    imported = set().union(*(third_party_imports(ROOT / folder) for folder in sources))
+    known = {"slicer-core": "slicer"}
+    assert {known.get(name, name) for name in requirement_names(lines)} <= imported
 
 
 def test_slicer_installs_what_it_does_not_bring(distribution: Distribution) -> None:
