@@ -5,6 +5,9 @@ Each class carries the ``kind`` that appears in the JSON events and the exit cod
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class LowFieldEnhanceError(Exception):
     """Base of all errors that reach the user as one sentence.
@@ -76,3 +79,14 @@ def known_failure(error: BaseException) -> LowFieldEnhanceError | None:
     if is_out_of_memory(error):
         return OutOfMemory("memory ran out; free memory, use the CPU or choose a larger output spacing")
     return None
+
+
+@contextmanager
+def memory_told() -> Iterator[None]:
+    """As a decorator: a lack of memory, which every library reports in its own way, leaves as :class:`OutOfMemory`."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise known_failure(error) from error

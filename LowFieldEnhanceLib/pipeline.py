@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from .devices import choose_device
-from .errors import BadInput
+from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
 from .events import Events
 from .image import Image
@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 
+@memory_told()
 def enhance(
     image: Image,
     options: Options | None = None,
@@ -78,6 +79,7 @@ def enhance(
     return enhance_subject(subject, options, events)
 
 
+@memory_told()
 def subject_of(
     image: Image,
     options: Options,
@@ -102,6 +104,7 @@ def subject_of(
     )
 
 
+@memory_told()
 def enhance_subject(subject: Subject, options: Options, events: Events | None = None) -> Result:
     """The rest of :func:`enhance`; of the options, those that :func:`subject_of` has heeded are past."""
     events = events or Events()
@@ -156,6 +159,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
     return judge(subject, enhanced, options, provenance, started, events, trained, outcome.uncertainty, consistency)
 
 
+@memory_told()
 def assess(
     image: Image,
     enhanced: Image,

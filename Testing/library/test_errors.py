@@ -13,7 +13,7 @@ import pytest
 import torch
 from compare_support import fake_run, unprepared
 
-from LowFieldEnhanceLib import autocast, cli, commands
+from LowFieldEnhanceLib import autocast, cli, commands, pipeline
 from LowFieldEnhanceLib.autocast import half_precision, has_bfloat16
 from LowFieldEnhanceLib.batch import _noted
 from LowFieldEnhanceLib.compare import compare
@@ -132,3 +132,20 @@ def test_a_processor_without_avx_512_computes_in_full_precision() -> None:
     found = subprocess.run([sys.executable, "-c", line], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
     assert has_bfloat16("mps") is False
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind"),
+    [(torch.OutOfMemoryError("CUDA out of memory."), OutOfMemory), (RuntimeError("a bug"), RuntimeError)],
+)
+def test_a_script_meets_a_lack_of_memory_as_it_is_documented(
+    scan: Image, monkeypatch: pytest.MonkeyPatch, raised: Exception, kind: type
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(pipeline, "open_subject", fails)
+    monkeypatch.setattr(pipeline, "Segmenter", lambda device: None)
+    with pytest.raises(kind) as caught:
+        pipeline.enhance(scan, pipeline.Options(method="linear"))
+    assert type(caught.value) is kind
