@@ -104,6 +104,7 @@ def test_a_folder_that_holds_one_multi_frame_file_is_read_as_the_file(tmp_path: 
     order = (0, 2, 4, 6, 1, 3, 5, 7)
     write_frames(tmp_path / "series" / "IM1", order)
     check_places(tmp_path / "series", STRAIGHT, [5.0 * k for k in range(COUNT)])
+    assert read_image(tmp_path / "series").meta["file"] == "series"  # the provenance names what the user chose
 
 
 def test_a_multi_frame_file_brings_its_description(tmp_path: Path) -> None:
