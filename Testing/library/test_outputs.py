@@ -66,6 +66,17 @@ def test_a_second_run_that_fails_while_it_writes_leaves_the_files_of_the_first(
     assert (read_image(tmp_path / "e.nii.gz", is_scan=False).array == 3).all()
 
 
+def test_two_outputs_are_not_written_into_one_file_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "below")
+    output = tmp_path / "below" / "e.nii.gz"
+    for other in ("below/../below/e.nii.gz", "link/e.nii.gz"):
+        for name in ("segmentation", "fidelity", "uncertainty", "added_detail"):
+            with pytest.raises(BadInput, match="two outputs have the same name"):
+                Wanted(output, **{name: tmp_path / other}).check([])
+    Wanted(output, segmentation=tmp_path / "e.nii.gz").check([])
+
+
 def test_a_dicom_folder_that_fails_takes_all_other_files_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

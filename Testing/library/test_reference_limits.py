@@ -211,9 +211,10 @@ def test_without_plausible_noise_nothing_is_projected_and_nothing_told_in_its_un
 # FreeSurfer's own label maps
 
 
-def test_the_corpus_callosum_is_white_matter_of_the_nearer_side() -> None:
+@pytest.mark.parametrize("part", [192, 251, 252, 253, 254, 255])
+def test_the_corpus_callosum_is_white_matter_of_the_nearer_side(part: int) -> None:
     array = np.zeros((9, 4, 4), np.int32)
-    array[:3], array[6:], array[3:6] = 2, 41, 253
+    array[:3], array[6:], array[3:6] = 2, 41, part
     found = from_channels(to_channels(array))
     assert (found[:4] == 2).all() and (found[5:] == 41).all() and np.isin(found, (2, 41)).all()
     array[array == 41] = 0
