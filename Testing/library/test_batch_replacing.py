@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,3 +113,24 @@ def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> N
         assert (target / "old").exists()
     assert [p.name for p in target.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["scan"]
+
+
+@pytest.mark.parametrize("failure", [PermissionError(13, "open in another program"), KeyboardInterrupt()])
+def test_when_the_new_one_cannot_take_its_place_the_former_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    target = tmp_path / "scan"
+    target.mkdir()
+    (target / "old").touch()
+    real = os.replace
+
+    def replace(source: Path, place: Path) -> None:
+        if Path(source).name.startswith(".partial-"):
+            raise failure
+        real(source, place)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(type(failure)), replaced_folder(target) as temporary:
+        (temporary / "new").touch()
+    assert contents(tmp_path) == {"scan/old": b""}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scan"]
