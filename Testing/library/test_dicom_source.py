@@ -75,6 +75,7 @@ def test_every_instance_says_that_it_is_derived_and_how(tmp_path: Path) -> None:
     for data in headers(write_series(Image(voxels(), np.eye(4), "FLAIR"), tmp_path / "out", PROVENANCE)):
         assert data.ImageType[:2] == ["DERIVED", "SECONDARY"]
         assert data.SeriesDescription == f"{DERIVED}: FLAIR bridged fast"
+        assert data.ImageComments == "ENHANCED - not for diagnosis"  # what most viewers show
         assert data.BurnedInAnnotation == "NO"
         for fact in (DERIVED, "bridged", "fast", "seed: 7", "bridged_bridge ab12ab12ab12", "torch 2.13.0"):
             assert fact in data.DerivationDescription
