@@ -71,6 +71,13 @@ def test_series_instances_and_equipment_are_new_and_refer_to_the_source(tmp_path
     assert not [element for element in data if element.tag.is_private]
 
 
+def test_a_source_without_names_is_still_told_to_be_so(tmp_path: Path) -> None:
+    said = {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "by hand"}
+    source = write_source(tmp_path / "source", **said)
+    data = pydicom.dcmread(write_series(Image(voxels(), np.eye(4)), tmp_path / "out", PROVENANCE, source)[0])
+    assert {keyword: str(data[keyword].value) for keyword in said} == said
+
+
 def test_every_instance_says_that_it_is_derived_and_how(tmp_path: Path) -> None:
     for data in headers(write_series(Image(voxels(), np.eye(4), "FLAIR"), tmp_path / "out", PROVENANCE)):
         assert data.ImageType[:2] == ["DERIVED", "SECONDARY"]
