@@ -13,7 +13,7 @@ import pytest
 import SimpleITK
 from dicom_support import GRIDS, PROVENANCE, headers, voxels, write_source
 from pydicom.dataset import Dataset
-from pydicom.uid import MRImageStorage
+from pydicom.uid import MRImageStorage, generate_uid
 
 from LowFieldEnhanceLib.dicom import files
 from LowFieldEnhanceLib.dicom.series import write_series
@@ -216,6 +216,10 @@ def test_a_source_that_is_not_dicom_is_refused(tmp_path: Path) -> None:
 def test_the_files_of_an_input_are_found_as_the_reader_finds_them(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     (tmp_path / "source" / "notes.txt").write_text("not an image")
+    report = pydicom.dcmread(source[0])
+    report.SeriesInstanceUID = generate_uid()
+    del report.Rows, report.Columns, report.PixelData  # as a presentation state or a report beside the images
+    report.save_as(tmp_path / "source" / "state.dcm")
     assert find_source_files(tmp_path / "source") == source
     assert {str(p) for p in source} == set(read_image(tmp_path / "source").meta["dicom_files"])
     assert find_source_files(source[0]) == [source[0]]

@@ -197,6 +197,13 @@ def test_orientation_is_judged_in_the_world_not_along_the_voxels() -> None:
     assert orientation(LabelMap(flipped.array[:, ::-1], affine, {}))[0]["ok"]
 
 
+def test_a_doubt_of_the_header_is_no_pass_even_if_the_cerebellum_lies_right() -> None:
+    for labels in (None, anatomy(10, 10)):
+        checks = input_checks(SOURCE, GRID, brain_mask(), labels=labels, orientation_doubt="the codes are 0")
+        (check,) = [c for c in checks if c["name"] == "orientation"]
+        assert not check["ok"] and "the codes are 0, so left and right cannot be trusted" in check["text"]
+
+
 def test_without_a_cerebellum_nothing_is_said_of_orientation() -> None:
     labels = anatomy(10, 10)
     assert orientation(LabelMap(np.where(labels.array == 8, 0, labels.array), labels.affine, {})) == []
