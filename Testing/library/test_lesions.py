@@ -182,6 +182,30 @@ def test_a_region_counts_as_outside_from_a_tenth_of_it_on(cut: int, regions: int
     assert (found["regions"], found["volume_mm3"]) == (regions, lost)
 
 
+def test_what_touches_at_a_corner_is_one_region() -> None:
+    image, marks = brain_with({}), np.zeros(SHAPE, dtype=np.uint8)
+    marks[10:14, 10:14, 10:14] = marks[14:18, 14:18, 14:18] = 1
+    (row,) = lesion_report(image, image, LabelMap(marks, np.eye(4), {}), BRAIN)
+    assert row["volume_mm3"] == 2 * 4**3
+
+
+def test_a_map_between_the_voxels_keeps_its_labels() -> None:
+    affine = np.eye(4)
+    affine[:3, 3] = 0.4
+    marks = LabelMap(9 * drawn(1).array, affine, {})
+    (row,) = lesion_report(brain_with({1: 0.5}), brain_with({1: 0.5}), marks, BRAIN)
+    assert row["label"] == 9 and row["volume_mm3"] == drawn(1).array.sum()
+
+
+def test_what_is_bright_beside_a_region_without_touching_it_is_not_its_volume() -> None:
+    beside = (distance(CENTRES[1]) > 7.8) & (distance(CENTRES[1]) <= 9) & (np.indices(SHAPE)[0] > CENTRES[1][0])
+    image = brain_with({1: 0.5})
+    image = image.with_array(np.where(beside, 1.5 * TISSUE, image.array))
+    (row,) = lesion_report(image, image, drawn(1), BRAIN)
+    assert beside.sum() > 0.2 * drawn(1).array.sum()
+    assert row["input"]["volume_mm3"] == pytest.approx(drawn(1).array.sum(), rel=0.02)
+
+
 def test_the_section_is_strict_json_with_its_criterion() -> None:
     image = brain_with({1: 0.5, 2: 0.5})
     section = json.loads(json.dumps(lesion_section(lesion_report(image, image, drawn(1, 2), BRAIN)), allow_nan=False))
