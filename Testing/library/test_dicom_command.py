@@ -191,3 +191,10 @@ def test_a_segmentation_that_fails_takes_the_series_with_it(tmp_path: Path, monk
     with pytest.raises(OSError, match="disk full"):
         write_dicom(result(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_in_which_no_structure_was_found_has_its_series_all_the_same(tmp_path: Path) -> None:
+    run = result()
+    run.labels_after = LabelMap(np.zeros(SHAPE, np.uint8), GRIDS["oblique"], {})
+    write_dicom(run, tmp_path / "out")
+    assert {Path(name).parts[0] for name in names(tmp_path / "out")} == {"enhanced"}
