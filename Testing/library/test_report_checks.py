@@ -112,6 +112,14 @@ def test_an_unknown_contrast_is_held_against_t1w_and_another_contrast_against_it
     assert names == [True, False]
 
 
+def test_what_is_clipped_is_brighter_than_the_networks_range() -> None:
+    """A 90th percentile of 100 is scaled to 0.8, so that the range ends at 100 x 1.25 x 1.25 = 156.25."""
+    array = np.full((10, 10, 10), 100.0)
+    array.ravel()[:30], array.ravel()[30:40] = 160.0, 155.0
+    figures = intensity_figures(array, np.ones_like(array, bool), np.zeros(array.shape, np.uint8))
+    assert figures["clipped_percent"] == pytest.approx(3.0)
+
+
 def test_intensity_figures_are_those_of_a_head_of_known_tissues_in_any_unit() -> None:
     """White matter 80, cortex 60, 5 % of the brain at 400: the scale is 1.25 x 80, and its range ends at 125."""
     labels = np.zeros((20, 20, 20), np.uint8)
