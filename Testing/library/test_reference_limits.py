@@ -56,6 +56,16 @@ def test_a_reference_counts_only_where_it_was_measured(low: Image, high: Image) 
     assert report["summary"]["structures"] < whole["summary"]["structures"]
 
 
+def test_the_scores_before_the_projection_count_there_alone_too(low: Image, high: Image) -> None:
+    planes = next(n for n in range(high.shape[2]) if (high.array[:, :, n] > 0).any()) + 6
+    short = cut(high, planes)
+    options = replace(OPTIONS, sigma=2.0)  # so little noise that interpolation does not explain the scan
+    plain = pipeline.enhance(low, options, reference=short)
+    block = pipeline.enhance(low, replace(options, data_consistency=True), reference=short).report["data_consistency"]
+    assert block["applied"]
+    assert block["images_before"]["psnr"] == pytest.approx(plain.report["images"]["enhanced"]["psnr"], rel=1e-6)
+
+
 # a reference of another contrast
 
 
