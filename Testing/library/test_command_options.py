@@ -216,3 +216,24 @@ def test_an_enhanced_dicom_series_is_not_taken_for_a_scan_without_a_word(
     command = ["enhance", str(folder), "-o", str(folder / "new.nii.gz")]
     _, _, events = called(monkeypatch, "LowFieldEnhanceLib.pipeline.enhance", command, capsys)
     assert any("is an enhanced volume already" in event.get("message", "") for event in events) == warned
+
+
+def test_whether_the_scan_was_moved_is_asked_before_dicom_files_are_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["enhance", path_in(folder)("scan_T1w"), "-o", path_in(folder)("new")]
+    (_, scan, _), _, _ = called(monkeypatch, "LowFieldEnhanceLib.outputs.Wanted.in_frame_of", command, capsys)
+    np.testing.assert_array_equal(scan.array, voxels())
+
+
+@pytest.mark.parametrize("name", ["r.pdf", "absent/r.html", "mine.csv", "folder.html"])
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (folder / "mine.csv").write_text("my,numbers\n")
+    (folder / "folder.html").mkdir()
+    monkeypatch.setattr("LowFieldEnhanceLib.pipeline.assess", lambda *_, **__: 1 / 0)
+    path = path_in(folder)
+    assert cli.main(["report", path("scan_T1w"), path("enhanced_of_it"), "-o", str(folder / name), "--json"]) == 2
+    assert "BadInput" in capsys.readouterr().out
+    assert (folder / "mine.csv").read_text() == "my,numbers\n"
