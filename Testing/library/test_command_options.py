@@ -17,6 +17,7 @@ from conftest import voxels
 
 from LowFieldEnhanceLib import cli, image_io, pipeline
 from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.ours import note_of
 from LowFieldEnhanceLib.physics.simulate import Protocol
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -237,3 +238,20 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_work(
     assert cli.main(["report", path("scan_T1w"), path("enhanced_of_it"), "-o", str(folder / name), "--json"]) == 2
     assert "BadInput" in capsys.readouterr().out
     assert (folder / "mine.csv").read_text() == "my,numbers\n"
+
+
+@pytest.mark.parametrize(("name", "contrast"), [("other_T2w", "T2w"), ("flair", "FLAIR"), ("mask", "T1w")])
+def test_a_reference_has_the_contrast_of_its_name_and_else_that_of_the_scan(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, contrast: str
+) -> None:
+    path = path_in(folder)
+    command = ["enhance", path("scan_T1w"), "-o", path("new"), "--reference", path(name)]
+    _, named, _ = called(monkeypatch, "LowFieldEnhanceLib.pipeline.enhance", command, capsys)
+    assert named["reference"].contrast == contrast
+
+
+def test_a_simulated_scan_is_called_that_and_not_enhanced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image_io.write_image(Image(np.abs(voxels((20, 20, 20))), np.eye(4)), folder / "head_T1w.nii.gz", "a scan")
+    path = path_in(folder)
+    assert cli.main(["simulate", path("head_T1w"), "-o", path("low"), "--spacing", "2", "2", "4", "--json"]) == 0
+    assert note_of(folder / "low.nii.gz") == "SIMULATED low-field scan"
