@@ -17,8 +17,10 @@ from LowFieldEnhanceLib.dicom.files import new_folder
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import check_output, read_image
+from LowFieldEnhanceLib.ours import note_of
 from LowFieldEnhanceLib.outputs import Wanted
 from LowFieldEnhanceLib.safe_files import check_folder
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 
 def result(value: float) -> Any:
@@ -75,6 +77,23 @@ def test_two_outputs_are_not_written_into_one_file_whatever_it_is_called(tmp_pat
             with pytest.raises(BadInput, match="two outputs have the same name"):
                 Wanted(output, **{name: tmp_path / other}).check([])
     Wanted(output, segmentation=tmp_path / "e.nii.gz").check([])
+
+
+def test_every_volume_says_in_its_header_what_it_is_and_the_enhanced_one_alone_that_it_is_enhanced(
+    tmp_path: Path,
+) -> None:
+    run = result(1)
+    run.uncertainty = run.added_detail = run.enhanced
+    run.labels_after = LabelMap(np.ones((4, 5, 6), np.uint8), np.eye(4), {})
+    maps = {name: tmp_path / f"{name}.nii.gz" for name in ("segmentation", "fidelity", "uncertainty", "added_detail")}
+    Wanted(tmp_path / "e.nii.gz", **maps).write(run)
+    assert {path.name.partition(".")[0]: note_of(path) for path in tmp_path.glob("*.nii.gz")} == {
+        "e": "ENHANCED - not for diagnosis",
+        "segmentation": "FreeSurfer aseg ids by LowFieldEnhance",
+        "fidelity": "residual (y - A x) / sigma",
+        "uncertainty": "standard deviation among samples",
+        "added_detail": "added detail, percent of the local contrast",
+    }
 
 
 def test_a_dicom_folder_that_fails_takes_all_other_files_with_it(
