@@ -96,6 +96,15 @@ def test_every_volume_says_in_its_header_what_it_is_and_the_enhanced_one_alone_t
     }
 
 
+def test_a_dicom_folder_that_holds_something_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "dicom").mkdir()
+    wanted = Wanted(tmp_path / "e.nii.gz", dicom=DicomOutput(tmp_path / "dicom"))
+    wanted.check([])
+    (tmp_path / "dicom" / "0001.dcm").touch()
+    with pytest.raises(BadInput, match="is not empty"):
+        wanted.check([])
+
+
 def test_a_dicom_folder_that_fails_takes_all_other_files_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
