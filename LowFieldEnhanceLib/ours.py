@@ -45,7 +45,9 @@ def is_enhanced(path: str | os.PathLike[str]) -> bool:
 
 def sidecar_of(volume: Path) -> Path:
     """``enhanced.nii.gz`` -> ``enhanced.json``."""
-    ending = next((e for e in sorted(EXTENSIONS, key=len, reverse=True) if volume.name.endswith(e)), volume.suffix)
+    ending = next(
+        (e for e in sorted(EXTENSIONS, key=len, reverse=True) if volume.name.lower().endswith(e)), volume.suffix
+    )
     return volume.with_name(volume.name[: len(volume.name) - len(ending)] + ".json")
 
 

@@ -11,7 +11,14 @@ from conftest import FLUID, GREY, WHITE, phantom_head
 from scipy import ndimage
 
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.evaluation.added_detail import FLAG_PERCENT, AddedDetail, added_detail, local_contrast, support
+from LowFieldEnhanceLib.evaluation.added_detail import (
+    FLAG_PERCENT,
+    AddedDetail,
+    added_detail,
+    cropped,
+    local_contrast,
+    support,
+)
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.physics.noise import filter_noise
 from LowFieldEnhanceLib.physics.operator import ForwardOperator
@@ -129,6 +136,26 @@ def test_noise_that_neighbours_share_is_noise_too(head: Head, clean: AddedDetail
 def test_interpolation_adds_less_than_half_of_the_unseen_detail_of_the_truth(head: Head, clean: AddedDetail) -> None:
     cubic = head.judge(head.before).summary["rms_percent"]["unseen"]
     assert cubic < 0.4 * clean.summary["rms_percent"]["unseen"]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_is_flagged_is_brighter_or_darker(head: Head, clean: AddedDetail, sign: int) -> None:
+    spot = ball(head.truth, SPOT_MM, 20.0)
+    found = head.judge(head.truth.with_array(head.truth.array + sign * BRIGHT * spot)).summary
+    assert found["share_brighter"] + found["share_darker"] == pytest.approx(found["share_flagged"]["all"], abs=1e-12)
+    more, less = ("share_brighter", "share_darker")[::sign]
+    assert found[more] - clean.summary[more] > 2 * abs(found[less] - clean.summary[less])
+
+
+def test_a_part_of_an_image_stays_at_its_place() -> None:
+    affine = np.array([[0, -1.5, 0, 7.0], [2.0, 0, 0, -3.0], [0, 0, 3.0, 11.0], [0, 0, 0, 1]])
+    image = Image(np.arange(5 * 6 * 7).reshape(5, 6, 7), affine, "T2w")
+    part = cropped(image, (slice(1, 4), slice(2, 6), slice(3, 5)))
+    assert part.shape == (3, 4, 2) and part.contrast == "T2w"
+    for index in np.ndindex(part.shape):
+        whole = tuple(np.add(index, (1, 2, 3)))
+        assert part.array[index] == image.array[whole]
+        np.testing.assert_allclose(part.affine @ [*index, 1], affine @ [*whole, 1])
 
 
 def test_a_change_of_intensity_scale_is_no_detail(head: Head, clean: AddedDetail) -> None:

@@ -61,6 +61,18 @@ def truncate(place: Path) -> None:
     (place / batch_results.OUTPUT).write_bytes((place / batch_results.OUTPUT).read_bytes()[:-1])
 
 
+def of_another_version(place: Path) -> None:
+    (place / RECORD).write_text((place / RECORD).read_text().replace("lowfieldenhance-batch-scan/", "somebody-elses/"))
+
+
+def without_page(place: Path) -> None:
+    """As a version that wrote no page would have left it."""
+    told = json.loads((place / RECORD).read_text())
+    del told["files"][batch_results.REPORT_HTML]
+    (place / RECORD).write_text(json.dumps(told))
+    (place / batch_results.REPORT_HTML).unlink()
+
+
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "a volume cut short": truncate,
     "a real volume cut short": cut_in_half,
@@ -70,6 +82,8 @@ DAMAGES: dict[str, Callable[[Path], Any]] = {
     "the sidecar gone": lambda place: (place / batch_results.SIDECAR).unlink(),
     "the record gone": lambda place: (place / RECORD).unlink(),
     "the record cut short": lambda place: (place / RECORD).write_text('{"schema": '),
+    "the record of another version": of_another_version,
+    "no page and none in the record": without_page,
     "another input": lambda place: (place.parents[1] / "in" / "b").write_text("other voxels"),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,25 @@ def test_results_that_a_killed_run_had_put_aside_come_back(scans: list[Scan], ou
     assert contents(out / "b") == before and not (out / ".former-b").exists()
 
 
+def test_results_that_are_there_count_more_than_former_ones_put_aside(scans: list[Scan], out: Path) -> None:
+    """A run was killed after the new folder had its name and before the former was removed."""
+    run_batch(scans, out, FakeWork())
+    before = contents(out / "b")
+    (out / ".former-b").mkdir()
+    (out / ".former-b" / batch_results.OUTPUT).write_text("former")
+    assert [state.state for state in run_batch(scans, out, FakeWork())] == [KEPT, KEPT, KEPT]
+    assert contents(out / "b") == before
+
+
+def test_a_link_is_not_replaced_by_a_folder_of_results(scans: list[Scan], out: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / batch_results.OUTPUT).write_text("mine")
+    out.mkdir(exist_ok=True)
+    (out / "a").symlink_to(tmp_path / "elsewhere")
+    assert [state.state for state in run_batch(scans, out, FakeWork())] == ["failed", "done", "done"]
+    assert (out / "a").is_symlink() and contents(tmp_path / "elsewhere") == {batch_results.OUTPUT: b"mine"}
+
+
 def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "scan"
     target.mkdir()
@@ -112,3 +132,24 @@ def test_the_former_result_stays_until_the_new_one_is_whole(tmp_path: Path) -> N
         assert (target / "old").exists()
     assert [p.name for p in target.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["scan"]
+
+
+@pytest.mark.parametrize("failure", [PermissionError(13, "open in another program"), KeyboardInterrupt()])
+def test_when_the_new_one_cannot_take_its_place_the_former_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    target = tmp_path / "scan"
+    target.mkdir()
+    (target / "old").touch()
+    real = os.replace
+
+    def replace(source: Path, place: Path) -> None:
+        if Path(source).name.startswith(".partial-"):
+            raise failure
+        real(source, place)
+
+    monkeypatch.setattr(os, "replace", replace)
+    with pytest.raises(type(failure)), replaced_folder(target) as temporary:
+        (temporary / "new").touch()
+    assert contents(tmp_path) == {"scan/old": b""}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["scan"]

@@ -30,7 +30,8 @@ def data(tmp_path: Path) -> Path:
     (folder / "series").mkdir()
     for n in range(3):
         (folder / "series" / f"IM{n}").write_bytes(bytes(128) + b"DICM")
-    (folder / "series" / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    for place in (folder / "series", folder):  # a CD has it above its images
+        (place / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
     return folder
 
 

@@ -168,6 +168,17 @@ def test_a_noise_that_cannot_be_measured_gives_no_figure_in_units_of_it(tmp_path
     smooth = report_of(fidelity={"rms": 8.75, "share_above_3": 0.79, "noise_plausible": False})
     write_summary([state("a", DONE, smooth, tmp_path)], tmp_path, SETTINGS)
     assert "8.75" not in page(tmp_path) and "79" not in page(tmp_path)
+    assert [(row["residual_rms"], row["share_above_3"]) for row in table(tmp_path)] == [("", "")]
+
+
+@pytest.mark.parametrize("busy", ["json", "csv", "html"])
+def test_one_file_that_cannot_be_written_does_not_cost_the_others(
+    states: list[State], tmp_path: Path, busy: str
+) -> None:
+    (tmp_path / f"summary.{busy}").mkdir()
+    with pytest.raises(OSError):
+        write_summary(states, tmp_path, SETTINGS)
+    assert sum((tmp_path / f"summary.{ending}").is_file() for ending in ("json", "csv", "html")) == 2
 
 
 def test_a_failure_of_several_lines_is_one_sentence() -> None:

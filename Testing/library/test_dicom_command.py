@@ -16,6 +16,7 @@ from dicom_support import GRIDS, PROVENANCE, SHAPE, voxels, write_source
 
 from LowFieldEnhanceLib.dicom.command import DicomOutput, write_dicom
 from LowFieldEnhanceLib.dicom.options import add_dicom_options
+from LowFieldEnhanceLib.dicom.placement import lies_as
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
@@ -122,6 +123,18 @@ def test_a_scan_that_was_moved_since_does_not_claim_the_scanners_frame_of_refere
     assert kept or "does not lie where its DICOM files say" in said[0]["message"]
 
 
+def test_a_scan_that_was_cropped_padded_or_stretched_since_lies_elsewhere(tmp_path: Path) -> None:
+    write_source(tmp_path / "source")
+    scan = read_image(tmp_path / "source")
+    assert lies_as(scan, tmp_path / "source") and lies_as(turned(scan), tmp_path / "source")
+    for axis in range(3):
+        fewer, more = (np.delete(scan.array, 0, axis), np.concatenate([scan.array] * 2, axis))
+        stretched = scan.affine.copy()
+        stretched[:3, axis] *= 1.1
+        for other in (Image(fewer, scan.affine), Image(more, scan.affine), Image(scan.array, stretched)):
+            assert not lies_as(other, tmp_path / "source")
+
+
 def test_a_source_whose_place_cannot_be_told_lends_no_frame_of_reference(tmp_path: Path) -> None:
     files = write_source(tmp_path / "source", count=5)
     files[2].unlink()  # a gap, so that no grid fits
@@ -178,3 +191,10 @@ def test_a_segmentation_that_fails_takes_the_series_with_it(tmp_path: Path, monk
     with pytest.raises(OSError, match="disk full"):
         write_dicom(result(), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_in_which_no_structure_was_found_has_its_series_all_the_same(tmp_path: Path) -> None:
+    run = result()
+    run.labels_after = LabelMap(np.zeros(SHAPE, np.uint8), GRIDS["oblique"], {})
+    write_dicom(run, tmp_path / "out")
+    assert {Path(name).parts[0] for name in names(tmp_path / "out")} == {"enhanced"}

@@ -104,6 +104,7 @@ def test_a_folder_that_holds_one_multi_frame_file_is_read_as_the_file(tmp_path: 
     order = (0, 2, 4, 6, 1, 3, 5, 7)
     write_frames(tmp_path / "series" / "IM1", order)
     check_places(tmp_path / "series", STRAIGHT, [5.0 * k for k in range(COUNT)])
+    assert read_image(tmp_path / "series").meta["file"] == "series"  # the provenance names what the user chose
 
 
 def test_a_multi_frame_file_brings_its_description(tmp_path: Path) -> None:
@@ -127,6 +128,10 @@ def brighter(frame: Dataset, k: int) -> None:
     frame.PixelValueTransformationSequence = sequence(RescaleSlope=str(k + 1), RescaleIntercept="0")
 
 
+def flat(frame: Dataset, _: int) -> None:
+    frame.PlaneOrientationSequence = sequence(ImageOrientationPatient=["1", "0", "0", "0", "0", "0"])
+
+
 def nowhere(frame: Dataset, k: int) -> None:
     if k == 3:
         del frame.PlanePositionSequence
@@ -145,11 +150,19 @@ def aside(frame: Dataset, k: int) -> None:
         ("pixels of different sizes", {"change": finer}),
         ("different rescale slopes", {"change": brighter}),
         ("does not say where its frames lie", {"change": nowhere}),
+        ("does not say where its frames lie", {"change": flat}),
         ("shifted against one another", {"change": aside}),
     ],
 )
 def test_frames_that_make_no_volume_are_refused(tmp_path: Path, sentence: str, settings: dict) -> None:
     assert sentence in refused(write_frames(tmp_path / "scan.dcm", **settings))
+
+
+def test_a_file_that_places_fewer_frames_than_it_holds_is_refused(tmp_path: Path) -> None:
+    data = pydicom.dcmread(write_frames(tmp_path / "scan.dcm"))
+    del data.PerFrameFunctionalGroupsSequence[-1]
+    data.save_as(tmp_path / "scan.dcm")
+    assert "says where 7 of its 8 frames lie" in refused(tmp_path / "scan.dcm")
 
 
 def test_without_pydicom_a_multi_frame_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,15 +191,16 @@ def test_nothing_is_left_after_a_failure(target: str, tmp_path: Path, monkeypatc
     assert [p.name for p in tmp_path.iterdir()] == ["series"]
 
 
+STEPS = [np.outer(axis, [0, 0, 0, 0.01]) for axis in np.eye(4)[:3]]  # a hundredth of a millimetre along R, A or S
+
+
 def test_labels_on_another_grid_are_refused(tmp_path: Path) -> None:
     labels = label_map()
     series = series_for(labels, tmp_path / "series")
-    shifted = labels.affine.copy()
-    shifted[0, 3] += 0.01
     wider = labels.affine.copy()
     wider[:3, 0] *= 1.01
     for other in (
-        LabelMap(labels.array, shifted, {}),
+        *(LabelMap(labels.array, labels.affine + sign * step, {}) for step in STEPS for sign in (1, -1)),
         LabelMap(labels.array, wider, {}),
         LabelMap(labels.array[:, :, 1:], labels.affine, {}),
         LabelMap(labels.array[:, 1:], labels.affine, {}),

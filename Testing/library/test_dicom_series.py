@@ -138,6 +138,16 @@ def test_dciodvfy_finds_no_error(array: np.ndarray, name: str, changes: dict[str
     assert validator_errors(paths[-1]) == []
 
 
+def test_axes_that_a_header_has_rounded_are_at_right_angles_again(tmp_path: Path) -> None:
+    affine = GRIDS["oblique"].copy()
+    affine[:3, 1] += 1.5e-3 * 1.3 * affine[:3, 0] / 0.9  # as much as is taken for rounding, see image.MAX_SHEAR
+    path = write_series(Image(voxels(), affine, "T1w"), tmp_path / "out", PROVENANCE)[0]
+    assert validator_errors(path) == []
+    row, column = np.array(pydicom.dcmread(path).ImageOrientationPatient, dtype=float).reshape(2, 3)
+    assert abs(row @ column) < 1e-9
+    assert np.linalg.norm(row) == pytest.approx(1, abs=1e-9) and np.linalg.norm(column) == pytest.approx(1, abs=1e-9)
+
+
 def test_dciodvfy_would_find_an_error(tmp_path: Path) -> None:
     path = write_series(Image(voxels(), np.eye(4)), tmp_path / "out", PROVENANCE)[0]
     data = pydicom.dcmread(path)

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK
 from dicom_support import GRIDS, PROVENANCE, headers, voxels, write_source
 from pydicom.dataset import Dataset
-from pydicom.uid import MRImageStorage
+from pydicom.uid import MRImageStorage, generate_uid
 
 from LowFieldEnhanceLib.dicom import files
 from LowFieldEnhanceLib.dicom.series import write_series
@@ -71,10 +71,18 @@ def test_series_instances_and_equipment_are_new_and_refer_to_the_source(tmp_path
     assert not [element for element in data if element.tag.is_private]
 
 
+def test_a_source_without_names_is_still_told_to_be_so(tmp_path: Path) -> None:
+    said = {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "by hand"}
+    source = write_source(tmp_path / "source", **said)
+    data = pydicom.dcmread(write_series(Image(voxels(), np.eye(4)), tmp_path / "out", PROVENANCE, source)[0])
+    assert {keyword: str(data[keyword].value) for keyword in said} == said
+
+
 def test_every_instance_says_that_it_is_derived_and_how(tmp_path: Path) -> None:
     for data in headers(write_series(Image(voxels(), np.eye(4), "FLAIR"), tmp_path / "out", PROVENANCE)):
         assert data.ImageType[:2] == ["DERIVED", "SECONDARY"]
         assert data.SeriesDescription == f"{DERIVED}: FLAIR bridged fast"
+        assert data.ImageComments == "ENHANCED - not for diagnosis"  # what most viewers show
         assert data.BurnedInAnnotation == "NO"
         for fact in (DERIVED, "bridged", "fast", "seed: 7", "bridged_bridge ab12ab12ab12", "torch 2.13.0"):
             assert fact in data.DerivationDescription
@@ -208,6 +216,10 @@ def test_a_source_that_is_not_dicom_is_refused(tmp_path: Path) -> None:
 def test_the_files_of_an_input_are_found_as_the_reader_finds_them(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source")
     (tmp_path / "source" / "notes.txt").write_text("not an image")
+    report = pydicom.dcmread(source[0])
+    report.SeriesInstanceUID = generate_uid()
+    del report.Rows, report.Columns, report.PixelData  # as a presentation state or a report beside the images
+    report.save_as(tmp_path / "source" / "state.dcm")
     assert find_source_files(tmp_path / "source") == source
     assert {str(p) for p in source} == set(read_image(tmp_path / "source").meta["dicom_files"])
     assert find_source_files(source[0]) == [source[0]]

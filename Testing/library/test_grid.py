@@ -156,6 +156,35 @@ def test_an_anisotropic_working_grid_takes_its_spacing_along_r_a_s() -> None:
     assert grid.shape == (15, 7, 7)  # 9 x 1.6 = 14.4, 8 x 1.7 = 13.6, 5 x 5 = 25 mm
 
 
+def test_a_scan_turned_by_any_angle_has_a_grid_of_three_axes_at_right_angles() -> None:
+    """Also where one axis of the scan is the closest to two of R, A and S."""
+    for turn in Rotation.random(300, random_state=0).as_matrix():
+        affine = np.eye(4)
+        affine[:3, :3] = turn * [1.6, 1.7, 5.0]
+        axes = canonical_grid(Image(np.zeros((9, 8, 5)), affine)).affine[:3, :3]
+        np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-9)
+        assert (np.abs(axes.T @ turn).max(axis=0) > 1 - 1e-9).all()  # they are the scan's own
+
+
+@pytest.mark.parametrize("edge", [1.0, 1.0000001, 1.00001])
+def test_rounding_in_a_header_adds_no_voxel(edge: float) -> None:
+    affine = np.diag([edge, edge, edge, 1.0])
+    assert canonical_grid(Image(np.zeros((20, 30, 40)), affine)).shape == (20, 30, 40)
+
+
+@pytest.mark.parametrize("turned", [None, OBLIQUE])
+def test_cubic_follows_a_wave_far_closer_than_linear(turned: np.ndarray | None) -> None:
+    index = np.indices((20, 20, 20)).sum(0)
+    image = Image(np.cos(index * 2 * np.pi / 12), np.eye(4))
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.eye(3) if turned is None else turned
+    matrix[:3, 3] = np.array([9.3, 9.4, 9.6]) - matrix[:3, :3] @ [4, 4, 4]
+    truth = np.cos(places((9, 9, 9), matrix).sum(-1) * 2 * np.pi / 12)
+    off = {kind: np.abs(resample(image, Grid((9, 9, 9), matrix), kind).array - truth) for kind in ("linear", "cubic")}
+    assert off["linear"].mean() > 0.02
+    assert off["cubic"].mean() < 0.2 * off["linear"].mean()
+
+
 def test_same_grid_compares_places_not_numbers() -> None:
     grid = Grid((5, 6, 7), np.eye(4))
     moved = np.eye(4)

@@ -101,6 +101,8 @@ LAST_ROW[3, 0] = 1
         (noise(), affine([[1, 0, 0], [0.003, 1, 0], [0, 0, 1]]), "sheared"),
         (noise(), affine([[0.001, 0, 0], [0, 1, 0], [0, 0, 1]]), "absurd"),
         (noise(), affine([[1, 0, 0], [0, 1, 0], [0, 0, 1000]]), "absurd"),
+        (noise(), affine([[1, 0, 0], [0, 1, 0], [0, 0, 20.1]]), "absurd"),
+        (noise(), affine([[0.049, 0, 0], [0, 1, 0], [0, 0, 1]]), "absurd"),
         (noise(), affine([[np.nan, 0, 0], [0, 1, 0], [0, 0, 1]]), "NaN or infinite values"),
         (noise(), LAST_ROW, "last row"),
     ],

@@ -76,7 +76,7 @@ def test_labels_keep_their_ids(tmp_path: Path) -> None:
     np.testing.assert_allclose(again.affine, np.diag([1, 2, 3, 1]), atol=1e-6)
 
 
-@pytest.mark.parametrize("values", [(0, 1.5), (-1, 3), (0, 300)])
+@pytest.mark.parametrize("values", [(0, 1.5), (0, 1.4), (-1, 3), (0, 300)])
 def test_a_map_that_is_not_of_label_ids_is_refused(values: tuple[float, float], tmp_path: Path) -> None:
     array = np.full(SHAPE, values[0], dtype=np.float32)
     array[2:] = values[1]
@@ -109,6 +109,8 @@ def test_a_map_that_is_not_of_label_ids_is_refused(values: tuple[float, float], 
         ("FLAIR_to_T1w", "FLAIR"),
         ("sub-01_T2w_FLAIR.nii", "FLAIR"),
         ("T2 starting", "T2w"),
+        ("T2w_to_T1w_T2w", "T2w"),
+        ("T2w_to_T1w", "T1w"),
         ("MPRAGE_1mm.nii", "T1w"),
         ("sub-t21_dwi", "other"),
         ("scan12.nii", "other"),
@@ -141,6 +143,7 @@ def test_missing_and_unknown_files_are_refused(tmp_path: Path) -> None:
     ("array", "vector", "sentence"),
     [
         (np.stack([voxels()] * 2), False, "4-D"),
+        (np.stack([voxels()] * 2)[:, None], False, "4-D"),
         (np.stack([voxels()] * 3, -1), True, "3 components"),
         (voxels()[0], False, "2 dimensions"),
         (voxels().astype(np.complex64), False, "complex"),
@@ -156,10 +159,11 @@ def test_files_that_hold_no_scalar_volume_are_refused(
     assert sentence in refused(path)
 
 
+@pytest.mark.parametrize("extension", [".nii", ".nrrd", ".mha"])  # ITK itself drops them of NIfTI alone
 @pytest.mark.parametrize("extra", [(1,), (1, 1)])
-def test_further_axes_of_length_one_are_dropped(extra: tuple[int, ...], tmp_path: Path) -> None:
+def test_further_axes_of_length_one_are_dropped(extra: tuple[int, ...], extension: str, tmp_path: Path) -> None:
     array = voxels()
-    path = tmp_path / "scan.nii"
+    path = tmp_path / f"scan{extension}"
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array.reshape(*extra, *SHAPE), isVector=False), str(path))
     np.testing.assert_array_equal(image_io.read_image(path).array, array.transpose(2, 1, 0))
 
@@ -194,6 +198,33 @@ def test_one_voxel_that_is_not_finite_is_refused_in_every_format(
     array[-1, -1, -1] = value
     SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / f"scan{extension}"))
     assert "1 voxels" in refused(tmp_path / f"scan{extension}")
+
+
+@pytest.mark.parametrize("extension", [".nii", ".nii.gz"])
+def test_a_voxel_that_is_not_finite_is_found_at_the_beginning_of_a_large_file_too(
+    extension: str, tmp_path: Path
+) -> None:
+    array = voxels((70, 70, 70))  # more than the megabyte that is looked at in one piece
+    array[0, 0, 0] = np.nan
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(tmp_path / f"scan{extension}"))
+    assert "1 voxels" in refused(tmp_path / f"scan{extension}")
+
+
+def test_bytes_behind_the_voxels_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "scan.nii"
+    image_io.write_image(Image(voxels(), np.eye(4)), path)
+    path.write_bytes(path.read_bytes() + b"\xff" * 64)  # as floats they are NaN
+    np.testing.assert_array_equal(image_io.read_image(path).array, voxels())
+
+
+def test_a_file_that_is_called_compressed_and_is_not_is_read_and_checked_all_the_same(tmp_path: Path) -> None:
+    for name, value in (("whole", 7.0), ("damaged", np.nan)):
+        array = voxels()
+        array[1, 2, 3] = value
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array.transpose(2, 1, 0)), str(tmp_path / f"{name}.nii"))
+        (tmp_path / f"{name}.nii").rename(tmp_path / f"{name}.nii.gz")
+    assert image_io.read_image(tmp_path / "whole.nii.gz").array[1, 2, 3] == 7
+    assert "1 voxels" in refused(tmp_path / "damaged.nii.gz")
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

@@ -93,6 +93,14 @@ def test_a_dicom_series_brings_its_description(tmp_path: Path) -> None:
     assert len(image.meta["dicom_files"]) == 8
 
 
+def test_the_contrast_is_that_of_the_protocol_where_the_description_does_not_tell(tmp_path: Path) -> None:
+    def change(data: Dataset, _: int) -> None:
+        data.SeriesDescription, data.ProtocolName = "head", "t2_tse_tra"
+
+    write_series(tmp_path / "series", counts(), series_affine(), change=change)
+    assert image_io.read_image(tmp_path / "series").contrast == "T2w"
+
+
 def test_a_series_that_misses_a_slice_is_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "series", counts(), series_affine(), leave_out=(3,))
     assert "missing or doubled" in refused(tmp_path / "series")

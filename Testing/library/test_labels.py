@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydicom.sr.codedict import codes
+from pydicom.sr.coding import Code
 
 from LowFieldEnhanceLib.segmentation.labels import (
     MERGED,
@@ -20,6 +22,27 @@ from LowFieldEnhanceLib.segmentation.labels import (
 )
 
 IDS = [label.id for label in label_table()]
+# FreeSurferColorLUT.txt, and the meaning of the structure's code in DICOM's CID 7140
+FREESURFER = {
+    (2, 41): ("Cerebral White Matter", "Cerebral White Matter"),
+    (3, 42): ("Cerebral Cortex", "Cerebral Gray Matter"),
+    (4, 43): ("Lateral Ventricle", "Lateral Ventricle"),
+    (5, 44): ("Inferior Lateral Ventricle", "Inferior Horn of Lateral Ventricle"),
+    (7, 46): ("Cerebellum White Matter", "Cerebellar White Matter"),
+    (8, 47): ("Cerebellum Cortex", "Cerebellar Cortex"),
+    (10, 49): ("Thalamus", "Thalamus"),
+    (11, 50): ("Caudate", "Caudate Nucleus"),
+    (12, 51): ("Putamen", "Putamen"),
+    (13, 52): ("Pallidum", "Globus Pallidus"),
+    (14,): ("3rd Ventricle", "Third Ventricle"),
+    (15,): ("4th Ventricle", "Fourth Ventricle"),
+    (16,): ("Brain Stem", "Brain Stem"),
+    (17, 53): ("Hippocampus", "Hippocampus"),
+    (18, 54): ("Amygdala", "Amygdala"),
+    (24,): ("CSF", "Cranial Subarachnoid Space"),
+    (26, 58): ("Accumbens", "Nucleus Accumbens"),
+    (28, 60): ("Ventral DC", "Ventral Diencephalon"),
+}
 
 
 def test_ids_are_unique_ascending_and_fit_a_byte() -> None:
@@ -32,6 +55,22 @@ def test_names_are_unique_and_say_their_side() -> None:
     assert len({label.name for label in label_table()}) == len(IDS)
     for label in label_table():
         assert label.side == ("left" if label.name.startswith("Left ") else "right" if "Right " in label.name else "")
+
+
+def test_names_and_meanings_are_those_of_freesurfers_ids() -> None:
+    expected = {}
+    for ids, (name, meaning) in FREESURFER.items():
+        for side, number in zip(("Left ", "Right ") if len(ids) == 2 else ("",), ids, strict=True):
+            expected[number] = (f"{side}{name}", meaning)
+    assert {label.id: (label.name, label.meaning) for label in label_table()} == expected
+
+
+def test_the_codes_are_those_of_dicoms_list_of_brain_structures() -> None:
+    """CID 7140 as pydicom holds it."""
+    listed = [getattr(codes.cid7140, name) for name in dir(codes.cid7140)]
+    known = {(c.scheme_designator, c.value): c.meaning.lower() for c in listed if isinstance(c, Code)}
+    for label in label_table():
+        assert known[label.scheme, label.code] == label.meaning.lower()
 
 
 def test_partners_are_the_same_structure_on_the_other_side() -> None:
@@ -86,7 +125,9 @@ def test_merged_ids_go_to_a_label_of_the_same_side_that_exists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("left", "right"), [(25, 57), (30, 62), (31, 63), (136, 163), (137, 164)], ids=lambda value: str(value)
+    ("left", "right"),
+    [(25, 57), (29, 61), (30, 62), (31, 63), (78, 79), (136, 163), (137, 164)],
+    ids=lambda value: str(value),
 )
 def test_merged_pairs_go_to_partners(left: int, right: int) -> None:
     assert label_by_id()[MERGED[left]].side == "left"

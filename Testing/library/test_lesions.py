@@ -10,7 +10,13 @@ import pytest
 from scipy import ndimage
 
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.evaluation.lesions import UNMEASURED, lesion_report, lesion_section, sphere_diameter
+from LowFieldEnhanceLib.evaluation.lesions import (
+    UNMEASURED,
+    lesion_report,
+    lesion_section,
+    outside_brain,
+    sphere_diameter,
+)  # fmt: skip
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -159,6 +165,67 @@ def test_regions_are_found_on_another_grid_and_small_ones_left_out() -> None:
     rows = lesion_report(image, image, LabelMap(flipped.array[::-1], affine, {}), BRAIN, min_mm3=500)
     assert [row["centre_ras_mm"] for row in rows] == [[15, 15, 20]]
     assert rows[0]["number"] == 1
+
+
+def test_all_figures_are_in_millimetres_whatever_the_voxels() -> None:
+    shape, spacing, origin = (36, 40, 44), np.array([1.6, 1.3, 1.0]), np.array([-20.0, 5.0, 11.0])
+    world = np.indices(shape) * spacing[:, None, None, None] + origin[:, None, None, None]
+    centre, radius, blur = origin + spacing * 18, 8.0, 1.8
+    ball = np.sqrt(((world - centre[:, None, None, None]) ** 2).sum(0)) <= radius
+    array = ndimage.gaussian_filter(TISSUE * (1 + 0.8 * ball), blur / spacing)
+    affine = np.diag([*spacing, 1.0])
+    affine[:3, 3] = origin
+    image = Image(array + np.random.default_rng(1).standard_normal(shape), affine, "FLAIR")
+    (row,) = lesion_report(image, image, LabelMap(ball, affine, {}), np.ones(shape, bool))
+    sphere = 4 / 3 * math.pi * radius**3
+    assert row["centre_ras_mm"] == pytest.approx(centre, abs=0.05)
+    assert row["volume_mm3"] == pytest.approx(sphere, rel=0.03)
+    assert row["diameter_mm"] == pytest.approx(2 * radius, rel=0.01)
+    assert row["input"]["volume_mm3"] == pytest.approx(sphere, rel=0.1)
+    assert row["input"]["edge_mm"] == pytest.approx(2.563 * blur, rel=0.2)
+
+
+def test_the_largest_region_is_the_first_whatever_its_label() -> None:
+    image, marks = brain_with({1: 0.5, 2: 0.5}), np.zeros(SHAPE, dtype=np.uint8)
+    for n, label in ((1, 7), (2, 3)):
+        marks[distance(CENTRES[n]) <= RADII[n]] = label
+    rows = lesion_report(image, image, LabelMap(marks, np.eye(4), {}), BRAIN)
+    assert [(row["number"], row["label"]) for row in rows] == [(1, 7), (2, 3)]
+
+
+@pytest.mark.parametrize(("cut", "regions"), [(8, 0), (11, 0), (12, 1), (16, 1), (40, 2)])
+def test_a_region_counts_as_outside_from_a_tenth_of_it_on(cut: int, regions: int) -> None:
+    image, brain, marked = brain_with({}), BRAIN.copy(), drawn(1, 2)
+    brain[:cut] = False
+    lost = int((marked.array[:cut] > 0).sum())
+    first = float((distance(CENTRES[1]) <= RADII[1])[:cut].sum() / (distance(CENTRES[1]) <= RADII[1]).sum())
+    assert (first > 0.1) == (regions > 0)
+    found = outside_brain(marked, image, brain)
+    assert (found["regions"], found["volume_mm3"]) == (regions, lost)
+
+
+def test_what_touches_at_a_corner_is_one_region() -> None:
+    image, marks = brain_with({}), np.zeros(SHAPE, dtype=np.uint8)
+    marks[10:14, 10:14, 10:14] = marks[14:18, 14:18, 14:18] = 1
+    (row,) = lesion_report(image, image, LabelMap(marks, np.eye(4), {}), BRAIN)
+    assert row["volume_mm3"] == 2 * 4**3
+
+
+def test_a_map_between_the_voxels_keeps_its_labels() -> None:
+    affine = np.eye(4)
+    affine[:3, 3] = 0.4
+    marks = LabelMap(9 * drawn(1).array, affine, {})
+    (row,) = lesion_report(brain_with({1: 0.5}), brain_with({1: 0.5}), marks, BRAIN)
+    assert row["label"] == 9 and row["volume_mm3"] == drawn(1).array.sum()
+
+
+def test_what_is_bright_beside_a_region_without_touching_it_is_not_its_volume() -> None:
+    beside = (distance(CENTRES[1]) > 7.8) & (distance(CENTRES[1]) <= 9) & (np.indices(SHAPE)[0] > CENTRES[1][0])
+    image = brain_with({1: 0.5})
+    image = image.with_array(np.where(beside, 1.5 * TISSUE, image.array))
+    (row,) = lesion_report(image, image, drawn(1), BRAIN)
+    assert beside.sum() > 0.2 * drawn(1).array.sum()
+    assert row["input"]["volume_mm3"] == pytest.approx(drawn(1).array.sum(), rel=0.02)
 
 
 def test_the_section_is_strict_json_with_its_criterion() -> None:

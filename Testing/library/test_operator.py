@@ -184,3 +184,25 @@ def test_the_factors_of_parallel_grids_multiply_to_the_whole_operator(name: str)
     order = [next(a for a in range(3) if m.shape[1] == fine[0][a]) for m in factors]  # all edges differ
     expected = torch.einsum("ai,bj,ck,ijk->abc", *factors, x.permute(order))
     torch.testing.assert_close(operator(x), expected)
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1), (1, 0, 2), (0, 2, 1)])
+@pytest.mark.parametrize("rotation", [np.eye(3), OBLIQUE], ids=["parallel", "oblique"])
+def test_widths_and_profiles_belong_to_the_axes_of_the_scan_in_whatever_order(
+    rotation: np.ndarray, order: tuple[int, ...]
+) -> None:
+    fine, (shape, affine) = grid((20, 22, 24), (1.0, 1.0, 1.0)), grid((6, 5, 4), (2.0, 3.0, 4.0), rotation)
+    widths, profiles = np.array([2.0, 4.0, 6.0]), ("point", "box", "gaussian")
+    x = torch.from_numpy(np.random.default_rng(0).random(fine[0]))
+    y = ForwardOperator(*fine, shape, affine, widths, profiles, torch.float64)(x)
+    turned = [shape[a] for a in order], affine[:, [*order, 3]]
+    other = ForwardOperator(*fine, *turned, widths[list(order)], [profiles[a] for a in order], torch.float64)(x)
+    torch.testing.assert_close(other, y.permute(order), rtol=0, atol=1e-9)
+
+
+def test_beyond_the_volume_an_oblique_scan_sees_nothing_on_either_side() -> None:
+    fine, coarse = grid((12, 12, 12), (1.0, 1.0, 1.0)), grid((17, 17, 17), (2.0, 2.0, 2.0), OBLIQUE)
+    seen = ForwardOperator(*fine, *coarse, dtype=torch.float64)(torch.ones(fine[0], dtype=torch.float64))
+    far = torch.from_numpy(np.linalg.norm(world(*coarse), axis=-1) > math.sqrt(3) * 6 + 4)
+    assert far.any() and float(seen[far].abs().max()) < 1e-3 and float(seen.max()) > 0.99
+    torch.testing.assert_close(seen, seen.flip(0, 1, 2))  # both grids have one centre

@@ -133,3 +133,12 @@ def test_a_whole_text_header_raises_no_doubt(tmp_path: Path) -> None:
         written(tmp_path / "c.mhd"),
     ):
         assert ORIENTATION_DOUBT not in read_image(path, "T1w").meta
+
+
+@pytest.mark.parametrize("axes", ["TransformMatrix", "Orientation", "Rotation"])
+@pytest.mark.parametrize("edges", ["ElementSpacing", "ElementSize"])
+def test_the_other_names_that_metaimage_knows_for_axes_and_spacing_count(tmp_path: Path, axes: str, edges: str) -> None:
+    text = META + f"{axes} = 0 1 0 -1 0 0 0 0 1\n{edges} = 1.6 1.7 5\n" + META_END
+    image = read_image(with_header(tmp_path / "a.mha", text), "T1w")
+    assert ORIENTATION_DOUBT not in image.meta
+    np.testing.assert_allclose(image.affine[:3, :3], [[0, 1.7, 0], [-1.6, 0, 0], [0, 0, 5]], atol=1e-9)

@@ -71,6 +71,11 @@ def test_a_volume_is_known_as_enhanced_by_its_sidecar_too(tmp_path: Path) -> Non
     assert not is_enhanced(tmp_path) and not is_enhanced(tmp_path / "gone.nii")
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".NII.GZ", ".nrrd", ".mha", ".Mha"])
+def test_the_sidecar_has_the_name_of_the_volume_without_its_ending(ending: str) -> None:
+    assert sidecar_of(Path("a", f"enhanced.v2{ending}")) == Path("a", "enhanced.v2.json")
+
+
 def test_reports_and_summaries_are_known(tmp_path: Path) -> None:
     report = report_page()
     write_json(report, tmp_path / "r.json")

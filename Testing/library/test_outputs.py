@@ -17,8 +17,10 @@ from LowFieldEnhanceLib.dicom.files import new_folder
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import check_output, read_image
+from LowFieldEnhanceLib.ours import note_of
 from LowFieldEnhanceLib.outputs import Wanted
 from LowFieldEnhanceLib.safe_files import check_folder
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 
 def result(value: float) -> Any:
@@ -64,6 +66,43 @@ def test_a_second_run_that_fails_while_it_writes_leaves_the_files_of_the_first(
     assert sorted(held(tmp_path)) == sorted(first)
     assert json.loads((tmp_path / "e.json").read_text(encoding="utf-8"))["value"] == 3
     assert (read_image(tmp_path / "e.nii.gz", is_scan=False).array == 3).all()
+
+
+def test_two_outputs_are_not_written_into_one_file_whatever_it_is_called(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "below")
+    output = tmp_path / "below" / "e.nii.gz"
+    for other in ("below/../below/e.nii.gz", "link/e.nii.gz"):
+        for name in ("segmentation", "fidelity", "uncertainty", "added_detail"):
+            with pytest.raises(BadInput, match="two outputs have the same name"):
+                Wanted(output, **{name: tmp_path / other}).check([])
+    Wanted(output, segmentation=tmp_path / "e.nii.gz").check([])
+
+
+def test_every_volume_says_in_its_header_what_it_is_and_the_enhanced_one_alone_that_it_is_enhanced(
+    tmp_path: Path,
+) -> None:
+    run = result(1)
+    run.uncertainty = run.added_detail = run.enhanced
+    run.labels_after = LabelMap(np.ones((4, 5, 6), np.uint8), np.eye(4), {})
+    maps = {name: tmp_path / f"{name}.nii.gz" for name in ("segmentation", "fidelity", "uncertainty", "added_detail")}
+    Wanted(tmp_path / "e.nii.gz", **maps).write(run)
+    assert {path.name.partition(".")[0]: note_of(path) for path in tmp_path.glob("*.nii.gz")} == {
+        "e": "ENHANCED - not for diagnosis",
+        "segmentation": "FreeSurfer aseg ids by LowFieldEnhance",
+        "fidelity": "residual (y - A x) / sigma",
+        "uncertainty": "standard deviation among samples",
+        "added_detail": "added detail, percent of the local contrast",
+    }
+
+
+def test_a_dicom_folder_that_holds_something_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "dicom").mkdir()
+    wanted = Wanted(tmp_path / "e.nii.gz", dicom=DicomOutput(tmp_path / "dicom"))
+    wanted.check([])
+    (tmp_path / "dicom" / "0001.dcm").touch()
+    with pytest.raises(BadInput, match="is not empty"):
+        wanted.check([])
 
 
 def test_a_dicom_folder_that_fails_takes_all_other_files_with_it(

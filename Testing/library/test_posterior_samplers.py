@@ -148,6 +148,22 @@ def test_dps_takes_the_gradient_through_the_denoiser() -> None:
     torch.testing.assert_close(result, estimate + 0.7 * gain * (Y - estimate))
 
 
+@pytest.mark.parametrize("fresh", [0.2, 0.5, 0.9])
+def test_partly_fresh_noise_has_the_variance_of_the_level_and_that_share_of_it_is_new(fresh: float) -> None:
+    generator, seen = torch.Generator().manual_seed(3), []
+
+    def nothing(x: Tensor, _: float) -> Tensor:
+        seen.append(x.clone())
+        return torch.zeros_like(x)
+
+    start = torch.zeros(200_000)
+    hqs(nothing, start, [2.0, 1.0], lambda z, _: z, gaussian_noise(start.shape, generator, start.device), fresh)
+    first, second = seen
+    assert float(first.std()) == pytest.approx(2, rel=0.01) and float(second.std()) == pytest.approx(1, rel=0.01)
+    together = float(torch.corrcoef(torch.stack([first, second]))[0, 1])
+    assert together == pytest.approx((1 - fresh) ** 0.5, abs=0.01)
+
+
 @pytest.mark.parametrize("sampler", ["hqs", "dps"])
 def test_the_callback_counts_levels_and_can_stop_a_run(sampler: str) -> None:
     counted: list[tuple[int, int]] = []

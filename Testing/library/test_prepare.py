@@ -13,7 +13,7 @@ from LowFieldEnhanceLib.preprocess.bias_correction import n4_bias_field
 from LowFieldEnhanceLib.preprocess.brain import brain_mask
 from LowFieldEnhanceLib.preprocess.grid import Grid, canonical_grid, resample, same_grid
 from LowFieldEnhanceLib.preprocess.intensity import to_model
-from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, prepare_others, to_working_grid
+from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, prepare_others, regridded, to_working_grid
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 
@@ -131,6 +131,19 @@ def test_further_contrasts_come_to_the_same_grid_with_their_own_scale(prepared: 
     assert np.abs(model[prepared.brain] - expected).mean() < 0.1
 
 
+def test_a_further_contrast_is_scaled_by_the_part_of_the_brain_that_it_shows(prepared: Prepared, head: Image) -> None:
+    ramp = np.broadcast_to(np.linspace(100, 1000, head.shape[0])[:, None, None], head.shape)
+    cut = head.shape[2] // 3
+    affine = head.affine.copy()
+    affine[:3, 3] += affine[:3, 2] * cut
+    others, _ = prepare_others({"T2w": Image(ramp[:, :, cut:], affine, "T2w")}, prepared)
+    seen = prepared.brain.copy()
+    seen[:, :, :cut] = False
+    assert 0.5 < seen.sum() / prepared.brain.sum() < 0.9
+    expected = to_model(ramp, 1.25 * np.percentile(ramp[seen], 90))
+    np.testing.assert_allclose(others["T2w"].array[seen], expected[seen], atol=1e-3)
+
+
 def test_n4_finds_a_known_bias_field(head: Image, head_labels: LabelMap) -> None:
     i, j, k = np.meshgrid(*(np.linspace(-1, 1, n) for n in head.shape), indexing="ij")
     bias = np.exp(0.35 * i - 0.25 * j * k)
@@ -171,3 +184,11 @@ def test_a_little_overshoot_of_filters_is_no_reason_to_refuse(head: Image, head_
     dented = np.where(rng.random(head.shape) < 0.1, -20.0, head.array).astype(np.float32)
     scan = head.with_array(dented)
     prepare(scan, to_working_grid(scan, 4.0), head_labels)
+
+
+@pytest.mark.parametrize("spacing", [2.5, 3.0, 5.0])
+def test_on_another_grid_the_brain_has_the_same_volume(prepared: Prepared, spacing: float) -> None:
+    before = prepared.brain.sum() * prepared.on_grid.voxel_volume_ml
+    other = regridded(prepared, spacing)
+    assert other.brain.sum() * other.on_grid.voxel_volume_ml == pytest.approx(before, rel=0.03)
+    assert (other.scale, other.sigma, other.on_grid.spacing) == (prepared.scale, prepared.sigma, (spacing,) * 3)

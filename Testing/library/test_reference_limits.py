@@ -57,6 +57,16 @@ def test_a_reference_counts_only_where_it_was_measured(low: Image, high: Image) 
     assert report["summary"]["structures"] < whole["summary"]["structures"]
 
 
+def test_the_scores_before_the_projection_count_there_alone_too(low: Image, high: Image) -> None:
+    planes = next(n for n in range(high.shape[2]) if (high.array[:, :, n] > 0).any()) + 6
+    short = cut(high, planes)
+    options = replace(OPTIONS, sigma=2.0)  # so little noise that interpolation does not explain the scan
+    plain = pipeline.enhance(low, options, reference=short)
+    block = pipeline.enhance(low, replace(options, data_consistency=True), reference=short).report["data_consistency"]
+    assert block["applied"]
+    assert block["images_before"]["psnr"] == pytest.approx(plain.report["images"]["enhanced"]["psnr"], rel=1e-6)
+
+
 # a reference of another contrast
 
 
@@ -242,9 +252,10 @@ def test_without_plausible_noise_nothing_is_projected_and_nothing_told_in_its_un
 # FreeSurfer's own label maps
 
 
-def test_the_corpus_callosum_is_white_matter_of_the_nearer_side() -> None:
+@pytest.mark.parametrize("part", [192, 251, 252, 253, 254, 255])
+def test_the_corpus_callosum_is_white_matter_of_the_nearer_side(part: int) -> None:
     array = np.zeros((9, 4, 4), np.int32)
-    array[:3], array[6:], array[3:6] = 2, 41, 253
+    array[:3], array[6:], array[3:6] = 2, 41, part
     found = from_channels(to_channels(array))
     assert (found[:4] == 2).all() and (found[5:] == 41).all() and np.isin(found, (2, 41)).all()
     array[array == 41] = 0

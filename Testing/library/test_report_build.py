@@ -297,6 +297,7 @@ def test_what_json_lacks_becomes_none_or_text(tmp_path: Path) -> None:
 
 def test_the_table_reads_back_as_the_rows(tmp_path: Path) -> None:
     report = with_reference(labels_after=label_map({WHITE: 500, THALAMUS: 44}))
+    report["structures"][0]["volume_input_ml"] = 1234.5678
     write_csv(report, tmp_path / "structures.csv")
     with (tmp_path / "structures.csv").open(newline="", encoding="utf-8") as stream:
         read = list(csv.DictReader(stream))
@@ -304,6 +305,7 @@ def test_the_table_reads_back_as_the_rows(tmp_path: Path) -> None:
     for text, row in zip(read, report["structures"], strict=True):
         assert text["name"] == row["name"]
         assert float(text["error_enhanced_percent"]) == pytest.approx(row["error_enhanced_percent"], rel=1e-5)
+    assert read[0]["volume_input_ml"] == "1234.57"
     assert read[2]["hd95_mm"] == ""  # the putamen is gone: no distance
 
 

@@ -112,6 +112,14 @@ def test_an_unknown_contrast_is_held_against_t1w_and_another_contrast_against_it
     assert names == [True, False]
 
 
+def test_what_is_clipped_is_brighter_than_the_networks_range() -> None:
+    """A 90th percentile of 100 is scaled to 0.8, so that the range ends at 100 x 1.25 x 1.25 = 156.25."""
+    array = np.full((10, 10, 10), 100.0)
+    array.ravel()[:30], array.ravel()[30:40] = 160.0, 155.0
+    figures = intensity_figures(array, np.ones_like(array, bool), np.zeros(array.shape, np.uint8))
+    assert figures["clipped_percent"] == pytest.approx(3.0)
+
+
 def test_intensity_figures_are_those_of_a_head_of_known_tissues_in_any_unit() -> None:
     """White matter 80, cortex 60, 5 % of the brain at 400: the scale is 1.25 x 80, and its range ends at 125."""
     labels = np.zeros((20, 20, 20), np.uint8)
@@ -195,6 +203,13 @@ def test_orientation_is_judged_in_the_world_not_along_the_voxels() -> None:
     affine = flipped.affine @ np.diag([1.0, -1.0, 1.0, 1.0])
     assert not orientation(LabelMap(flipped.array, affine, {}))[0]["ok"]
     assert orientation(LabelMap(flipped.array[:, ::-1], affine, {}))[0]["ok"]
+
+
+def test_a_doubt_of_the_header_is_no_pass_even_if_the_cerebellum_lies_right() -> None:
+    for labels in (None, anatomy(10, 10)):
+        checks = input_checks(SOURCE, GRID, brain_mask(), labels=labels, orientation_doubt="the codes are 0")
+        (check,) = [c for c in checks if c["name"] == "orientation"]
+        assert not check["ok"] and "the codes are 0, so left and right cannot be trusted" in check["text"]
 
 
 def test_without_a_cerebellum_nothing_is_said_of_orientation() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from LowFieldEnhanceLib.dicom.files import staged_folder
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.safe_files import all_or_none
+from LowFieldEnhanceLib.safe_files import all_or_none, replaced
 
 NAMES = ("enhanced.nii.gz", "enhanced.json", "report.csv", "report.html")
 FORMER = dict.fromkeys(NAMES, "former")
@@ -38,15 +38,19 @@ def write(folder: Path) -> None:
         (series / "0001.dcm").write_text("new")
 
 
-def when_renaming_to(name: str, monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) -> None:
-    """Do something the first time when a file of that name is about to appear."""
+def when_renaming_to(name: str, monkeypatch: pytest.MonkeyPatch, then: Callable[[], None], after: bool = False) -> None:
+    """Do something the first time when a file of that name is about to appear, or ``after`` it has."""
     real, calls = os.replace, []
 
     def replace(source: str, target: str) -> None:
-        if str(target).endswith(name) and Path(source).name.startswith(".partial-") and not calls:
+        now = str(target).endswith(name) and Path(source).name.startswith(".partial-") and not calls
+        if now:
             calls.append(name)
+        if now and not after:
             then()
         real(source, target)
+        if now and after:
+            then()
 
     monkeypatch.setattr(os, "replace", replace)
 
@@ -69,6 +73,17 @@ def test_when_one_cannot_be_renamed_all_former_ones_are_back(
         write(folder)
     assert held(folder) == FORMER
     assert sorted(path.name for path in folder.iterdir()) == sorted(NAMES)
+
+
+def test_a_single_former_file_is_there_until_the_new_one_takes_its_place(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    when_renaming_to(NAMES[0], monkeypatch, lambda: seen.append((folder / NAMES[0]).read_text()))
+    with replaced(folder / NAMES[0]) as temporary:
+        temporary.write_text("new")
+    assert seen == ["former"]
+    assert held(folder) == {**FORMER, NAMES[0]: "new"}
 
 
 def test_where_nothing_was_nothing_stays(tmp_path: Path) -> None:
@@ -109,12 +124,13 @@ def terminating() -> Iterator[None]:
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("name", [*NAMES, "dicom"])
 def test_a_cancel_while_they_are_renamed_leaves_the_former_ones(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, terminating: None, number: int, name: str
+    folder: Path, monkeypatch: pytest.MonkeyPatch, terminating: None, number: int, name: str, after: bool
 ) -> None:
-    when_renaming_to(name, monkeypatch, lambda: os.kill(os.getpid(), number))
+    when_renaming_to(name, monkeypatch, lambda: os.kill(os.getpid(), number), after)
     with pytest.raises(KeyboardInterrupt):
         write(folder)
     assert held(folder) == FORMER
@@ -126,3 +142,15 @@ def test_in_another_thread_they_are_renamed_without_signals(folder: Path) -> Non
     thread.start()
     thread.join()
     assert held(folder)["report.csv"] == "new"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_cancel_while_a_single_file_is_renamed_comes_when_it_is_there(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, terminating: None, number: int
+) -> None:
+    """As the summary of a batch: the file is whole, and the batch ends."""
+    when_renaming_to(NAMES[0], monkeypatch, lambda: os.kill(os.getpid(), number))
+    with pytest.raises(KeyboardInterrupt), replaced(folder / NAMES[0]) as temporary:
+        temporary.write_text("new")
+    assert held(folder) == {**FORMER, NAMES[0]: "new"}
+    assert signal.getsignal(number) is signal.default_int_handler

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from LowFieldEnhanceLib.diffusion.schedules import CosineSchedule, strided_timesteps
+from LowFieldEnhanceLib.diffusion.schedules import CosineSchedule, LinearSchedule, strided_timesteps
 
 SCHEDULE = CosineSchedule()
 
@@ -64,3 +64,11 @@ def test_strided_timesteps_fall_evenly_from_the_start_to_one(start: int, count: 
 def test_impossible_strides_are_refused(start: int, count: int) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         strided_timesteps(start, count)
+
+
+def test_the_linear_schedules_abar_is_the_product_of_what_each_step_keeps() -> None:
+    betas = [1e-4 + n * (0.02 - 1e-4) / 49 for n in range(50)]
+    kept = 1.0
+    for step, beta in enumerate(betas, start=1):
+        kept *= 1 - beta
+        assert float(LinearSchedule().alpha_bar(step)) == pytest.approx(kept, rel=1e-9)

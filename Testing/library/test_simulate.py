@@ -109,3 +109,13 @@ def test_refuses_impossible_protocols() -> None:
     ):
         with pytest.raises(BadInput):
             simulate(ball(16), protocol)
+
+
+def test_without_labels_the_signal_is_the_upper_quartile_of_the_foreground() -> None:
+    array = np.zeros((10, 10, 10), dtype=np.float32)
+    array[:, :, 4:7], array[:, :, 7:] = 100.0, 200.0
+    assert reference_level(Image(array, np.eye(4)), None) == pytest.approx(200)
+    array[:, :, 9] = 100.0  # now a third is bright
+    assert reference_level(Image(array, np.eye(4)), None) == pytest.approx(200)
+    array[:, :, 8] = 100.0  # and now a sixth
+    assert reference_level(Image(array, np.eye(4)), None) == pytest.approx(100)

@@ -89,6 +89,23 @@ def test_chosen_nodes_are_filled_under_their_own_names(person, results):
     assert person.outputs() == [] and all(node.GetScene() is None for node in chosen.values())
 
 
+def test_chosen_nodes_lie_under_the_scans_transform_and_leave_it_with_the_scan(person):
+    scan = person.loadScan()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved")
+    scan.SetAndObserveTransformNodeID(transform.GetID())
+    person.ui.inputSelector.setCurrentNode(scan)
+    chosen = {key: node for key, node in emptyNodes().items() if key != "outputUncertainty"}
+    for key, node in chosen.items():
+        getattr(person.ui, f"{key}Selector").setCurrentNode(node)
+    run(person)
+    assert {node.GetTransformNodeID() for node in chosen.values()} == {transform.GetID()}
+    scan.SetAndObserveTransformNodeID(None)
+    for key, node in chosen.items():
+        getattr(person.ui, f"{key}Selector").setCurrentNode(node)
+    run(person)
+    assert {node.GetParentTransformNode() for node in chosen.values()} == {None}
+
+
 def test_an_earlier_result_can_be_overwritten_and_belongs_to_the_later_run(person, results):
     person.ui.inputSelector.setCurrentNode(person.loadScan())
     run(person)

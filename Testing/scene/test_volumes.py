@@ -77,3 +77,16 @@ def test_the_enhanced_volume_is_shown_with_the_sources_window_level_and_colour(s
     assert (copied.GetLowerThreshold(), copied.GetUpperThreshold(), copied.GetApplyThreshold()) == (10.0, 600.0, 1)
     assert copied.GetInterpolate() == 0
     assert copied.GetColorNodeID() == "vtkMRMLColorTableNodeInvertedGrey"
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_grid_is_the_same_only_if_its_far_corners_are(scene, image, sign):
+    node = volumes.addVolume(scene, image, "scan")
+    assert volumes.sameGrid(node, image.affine, image.shape)
+    assert not volumes.sameGrid(node, image.affine, image.shape[::-1])
+    for axis in range(3):
+        moved, stretched = image.affine.copy(), image.affine.copy()
+        moved[axis, 3] += sign * 0.01
+        stretched[:3, axis] += sign * 5e-4 * stretched[:3, axis] / np.linalg.norm(stretched[:3, axis])
+        assert not volumes.sameGrid(node, moved, image.shape)
+        assert not volumes.sameGrid(node, stretched, image.shape)

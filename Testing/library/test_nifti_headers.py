@@ -1,0 +1,122 @@
+"""NIfTI of both versions and byte orders, packed here field by field after the standard's own table of offsets.
+
+Whether NIfTI-2 can be read at all is up to the installed ITK; what its header says is checked in any case.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import voxels
+from scipy.spatial.transform import Rotation
+
+from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.formats.nifti import check_nifti, orientation_doubt
+from LowFieldEnhanceLib.image_io import read_image
+
+SIZE, SPACING, OFFSET = (9, 10, 11), (1.6, 1.7, 5.0), (-40.0, 12.5, 30.25)
+KINDS = [(1, "<"), (1, ">"), (2, "<"), (2, ">")]
+# offset and form of each field: nifti1.h and nifti2.h
+FIELDS = {
+    1: {"size": (0, "i"), "magic": (344, "4s"), "dim": (40, "8h"), "type": (70, "2h"), "pixdim": (76, "8f"),
+        "start": (108, "f"), "slope": (112, "2f"), "codes": (252, "2h"), "quaternion": (256, "6f"),
+        "rows": (280, "12f")},
+    2: {"size": (0, "i"), "magic": (4, "8s"), "dim": (16, "8q"), "type": (12, "2h"), "pixdim": (104, "8d"),
+        "start": (168, "q"), "slope": (176, "2d"), "codes": (344, "2i"), "quaternion": (352, "6d"),
+        "rows": (400, "12d")},
+}  # fmt: skip
+
+
+def oblique() -> tuple[np.ndarray, np.ndarray]:
+    """An affine (RAS mm), and the quaternion b, c, d with the offsets that stand for the same."""
+    turn = Rotation.from_euler("xyz", [20, -10, 5], degrees=True)
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn.as_matrix() * SPACING, OFFSET
+    b, c, d, a = turn.as_quat()
+    return affine, np.array([*(np.array([b, c, d]) * np.sign(a)), *OFFSET])
+
+
+def written(path: Path, version: int, order: str, **changes: tuple[float, ...]) -> np.ndarray:
+    """Write a file, with some fields other than they should be; returns its voxels [i, j, k]."""
+    array, (affine, quaternion) = voxels(SIZE), oblique()
+    length = {1: 348, 2: 540}[version]
+    values = {
+        "size": (length,),
+        "magic": (b"n+1\0" if version == 1 else b"n+2\0\r\n\032\n",),
+        "dim": (3, *SIZE, 1, 1, 1, 1),
+        "type": (16, 32),
+        "pixdim": (1, *SPACING, 1, 1, 1, 1),
+        "start": (length + 4,),
+        "slope": (1, 0),
+        "codes": (1, 1),
+        "quaternion": tuple(quaternion),
+        "rows": tuple(affine[:3].ravel()),
+        **changes,
+    }
+    header = bytearray(length + 4)
+    for name, (offset, form) in FIELDS[version].items():
+        struct.pack_into(order + form, header, offset, *values[name])
+    path.write_bytes(bytes(header) + array.astype(f"{order}f4").tobytes(order="F"))
+    return array
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_every_voxel_is_read_at_its_place_in_either_byte_order(order: str, tmp_path: Path) -> None:
+    array = written(tmp_path / "scan.nii", 1, order)
+    image = read_image(tmp_path / "scan.nii")
+    np.testing.assert_array_equal(image.array, array)
+    np.testing.assert_allclose(image.affine, oblique()[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_in_a_good_header_nothing_is_in_doubt(version: int, order: str, tmp_path: Path) -> None:
+    written(tmp_path / "scan.nii", version, order)
+    assert check_nifti(tmp_path / "scan.nii")
+    assert orientation_doubt(tmp_path / "scan.nii") is None
+
+
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_left_and_right_exchanged_in_one_of_two_orientations_is_in_doubt(
+    version: int, order: str, tmp_path: Path
+) -> None:
+    path, rows = tmp_path / "scan.nii", oblique()[0][:3]
+    rows[0] *= -1
+    written(path, version, order, rows=tuple(rows.ravel()))
+    assert "mm apart" in str(orientation_doubt(path))
+    for codes in ((1, 0), (0, 1)):  # the other one does not count
+        written(path, version, order, rows=tuple(rows.ravel()), codes=codes)
+        assert orientation_doubt(path) is None
+    written(path, version, order, codes=(0, 0))
+    assert "gives no orientation" in str(orientation_doubt(path))
+
+
+@pytest.mark.parametrize("shift", [3.0, -3.0])
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_two_orientations_a_shift_apart_are_in_doubt(version: int, order: str, shift: float, tmp_path: Path) -> None:
+    rows = oblique()[0][:3]
+    rows[:, 3] += shift
+    written(tmp_path / "scan.nii", version, order, rows=tuple(rows.ravel()))
+    assert "up to 3 mm apart" in str(orientation_doubt(tmp_path / "scan.nii"))
+
+
+@pytest.mark.parametrize("factor", [0.9, 0.98, 1.02, 1.1])
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_an_edge_that_the_header_gives_twice_and_differently_is_refused(
+    version: int, order: str, factor: float, tmp_path: Path
+) -> None:
+    edges = (SPACING[0], SPACING[1], SPACING[2] * factor)
+    written(tmp_path / "scan.nii", version, order, pixdim=(1, *edges, 1, 1, 1, 1))
+    with pytest.raises(BadInput, match="two voxel sizes"):
+        check_nifti(tmp_path / "scan.nii")
+
+
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_a_file_that_ends_too_early_is_refused(version: int, order: str, tmp_path: Path) -> None:
+    written(tmp_path / "scan.nii", version, order)
+    content = (tmp_path / "scan.nii").read_bytes()
+    (tmp_path / "scan.nii").write_bytes(content[:-100])
+    with pytest.raises(BadInput, match="is cut off: it holds 3860 of the 3960 bytes"):
+        check_nifti(tmp_path / "scan.nii")
