@@ -25,6 +25,7 @@ TAGS = {
     "0020|0052": "FrameOfReferenceUID",
 }
 NUMBER_OF_FRAMES = "0028|0008"
+SCALES = ("0028|1052", "0028|1053")  # RescaleIntercept and RescaleSlope
 PLACES = (
     ("0020|0032", "ImagePositionPatient", 3),
     ("0020|0037", "ImageOrientationPatient", 6),
@@ -96,6 +97,10 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     reader.MetaDataDictionaryArrayUpdateOn()
     try:
         source = reader.Execute()
+        if len({tuple(_text(reader, n, tag) for tag in SCALES) for n in range(len(files))}) > 1:
+            # every slice was given the type of the first one's values, which can cut the others' fractions off
+            reader.SetOutputPixelType(SimpleITK.sitkFloat32)
+            source = reader.Execute()
     except RuntimeError as error:
         raise BadInput(f"the DICOM series in {folder} cannot be read: {reason_of(error)}") from error
     if any(int(_text(reader, n, NUMBER_OF_FRAMES) or 1) > 1 for n in range(len(files))):

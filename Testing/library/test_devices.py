@@ -88,7 +88,7 @@ def test_a_preset_gives_the_same_on_another_device(name: str, preset: str, case:
     with card(LACKING) as device:
         found = run(name, preset, replace(case, device=CARD)).array
     assert len(device.used) > 10
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)  # of a range of 2
 
 
 @pytest.mark.parametrize("name", LONG)
@@ -114,7 +114,7 @@ def test_samples_in_a_batch_are_the_same_on_another_device(case: Case) -> None:
     wanted = voxels("cpu")
     with card(LACKING):
         found = voxels(CARD)
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)  # of a range of 2
 
 
 def test_the_segmenter_labels_the_same_on_another_device(head: Image) -> None:

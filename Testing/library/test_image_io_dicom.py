@@ -167,3 +167,19 @@ def test_slices_that_make_no_volume_are_refused(
 ) -> None:
     write_series(tmp_path / "series", counts(), series_affine(), change=change)
     assert sentence in refused(tmp_path / "series")
+
+
+@pytest.mark.parametrize("first", ["1", "0.5"])
+def test_every_slice_has_its_own_scale(tmp_path: Path, first: str) -> None:
+    """Scanners write one for each slice; a whole one of the first slice must not round the others."""
+    array = np.random.default_rng(4).integers(1, 900, (6, 5, 4)).astype("<i2")
+    slopes = [float(first), 0.37, 2.0, 1.1]
+
+    def change(data: Dataset, k: int) -> None:
+        data.RescaleSlope, data.RescaleIntercept = str(slopes[k]), "3" if k == 1 else "0"
+
+    write_series(tmp_path / "series", array, np.diag([1.0, 1.0, 3.0, 1.0]), change=change)
+    image = image_io.read_image(tmp_path / "series")
+    wanted = array * slopes + np.array([0, 3, 0, 0])
+    found = np.sort(image.array, axis=None)
+    np.testing.assert_allclose(found, np.sort(wanted, axis=None), rtol=1e-5)
