@@ -16,7 +16,7 @@ from ..evaluation.checks import bounding_box
 from .data import Head, head_names, load_heads, read_array
 from .synthetic import IGNORE, LabelledHead
 
-LEAST_POSTERIOR = 0.6
+LEAST_POSTERIOR = 0.0
 MARGIN = 6  # voxels kept around the brain
 Labeller = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
