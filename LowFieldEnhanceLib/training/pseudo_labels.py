@@ -1,7 +1,8 @@
 """Labels for heads that have none, so that the segmenter meets real T2w and FLAIR images (self-training, Lee 2013).
 
 The segmenter labels the T1w image of a head with several co-registered contrasts; these labels then serve for all of
-its contrasts. What it was not sure of is left open, and so is a tumour.
+its contrasts. Brain that it missed is left open, and so is a tumour. Labels that it is not sure of count too: those are
+the borders, and with them left open nothing told the network how large a structure is on T2w and FLAIR.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from ..evaluation.checks import bounding_box
 from .data import Head, head_names, load_heads, read_array
 from .synthetic import IGNORE, LabelledHead
 
-LEAST_POSTERIOR = 0.0
 MARGIN = 6  # voxels kept around the brain
-Labeller = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+Labeller = Callable[[np.ndarray], np.ndarray]
 
 
 def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = None) -> list[LabelledHead]:
@@ -26,15 +26,15 @@ def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = Non
 
     Args:
         head: co-registered contrasts.
-        label: (I, J, K) non-negative T1w intensities -> uint8 channels and posterior of each voxel's channel.
+        label: (I, J, K) non-negative T1w intensities -> uint8 channels.
         tumour: above 0 where the labels are left open.
     """
     if not bool(head.present[0]):
         return []
     shown = ((head.images[0].float() + 1) / 2).numpy()
-    channels, posterior = label(shown)
+    channels = label(shown)
     brain = head.mask.numpy()
-    open_ = brain & ((channels == 0) | (posterior < LEAST_POSTERIOR))
+    open_ = brain & (channels == 0)
     if tumour is not None:
         open_ |= tumour > 0
     target = np.where(brain, channels, 0).astype(np.uint8)

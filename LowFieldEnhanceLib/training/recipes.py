@@ -88,7 +88,7 @@ def _segmenter(data: Path, seed: int, device: str) -> tuple[dict[str, Any], Loss
         from .pseudo_labels import load_pseudo_labelled
 
         teacher = Segmenter(device)
-        others = load_pseudo_labelled(data, lambda array: teacher.label(array, Events()))
+        others = load_pseudo_labelled(data, lambda array: teacher.label(array, Events())[0])
     generator = HeadGenerator.from_folder(data, seed, others)
     text = f"{len(generator.maps)} label maps painted at random, {len(generator.real)} oasis/train heads degraded"
     if others:

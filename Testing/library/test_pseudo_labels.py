@@ -1,4 +1,4 @@
-"""Labels made by the segmenter for heads that have none: sure ones for every contrast, doubtful ones left open."""
+"""Labels made by the segmenter for heads without: those of the T1w for every contrast, missed brain left open."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from LowFieldEnhanceLib.segmentation.labels import mirrored_channels
 from LowFieldEnhanceLib.training.data import Head
-from LowFieldEnhanceLib.training.pseudo_labels import LEAST_POSTERIOR, MARGIN, pseudo_labelled
+from LowFieldEnhanceLib.training.pseudo_labels import MARGIN, pseudo_labelled
 from LowFieldEnhanceLib.training.synthetic import IGNORE, HeadGenerator
 
 SIZE = 40
@@ -23,17 +23,15 @@ def head(contrasts: tuple[bool, bool, bool] = (True, True, False)) -> Head:
     return Head("brats/a", images.half(), torch.tensor(contrasts), mask, None)
 
 
-def label(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Channel 3 wherever T1w is bright, but sure of it only in the left half; brain is missed in one plane."""
+def label(shown: np.ndarray) -> np.ndarray:
+    """Channel 3 wherever T1w is bright, but brain is missed in one plane."""
     np.testing.assert_allclose(shown[20, 20, 20], 0.5, atol=1e-3)
     channels = np.where(shown > 0.1, 3, 0).astype(np.uint8)
     channels[:, :, 14] = 0
-    posterior = np.full(shown.shape, LEAST_POSTERIOR + 0.1, dtype=np.float32)
-    posterior[20:] = LEAST_POSTERIOR - 0.1
-    return channels, posterior
+    return channels
 
 
-def test_every_contrast_gets_the_sure_labels_of_the_t1w_and_the_rest_is_open() -> None:
+def test_every_contrast_gets_the_labels_of_the_t1w_up_to_the_borders_and_the_rest_is_open() -> None:
     tumour = np.zeros((SIZE, SIZE, SIZE))
     tumour[12, 20, 20] = 4
     result = pseudo_labelled(head(), label, tumour)
@@ -45,8 +43,9 @@ def test_every_contrast_gets_the_sure_labels_of_the_t1w_and_the_rest_is_open() -
         inside = tuple(np.array([15, 20, 20]) - first)
         assert target[inside] == 3
         assert abs(float(labelled.image[inside]) - value) < 1e-3
-        for doubtful in ((25, 20, 20), (15, 20, 14), (12, 20, 20)):  # unsure; missed; tumour
-            assert target[tuple(np.array(doubtful) - first)] == IGNORE
+        assert target[tuple(np.array((29, 12, 15)) - first)] == 3
+        for unknown in ((15, 20, 14), (12, 20, 20)):  # missed; tumour
+            assert target[tuple(np.array(unknown) - first)] == IGNORE
         assert target[0, 0, 0] == 0  # outside the brain is known to be background
 
 

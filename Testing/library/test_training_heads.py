@@ -114,7 +114,7 @@ def test_what_a_training_says_of_its_data_is_what_was_there(tmp_path: Path) -> N
 
 
 def test_the_segmenter_needs_label_maps_and_labelled_heads_and_no_others(tmp_path: Path) -> None:
-    assert load_pseudo_labelled(tmp_path, lambda array: (array, array)) == []
+    assert load_pseudo_labelled(tmp_path, lambda array: array) == []
     write(tmp_path / "oasis" / "train" / "a_T1w.nii.gz", brain(400))
     with pytest.raises(BadInput, match="at least one label map"):
         HeadGenerator.from_folder(tmp_path)
