@@ -76,4 +76,4 @@ def test_volumes_of_a_run(person, stub, end):
 def test_what_was_read_of_the_results_of_a_run(person, stub):
     job = person.logic.process(person.loadScan(spacing=(8.0, 8.0, 8.0)))
     gc.collect()
-    assert job.done and not [item for item in gc.get_objects() if isinstance(item, ResultFiles)]
+    assert job.done and not [item for item in gc.get_objects() if type(item) is ResultFiles]
