@@ -2,86 +2,38 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from report_support import (
+    ACCUMBENS,
+    AFFINE,
+    CSF,
+    FIDELITY,
+    PUTAMEN,
+    SHAPE,
+    THALAMUS,
+    WHITE,
+    brain_mask,
+    check_of,
+    label_map,
+    label_map_large,
+    report_of,
+    rows_of,
+    scan,
+    with_reference,
+)  # fmt: skip
 
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary, fidelity_residual
+from LowFieldEnhanceLib.evaluation.fidelity import fidelity_residual
 from LowFieldEnhanceLib.evaluation.intensity import score_images
-from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA, build_report
-from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json
+from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA
 from LowFieldEnhanceLib.evaluation.report_structures import structure_rows
 from LowFieldEnhanceLib.evaluation.report_text import percent
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
-
-SHAPE = (40, 44, 36)
-AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])  # 0.064 mL a voxel
-BRAIN = np.s_[5:35, 5:35, 5:30]  # 22,500 voxels, 1440 mL
-WHITE, THALAMUS, PUTAMEN, CSF, ACCUMBENS = 2, 10, 12, 24, 26
-FIDELITY = FidelitySummary(sigma=40.0, rms=1.02, share_above_3=0.0123, slope=1.0, intercept=0.0)
-
-
-def label_map(voxels: dict[int, int], confidence: float | None = None) -> LabelMap:
-    """Labels with exactly the given numbers of voxels, one structure a row of the brain's box."""
-    array = np.zeros(SHAPE, np.uint8)
-    for row, (label, count) in enumerate(voxels.items(), start=5):
-        plane = np.zeros(30 * 25, np.uint8)
-        plane[:count] = label
-        array[row, 5:35, 5:30] = plane.reshape(30, 25)
-    return LabelMap(array, AFFINE, {} if confidence is None else dict.fromkeys(voxels, confidence))
-
-
-def brain_mask() -> np.ndarray:
-    mask = np.zeros(SHAPE, bool)
-    mask[BRAIN] = True
-    return mask
-
-
-def scan(seed: int = 0) -> Image:
-    return Image(np.random.default_rng(seed).uniform(100, 900, SHAPE), AFFINE, "T1w")
-
-
-def report_of(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    settings: dict[str, Any] = {
-        "before": scan(),
-        "enhanced": scan(1),
-        "brain": brain_mask(),
-        "acquired": Image(np.ones((20, 22, 9)), np.diag([1.6, 1.6, 5.0, 1.0]), "T1w", {"file": "head.nii.gz"}),
-        "labels_before": label_map({WHITE: 500, THALAMUS: 60, PUTAMEN: 30}, 0.6),
-        "labels_after": label_map({WHITE: 500, THALAMUS: 44, PUTAMEN: 39}, 0.9),
-        "reference": None,
-        "reference_labels": None,
-        "fidelity": FIDELITY,
-        "sigma_source": "background",
-        "provenance": {"method": "bridged", "seed": 0},
-    }
-    return build_report(**{**settings, **changes})
-
-
-def with_reference(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    """Thalamus +50 % in the input and +10 % enhanced, putamen -25 % and -5 %, white matter right in both."""
-    settings = {
-        "reference": scan(1),
-        "labels_after": label_map({WHITE: 500, THALAMUS: 44, PUTAMEN: 38}),
-        "reference_labels": label_map({WHITE: 500, THALAMUS: 40, PUTAMEN: 40}),
-    }
-    return report_of(**{**settings, **changes})
-
-
-def rows_of(report: dict[str, Any]) -> dict[int, dict[str, Any]]:
-    return {row["label_id"]: row for row in report["structures"]}
-
-
-def check_of(report: dict[str, Any], name: str) -> dict[str, Any]:
-    (check,) = [check for check in report["input_checks"] if check["name"] == name]
-    return check
 
 
 def test_the_report_says_what_it_is_and_keeps_the_provenance() -> None:
@@ -196,12 +148,6 @@ def test_an_order_that_the_printed_figures_do_not_show_is_not_claimed() -> None:
     assert "and it did not come closer" in verdict
 
 
-def label_map_large(count: int) -> LabelMap:
-    array = np.zeros(SHAPE, np.uint8)
-    array.ravel()[:count] = WHITE
-    return LabelMap(array, AFFINE, {})
-
-
 def test_a_change_that_would_be_written_as_nothing_is_not_named() -> None:
     report = report_of(labels_before=label_map_large(10_000), labels_after=label_map_large(9_997))
     assert "no structure of 1 mL or more changed its volume by 0.05 % or more" in report["verdict"]
@@ -272,56 +218,6 @@ def test_images_of_different_shapes_are_refused() -> None:
         report_of(brain=np.ones((3, 3, 3), bool))
     with pytest.raises(BadInput, match="reference"):
         report_of(reference=Image(np.ones((9, 9, 9)), AFFINE))
-
-
-def test_what_json_lacks_becomes_none_or_text(tmp_path: Path) -> None:
-    provenance = {
-        "nan": float("nan"), "infinite": np.inf, "scalar": np.float32(0.5), "count": np.int64(3),
-        "flag": np.bool_(True), "steps": np.arange(3), "nested": [{"x": (1, float("-inf"))}],
-        "path": Path("a/b"), 7: "key",
-    }  # fmt: skip
-    report = report_of(provenance=provenance, fidelity=dataclasses.replace(FIDELITY, rms=float("nan")))
-    write_json(report, tmp_path / "report.json")
-
-    def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is not JSON")
-
-    read = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"), parse_constant=refuse)
-    assert read == report
-    assert read["fidelity"]["rms"] is None
-    assert read["provenance"] == {
-        "nan": None, "infinite": None, "scalar": 0.5, "count": 3, "flag": True, "steps": [0, 1, 2],
-        "nested": [{"x": [1, None]}], "path": str(Path("a/b")), "7": "key",
-    }  # fmt: skip
-
-
-def test_the_table_reads_back_as_the_rows(tmp_path: Path) -> None:
-    report = with_reference(labels_after=label_map({WHITE: 500, THALAMUS: 44}))
-    report["structures"][0]["volume_input_ml"] = 1234.5678
-    write_csv(report, tmp_path / "structures.csv")
-    with (tmp_path / "structures.csv").open(newline="", encoding="utf-8") as stream:
-        read = list(csv.DictReader(stream))
-    assert list(read[0]) == list(report["structures"][0])
-    for text, row in zip(read, report["structures"], strict=True):
-        assert text["name"] == row["name"]
-        assert float(text["error_enhanced_percent"]) == pytest.approx(row["error_enhanced_percent"], rel=1e-5)
-    assert read[0]["volume_input_ml"] == "1234.57"
-    assert read[2]["hd95_mm"] == ""  # the putamen is gone: no distance
-
-
-def test_the_table_without_a_reference_is_headed_change(tmp_path: Path) -> None:
-    write_csv(report_of(), tmp_path / "structures.csv")
-    header = (tmp_path / "structures.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert "change_percent" in header and "error" not in header
-
-
-def test_files_are_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    for _ in range(2):
-        write_json(report_of(), tmp_path / "report.json")
-        write_csv(report_of(), tmp_path / "report.csv")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.csv", "report.json"]
-    with pytest.raises(BadInput, match="does not exist"):
-        write_json(report_of(), tmp_path / "absent" / "report.json")
 
 
 @pytest.mark.parametrize(
