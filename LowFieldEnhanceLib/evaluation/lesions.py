@@ -86,6 +86,8 @@ def lesion_report(
     brain = as_mask(brain, before.shape)
     values = marked_regions(region, before, brain)
     base = "input" if reference is None else "reference"
+    if reference is None or field is None:
+        field = np.ones(before.shape, dtype=bool)
     rows = []
     for label, mask in _parts(values, before, min_mm3):
         near, place = _neighbourhood(mask, before.spacing)
@@ -94,8 +96,8 @@ def lesion_report(
         distance = ndimage.distance_transform_edt(~near, sampling=before.spacing)
         shell = _shell(allowed & (distance > SHELL_MM[0]) & (distance <= SHELL_MM[1]), labels, place)
         grown = allowed & (distance <= REACH_MM)
-        measured = reference is None or field is None or bool(field[place][near | grown].all())
-        if reference is not None and field is not None and measured:
+        measured = bool(field[place][near | grown].all())
+        if measured:
             shell &= field[place]
         figures = {name: measure(i.array[place], near, shell, grown, before.spacing) for name, i in images.items()}
         if not measured:
