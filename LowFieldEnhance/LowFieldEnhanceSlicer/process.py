@@ -12,14 +12,14 @@ import json
 import logging
 import os
 import queue
-import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
+
+from LowFieldEnhanceLib.interpreter import python_executable
 
 from .background import giveWay
 from .process_tree import WINDOWS, ProcessTree, popenOptions
@@ -42,15 +42,9 @@ EVENT_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 
 
-def pythonExecutable() -> str:
-    """Slicer's Python: PythonSlicer on the path, else beside the running interpreter, else that interpreter."""
-    beside = Path(sys.executable).with_name("PythonSlicer.exe" if WINDOWS else "PythonSlicer")
-    return shutil.which("PythonSlicer") or (str(beside) if beside.is_file() else sys.executable)
-
-
 def libraryCommand() -> list[str]:
     """Starts the library's command line; its arguments follow."""
-    return [pythonExecutable(), "-m", LIBRARY]
+    return [python_executable(), "-m", LIBRARY]
 
 
 def childEnvironment(folder: str | Path | None = None) -> dict[str, str]:

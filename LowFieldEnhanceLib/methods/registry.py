@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ..errors import BadInput
 from .base import Method
+from .bm4d import Bm4d
 from .bridged import BridgedDiffusion
-from .classical import Bm4d, Interpolation
+from .classical import Interpolation
 from .cssdiff import CssDiff
 from .diffdeur import DiffDeur
 from .dps import Dps

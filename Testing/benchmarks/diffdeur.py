@@ -51,7 +51,8 @@ from quality import Subject
 
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
 from LowFieldEnhanceLib.methods.base import Case, Method
-from LowFieldEnhanceLib.methods.classical import Bm4d, Interpolation
+from LowFieldEnhanceLib.methods.bm4d import Bm4d
+from LowFieldEnhanceLib.methods.classical import Interpolation
 from LowFieldEnhanceLib.methods.coordinate_fit import FitSettings
 from LowFieldEnhanceLib.methods.diffdeur import MODEL, PRESETS, DiffDeur, DiffDeurSettings
 from LowFieldEnhanceLib.methods.dps import Dps

@@ -14,7 +14,8 @@ from LowFieldEnhanceLib.diffusion.samplers import gaussian_noise, hqs
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.methods.base import Case, Enhancement
-from LowFieldEnhanceLib.methods.classical import Bm4d, Interpolation
+from LowFieldEnhanceLib.methods.bm4d import Bm4d
+from LowFieldEnhanceLib.methods.classical import Interpolation
 from LowFieldEnhanceLib.methods.diffdeur import (
     MODEL,
     SCHEDULE,

@@ -121,12 +121,6 @@ def test_an_unknown_method_is_refused_with_the_names_there_are() -> None:
         get_method("magic")
 
 
-def test_bm4d_says_which_package_it_lacks(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("LowFieldEnhanceLib.methods.classical.importlib.util.find_spec", lambda *_: None)
-    with pytest.raises(BadInput, match="pip install"):
-        run("bm4d", "fast", case)
-
-
 @pytest.mark.parametrize(("name", "preset"), [r for r in RUNS if r[0] != "bm4d" or not WITHOUT_BM4D])
 def test_a_run_that_was_cancelled_before_does_no_work(name: str, preset: str, case: Case) -> None:
     events = Events()

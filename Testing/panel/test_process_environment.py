@@ -14,6 +14,7 @@ for folder in (ROOT, ROOT / "LowFieldEnhance"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
+from LowFieldEnhanceLib.interpreter import python_executable  # noqa: E402
 from LowFieldEnhanceSlicer import process  # noqa: E402
 from LowFieldEnhanceSlicer.process import ChildProcess, childEnvironment  # noqa: E402
 
@@ -71,11 +72,11 @@ def test_slicers_python_is_looked_for_on_the_path_then_beside_this_one(
     onPath, beside = tmp_path / "path" / name, tmp_path / "bin" / name
     monkeypatch.setenv("PATH", str(onPath.parent))
     monkeypatch.setattr(sys, "executable", str(beside.with_name("python")))
-    assert process.pythonExecutable() == str(beside.with_name("python"))
+    assert python_executable() == str(beside.with_name("python"))
     for program in (beside, onPath):
         program.parent.mkdir()
         program.touch(mode=0o755)
-        assert process.pythonExecutable() == str(program)
+        assert python_executable() == str(program)
 
 
 def test_long_paths_of_windows_get_their_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
