@@ -11,7 +11,6 @@ import numpy as np
 
 from .errors import BadInput
 from .evaluation.input_checks import mismatch
-from .evaluation.input_intensity import WHITE_MATTER
 from .evaluation.lesions import marked_regions, outside_brain
 from .evaluation.overlap import dice
 from .evaluation.registration import Registration, register_rigid
@@ -24,7 +23,7 @@ from .preprocess.brain import brain_mask
 from .preprocess.grid import Grid, resample
 from .preprocess.prepare import Prepared, prepare, prepare_others, regridded, to_working_grid
 from .preprocess.unwarp import Displacement, log_jacobian
-from .segmentation.labels import LabelMap
+from .segmentation.labels import WHITE_MATTER, LabelMap
 from .segmentation.segmenter import Segmenter
 
 SAME_SPACING_MM = 0.005

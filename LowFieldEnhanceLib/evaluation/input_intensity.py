@@ -6,8 +6,8 @@ import numpy as np
 
 from ..errors import BadInput
 from ..preprocess.intensity import MODEL_MAX, intensity_scale
+from ..segmentation.labels import WHITE_MATTER
 
-WHITE_MATTER = (2, 41)  # left and right cerebral white matter
 CORTEX = (3, 42)
 LEAST_VOXELS = 50
 

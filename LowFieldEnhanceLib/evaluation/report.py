@@ -16,11 +16,11 @@ import numpy as np
 from ..errors import BadInput
 from ..image import ORIENTATION_DOUBT, Image
 from ..image_io import DERIVED
-from ..segmentation.labels import LabelMap
+from ..segmentation.labels import WHITE_MATTER, LabelMap
 from .checks import check_same_shape
 from .fidelity import GAUSSIAN_SHARE_ABOVE_3, FidelitySummary
 from .input_checks import input_checks
-from .input_intensity import WHITE_MATTER, intensity_figures
+from .input_intensity import intensity_figures
 from .intensity import score_images
 from .report_files import plain
 from .report_structures import structure_rows, summary_of

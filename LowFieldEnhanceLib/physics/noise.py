@@ -21,6 +21,7 @@ FWHM_TO_SIGMA = 1 / (8 * np.log(2)) ** 0.5
 # the anatomy shows), that of a filtered 64 mT scan by 1.4 to 1.9 along each axis, and from there by 1.1 at most.
 CORRELATED = 1.3
 MOST_LAG = 4  # voxels
+LEAST_CALM = 500  # products of differences inside the white matter: their median is right within a tenth
 ALIKE = np.linspace(0.01, 0.99, 99)  # correlations of neighbours that are told apart
 
 
@@ -70,7 +71,9 @@ def filter_noise(white: Tensor, widths: Sequence[float]) -> Tensor:
     return white
 
 
-def estimate_sigma(array: np.ndarray, mask: np.ndarray | None = None) -> tuple[float, str]:
+def estimate_sigma(
+    array: np.ndarray, mask: np.ndarray | None = None, calm: np.ndarray | None = None
+) -> tuple[float, str]:
     """Noise level of a magnitude scan, in its own intensity units.
 
     The background (outside the head) of a magnitude image is Rayleigh distributed: sigma = median / 1.177. Where the
@@ -81,6 +84,7 @@ def estimate_sigma(array: np.ndarray, mask: np.ndarray | None = None) -> tuple[f
     Args:
         array: intensities [i, j, k].
         mask: True inside the head or brain; None finds a rough one.
+        calm: True in the white matter, where anatomy varies least; None if it is not known.
 
     Returns:
         sigma, and ``background`` or ``difference``: where it was taken from.
@@ -97,7 +101,7 @@ def estimate_sigma(array: np.ndarray, mask: np.ndarray | None = None) -> tuple[f
         sigma = float(np.median(values)) / RAYLEIGH_MEDIAN
         if sigma > 0.4 * _lagged_level(array, mask, (1, 1, 1)):  # one much quieter than the head was filtered
             return max(sigma, floor), "background"
-    return max(difference_sigma(array, mask), floor), "difference"
+    return max(difference_sigma(array, mask, calm), floor), "difference"
 
 
 def _rough_head(array: np.ndarray) -> np.ndarray:
@@ -115,7 +119,7 @@ def _is_rayleigh(values: np.ndarray) -> bool:
     return abs(quarter / half / RAYLEIGH_QUARTER - 1) < 0.2 and abs(ninety / half / RAYLEIGH_NINETY - 1) < 0.2
 
 
-def difference_sigma(array: np.ndarray, mask: np.ndarray) -> float:
+def difference_sigma(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | None = None) -> float:
     """Noise level from the anatomy itself: median absolute deviation of a product of second differences.
 
     (x[i-n] - 2 x[i] + x[i+n]) / sqrt(6) is taken along every axis of at least 5 voxels in turn. White noise keeps its
@@ -126,9 +130,16 @@ def difference_sigma(array: np.ndarray, mask: np.ndarray) -> float:
     alike cancels at n = 1. So n grows along an axis as long as the level grows with it by more than CORRELATED. A scan
     that was interpolated along all axes is found too quiet even so.
 
+    In voxels of 3 mm folds are as sharp as noise, and at an SNR of 60 they pass for correlated noise of four times the
+    level. So where ``calm`` (white matter) is large enough and its noise is white, the level is taken there alone.
+
     Returns:
         Standard deviation in units of the array; 0 where the mask leaves nothing to measure.
     """
+    if calm is not None and _second_differences(array, mask & calm, (1, 1, 1)).size >= LEAST_CALM:
+        lags = _uncorrelated_lags(array, mask & calm)
+        if lags == [1, 1, 1]:
+            return _lagged_level(array, mask & calm, lags)
     return _lagged_level(array, mask, _uncorrelated_lags(array, mask))
 
 
@@ -168,7 +179,13 @@ def _uncorrelated_lags(array: np.ndarray, mask: np.ndarray) -> list[int]:
 
 
 def _lagged_level(array: np.ndarray, mask: np.ndarray, lags: Sequence[int]) -> float:
-    """Level of :func:`difference_sigma` at fixed n along the three axes."""
+    """Level of :func:`difference_sigma` at fixed n along the three axes; 0 where the mask leaves nothing."""
+    values = _second_differences(array, mask, lags)
+    return float(np.median(np.abs(values - np.median(values)))) * MAD_TO_SIGMA if values.size else 0.0
+
+
+def _second_differences(array: np.ndarray, mask: np.ndarray, lags: Sequence[int]) -> np.ndarray:
+    """(N,) products of second differences whose voxels all lie in the mask."""
     second, inner = np.asarray(array, dtype=np.float32), np.asarray(mask, dtype=bool)
     for axis, lag in enumerate(lags):
         if array.shape[axis] < max(5, 2 * lag + 1):
@@ -180,7 +197,4 @@ def _lagged_level(array: np.ndarray, mask: np.ndarray, lags: Sequence[int]) -> f
         if not valid.any():
             continue
         second, inner = np.moveaxis(reduced, 0, axis), np.moveaxis(valid, 0, axis)
-    if second.shape == array.shape:
-        return 0.0
-    values = second[inner]
-    return float(np.median(np.abs(values - np.median(values)))) * MAD_TO_SIGMA
+    return second[inner] if second.shape != array.shape else second[:0].reshape(-1)

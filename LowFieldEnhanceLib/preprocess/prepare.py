@@ -13,7 +13,7 @@ from ..events import Events
 from ..image import Image
 from ..physics.acquisition import Acquisition
 from ..physics.noise import estimate_sigma
-from ..segmentation.labels import LabelMap
+from ..segmentation.labels import WHITE_MATTER, LabelMap
 from .bias_correction import n4_bias_field
 from .brain import brain_mask, dilated, faded, feathered, is_stripped
 from .grid import Grid, canonical_grid, resample, same_grid
@@ -146,9 +146,15 @@ def prepare(
     scale = intensity_scale(on_grid.array, brain)
     source = "user"
     if sigma is None:
-        sigma, source = estimate_sigma(image.array, head)
+        sigma, source = estimate_sigma(image.array, head, None if labels is None else _white_matter(labels, image))
     stripped = is_stripped(on_grid.array, brain, on_grid.spacing)
     return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source, stripped)
+
+
+def _white_matter(labels: LabelMap, image: Image) -> np.ndarray:
+    """True where a voxel of the scan is mostly cerebral white matter."""
+    inside = Image(np.isin(labels.array, WHITE_MATTER).astype(np.float32), labels.affine)
+    return resample(inside, Grid.of(image), "linear").array > 0.5
 
 
 def regridded(prepared: Prepared, spacing: float) -> Prepared:

@@ -18,7 +18,7 @@ MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 72: 14, 77: 2, 31: 4, 63: 43, 136: 4, 16
           29: 2, 61: 41, 78: 2, 79: 41}  # fmt: skip
 # The corpus callosum in five parts, or as one: white matter whose id does not tell the side.
 CALLOSUM = (192, 251, 252, 253, 254, 255)
-LEFT_WHITE, RIGHT_WHITE = 2, 41
+LEFT_WHITE, RIGHT_WHITE = WHITE_MATTER = (2, 41)  # cerebral
 
 
 @dataclass(frozen=True)

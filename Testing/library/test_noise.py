@@ -187,6 +187,30 @@ def test_differences_look_only_inside_the_mask() -> None:
     assert difference_sigma(array, mask) == pytest.approx(1.0, rel=0.05)
 
 
+def test_folds_as_sharp_as_noise_do_not_raise_the_level_where_the_white_matter_is_known() -> None:
+    """Scans of 3 mm with little noise."""
+    rng = np.random.default_rng(0)
+    mask = np.ones((40, 40, 40), dtype=bool)
+    white = np.zeros_like(mask)
+    white[4:20, 4:36, 4:36] = True
+    folds = ndimage.gaussian_filter(rng.normal(size=mask.shape), 0.8) > 0
+    array = np.where(white, 1.0, 0.5 + 0.5 * folds) + 0.02 * rng.normal(size=mask.shape)
+    for calm in (None, white & (rng.random(mask.shape) < 0.3), np.zeros_like(mask)):  # unknown, too little, none
+        assert estimate_sigma(array, mask, calm)[0] > 0.06
+    assert estimate_sigma(array, mask, white) == (pytest.approx(0.02, rel=0.05), "difference")
+    mask[:, :, :8] = False  # what is called white matter outside of the head does not count
+    array[:, :, :8] = 50 * rng.normal(size=(40, 40, 8))
+    assert estimate_sigma(array, mask, white)[0] == pytest.approx(0.02, rel=0.05)
+
+
+def test_noise_that_a_filter_went_through_is_measured_in_the_whole_head() -> None:
+    """White matter alone is too little for what is left at a distance."""
+    brain, _, mask = folded_head()
+    noise = filter_noise(torch.randn(brain.shape, generator=generator(), dtype=torch.float64), (2.5, 2.5, 0)).numpy()
+    array = (brain + 0.1 * noise) * mask
+    assert difference_sigma(array, mask, mask & (brain > 0.99)) == difference_sigma(array, mask)
+
+
 def test_an_image_without_noise_has_a_small_level_above_zero() -> None:
     brain, _, mask = folded_head()
     blocks = np.kron(np.arange(1, 9).reshape(2, 2, 2), np.ones((12, 12, 12)))

@@ -97,6 +97,24 @@ def test_the_noise_is_measured_on_the_scan_unless_the_user_knows_it(head: Image,
     assert (told.sigma_source, told.sigma) == ("user", 25.0)
 
 
+def test_where_the_background_is_zeroed_the_noise_is_measured_in_the_white_matter_of_the_labels() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.zeros((48, 48, 48), np.uint8)
+    labels[4:44, 4:44, 4:44] = 3
+    labels[14:24, 10:38, 10:38] = 2
+    labels[24:34, 10:38, 10:38] = 41
+    folds = np.where(np.isin(labels, (2, 41)), 1.0, rng.choice([0.5, 1.0], labels.shape))
+    array = ((folds + 0.02 * rng.normal(size=labels.shape)) * (labels > 0)).astype(np.float32)
+    fine = LabelMap(np.kron(labels, np.ones((2, 2, 2), np.uint8)), np.diag([1.5, 1.5, 1.5, 1.0]), {})
+    affine = np.diag([3.0, 3.0, 3.0, 1.0])
+    affine[:3, 3] = 0.75  # the centre of eight voxels of the labels
+    scan = Image(array, affine, "T1w")
+    on_grid = resample(scan, Grid(fine.array.shape, fine.affine), "linear")
+    known = prepare(scan, on_grid, fine)
+    assert (known.sigma_source, known.sigma) == ("difference", pytest.approx(0.02, rel=0.1))
+    assert prepare(scan, on_grid, None, known.brain).sigma > 0.1
+
+
 @pytest.mark.parametrize("sigma", [0.0, -1.0, float("nan")])
 def test_a_noise_level_that_cannot_be_is_refused(sigma: float, head: Image, head_labels: LabelMap) -> None:
     with pytest.raises(BadInput, match="noise level"):
