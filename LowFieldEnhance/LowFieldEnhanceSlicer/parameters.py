@@ -32,7 +32,7 @@ class Preset(enum.Enum):
         return {
             "fast": _("Fast"),
             "standard": _("Standard"),
-            "paper": _("Paper (as published, slow)"),
+            "paper": _("Paper's schedule"),
         }[self.value]
 
 

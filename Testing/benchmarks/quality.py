@@ -31,6 +31,7 @@ from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.methods.base import Case, Method, run_method
+from LowFieldEnhanceLib.methods.bridged import BridgedDiffusion, BridgedSettings
 from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
@@ -83,7 +84,9 @@ def run_row(row: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> d
 
 
 def named(row: str) -> tuple[Method, str]:
-    """``bridged:standard``, or a name alone for its first preset -> method and preset."""
+    """``bridged:standard``, or a name alone for its first preset -> method and preset; see also APART."""
+    if row in APART:
+        return APART[row], "standard"
     name, _, preset = row.partition(":")
     method = get_method(name)
     return method, preset or method.presets[0]
@@ -150,9 +153,10 @@ def _mean(values: list[float | None]) -> float:
 
 
 ROWS = (
-    "linear", "cubic", "bm4d", "regression", "bridged:fast", "bridged:standard", "diffdeur:fast",
-    "latent:fast", "latent:standard", "cssdiff:fast", "cssdiff:standard",
+    "linear", "cubic", "bm4d", "irem", "dps", "regression", "bridged:fast", "bridged:standard", "prior without bridge",
+    "diffdeur:fast", "diffdeur:standard", "latent:fast", "latent:standard", "cssdiff:fast", "cssdiff:standard",
 )  # fmt: skip
+APART = {"prior without bridge": BridgedDiffusion(BridgedSettings(use_bridge=False, prior_time=100, steps=4))}
 COLUMNS = (
     ("psnr", "PSNR dB ↑", "{:.2f}"),
     ("ssim", "SSIM ↑", "{:.3f}"),

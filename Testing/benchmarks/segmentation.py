@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from quality import HEADS, PROTOCOL
+from whole_heads import colin27, painted_heads, sentences
 
 from LowFieldEnhanceLib.evaluation.overlap import dice
 from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
@@ -172,8 +173,9 @@ def markdown(results: dict[str, Any]) -> str:
     lines += [f"| {names[i].name} | {plain[i]:.3f} | {degraded[i]:.3f} |" for i in plain]
     mean = [float(np.mean([scores[i] for i in JUDGED])) for scores in (plain, degraded)]
     lines.append(f"| **mean of the {len(JUDGED)} large structures** | **{mean[0]:.3f}** | **{mean[1]:.3f}** |")
-    lines += ["", f"Brain mask Dice {manual['brain_mask_dice']:.3f}; {manual['seconds']:.1f} s a head, "
-              f"peak {results['peak_gb']:.1f} GB.", ""]  # fmt: skip
+    lines += ["", f"Brain mask of these heads, which show the brain alone: Dice {manual['brain_mask_dice']:.3f}; "
+              f"{manual['seconds']:.1f} s a head, peak {results['peak_gb']:.1f} GB.", ""]  # fmt: skip
+    lines += sentences(results)
     clean, rate = manual["cleanup"], results["generator"]
     lines += [f"Clean-up of the labels: mean Dice {clean['raw']:.4f} without, {clean['clean']:.4f} with it; it changes "
               f"{clean['changed_ml']:.1f} mL a head.", ""]  # fmt: skip
@@ -191,7 +193,9 @@ def main() -> None:
     """Run everything and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="default: LOWFIELDENHANCE_DATA")
-    root = data_root(parser.parse_args().data)
+    parser.add_argument("--templates", type=Path, help="folder of ch2.nii.gz and ch2bet.nii.gz; without it no Colin27")
+    options = parser.parse_args()
+    root = data_root(options.data)
     segmenter = Segmenter()
     results = {
         "weights": segmenter.provenance,
@@ -201,7 +205,10 @@ def main() -> None:
         "confidence": distrust(root, segmenter),
         "peak_gb": system.getrusage(system.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "generator": generator_rate(root),
+        "painted_heads": painted_heads(root, segmenter),
     }
+    if options.templates:
+        results["colin27"] = colin27(options.templates, segmenter)
     (FOLDER / "segmentation.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     (FOLDER / "segmentation.md").write_text(markdown(results), encoding="utf-8")
     print(markdown(results))
