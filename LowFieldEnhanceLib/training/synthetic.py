@@ -23,6 +23,8 @@ from .data import Head, load_heads, read_array
 
 IGNORE = 255
 SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
+BARE_SHARE = 0.2  # of the painted heads: without skull, eyes and skin
+FREE_FLUID = int(to_channels(np.array([24]))[0])  # around the brain
 FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
 
 
@@ -87,11 +89,11 @@ class HeadGenerator:
         maps: Sequence[LabelledHead],
         real: Sequence[LabelledHead],
         shapes: Sequence[tuple[int, int, int]] = SHAPES,
-        real_share: float = 0.35,
+        real_share: float = 0.25,
         seed: int = 0,
         voxel: float = 1.0,
         others: Sequence[LabelledHead] = (),
-        other_share: float = 0.4,
+        other_share: float = 0.3,
     ) -> None:
         self.others, self.other_share = list(others), other_share if others else 0.0
         self.voxel = voxel
@@ -126,7 +128,12 @@ class HeadGenerator:
             image = F.grid_sample(head.image[None, None].float(), grid, align_corners=True)[0, 0]
             image = image.clamp_min(0) ** float(np.exp(0.25 * self.rng.standard_normal()))
         else:
-            image = self._paint(tissue)
+            bare = bool(self.rng.random() < BARE_SHARE)
+            image = self._paint(tissue, bare)
+            if bare:
+                # Label maps call the fluid in the sulci CSF, the manual labels of brains without a skull call it
+                # cortex. Without a skull nothing tells the two apart, so there only the latter teach it.
+                target = torch.where(target == FREE_FLUID, torch.full_like(target, IGNORE), target)
         if self.rng.random() < 0.5:
             image, target = image.flip(0), self._mirrored(target.flip(0))
         return self._acquire(image)[None], target
@@ -166,8 +173,8 @@ class HeadGenerator:
         matrices = [cubic_matrix(np.linspace(0, knots - 1, n), knots) for n in self.shape]
         return SeparableOperator(matrices)(coarse).permute(1, 2, 3, 0)
 
-    def _paint(self, tissue: Tensor) -> Tensor:
-        """Random mean and spread a class; left and right alike; lesions; sometimes no tissue outside the brain."""
+    def _paint(self, tissue: Tensor, bare: bool = False) -> Tensor:
+        """Random mean and spread a class; left and right alike; lesions; ``bare``: no tissue outside the brain."""
         means, spreads = self.rng.uniform(0.05, 1.0, 256), self.rng.uniform(0.0, 0.08, 256)
         means[0], spreads[0] = (0.0, 0.0) if self.rng.random() < 0.7 else (self.rng.uniform(0, 0.3), 0.02)
         if self.rng.random() < 0.5:
@@ -175,7 +182,7 @@ class HeadGenerator:
         mirror = self.mirror.numpy()
         for channel in range(len(mirror)):
             means[max(channel, mirror[channel])] = means[min(channel, mirror[channel])]
-        if self.rng.random() < 0.3:
+        if bare:
             means[FIRST_EXTRA:] = means[0]
             spreads[FIRST_EXTRA:] = spreads[0]
         index = tissue.long()
