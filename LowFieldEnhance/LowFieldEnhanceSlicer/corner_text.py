@@ -16,8 +16,8 @@ import vtk
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from .closed_surface import CLOSED_SURFACE
+from .marks import isDerived
 from .observing import Observing
-from .scene import isDerived
 from .timers import DeferredCall
 
 COLOUR = (1.0, 0.85, 0.2)

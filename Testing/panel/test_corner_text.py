@@ -11,9 +11,9 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceSlicer import corner_text, layout, volumes
 from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, sliceViews
+from LowFieldEnhanceSlicer.marks import DERIVED_ATTRIBUTE
 from LowFieldEnhanceSlicer.request import Request
 from LowFieldEnhanceSlicer.request_checks import reasonAgainst
-from LowFieldEnhanceSlicer.scene import DERIVED_ATTRIBUTE
 
 
 @pytest.fixture
