@@ -110,7 +110,11 @@ class LowFieldEnhanceWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         self.initializeParameterNode()
+        self.panel.resume()
         self.panel.chooseFirstInput()
+
+    def exit(self):
+        self.panel.pause()
 
     def cleanup(self):
         self.removeObservers()

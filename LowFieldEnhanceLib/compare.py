@@ -28,6 +28,7 @@ from .image import Image
 from .image_io import DERIVED, write_image
 from .methods.base import check_preset
 from .methods.registry import METHODS, get_method
+from .ours import sidecar_of, sidecar_text
 from .segmentation.labels import LabelMap
 
 SCHEMA = "lowfieldenhance-comparison/1"
@@ -276,7 +277,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike[str], vol
 
     Args:
         folder: absent or empty; nothing is ever overwritten.
-        volumes: also the enhanced volumes, ``<method>-<preset>.nii.gz``.
+        volumes: also the enhanced volumes, ``<method>-<preset>.nii.gz``, each with the sidecar of a run of its own.
 
     Raises:
         BadInput: see dicom.files.check_new_folder.
@@ -304,5 +305,8 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike[str], vol
         (temporary / "compare.png").write_bytes(picture)
         if volumes:
             for title, image in comparison.results:
-                write_image(image, temporary / f"{title.replace(':', '-')}.nii.gz")
+                path = temporary / f"{title.replace(':', '-')}.nii.gz"
+                write_image(image, path)
+                sidecar = sidecar_text(comparison.reports[title]["provenance"])
+                sidecar_of(path).write_text(sidecar, encoding="utf-8", newline="\n")
     return {ending: target / f"compare.{ending}" for ending in (*texts, "png")}

@@ -122,7 +122,7 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Segment both, measure, and write the report."""
     from . import outputs, pipeline
     from .image_io import read_image, read_labels
-    from .ours import check_ours
+    from .ours import check_ours, provenance_beside
 
     outputs.check_report(options.output)
     check_ours(options.output)
@@ -138,6 +138,7 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         lesions=read_labels(options.lesions) if options.lesions else None,
         register_reference=options.register,
         spacing=options.spacing,
+        made_by=provenance_beside(options.enhanced),
     )
     outputs.write_report(result, options.output)
     return {"report": str(options.output), "verdict": result.report["verdict"]}

@@ -196,4 +196,4 @@ def read_labels(path: str | os.PathLike[str]) -> LabelMap:
         raise BadInput(
             f"{Path(path).name} is not a map of FreeSurfer ids: its values are not whole numbers from 0 to 255"
         )
-    return LabelMap(ids.astype(np.uint8), image.affine, {})
+    return LabelMap(ids.astype(np.uint8), image.affine, {}, image.meta.get("file", ""))

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+import scipy
+import SimpleITK
 import torch
 
 from . import __version__
@@ -168,6 +170,7 @@ def _completed(provenance: dict[str, Any], subject: Subject, started: float) -> 
     """With what judged the volume, and from what it was made; the seconds are those of a run of its own."""
     return {
         **provenance,
+        **subject.judged_with,
         "segmenter": subject.segmenter.provenance,
         "input_sha256": subject.image.sha256(),
         "input_file": subject.image.meta.get("file", ""),
@@ -175,6 +178,9 @@ def _completed(provenance: dict[str, Any], subject: Subject, started: float) -> 
         "versions": {
             "lowfield-enhance": __version__,
             "torch": torch.__version__,
+            "numpy": np.__version__,
+            "scipy": scipy.__version__,
+            "SimpleITK": SimpleITK.__version__,
             "python": platform.python_version(),
         },
     }

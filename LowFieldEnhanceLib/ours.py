@@ -57,6 +57,20 @@ def provenance_of(sidecar: Path) -> dict[str, Any] | None:
     return content if content is not None and content.get("derived") == DERIVED else None
 
 
+def provenance_beside(volume: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Of a volume that is a result of ours, what the sidecar beside it holds; None if there is none, or of any other.
+
+    The name alone would not do: ``scan.nii`` and its result ``scan.nrrd`` share the sidecar ``scan.json``.
+    """
+    path = Path(volume)
+    return provenance_of(sidecar_of(path)) if is_enhanced(path) else None
+
+
+def sidecar_text(provenance: dict[str, Any]) -> str:
+    """What a sidecar holds."""
+    return json.dumps(provenance, indent=2) + "\n"
+
+
 def note_of(volume: Path) -> str:
     """What the header of a volume says of its origin (NIfTI's descrip); empty if nothing, or if it cannot be read."""
     reader = SimpleITK.ImageFileReader()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .dicom.command import DicomOutput
 from .errors import BadInput
 from .image_io import ADDED_DETAIL, DEVIATION, RESIDUAL, check_output, write_image, write_labels
-from .ours import check_ours, sidecar_of
+from .ours import check_ours, sidecar_of, sidecar_text
 from .safe_files import Staged, all_or_none, check_folder
 
 if TYPE_CHECKING:
@@ -107,8 +106,7 @@ class Wanted:
     def _write(self, result: Result, place: Staged) -> None:
         write_image(result.enhanced, place(self.output))
         if self.sidecar not in self.reports:
-            text = json.dumps(result.report["provenance"], indent=2) + "\n"
-            place(self.sidecar).write_text(text, encoding="utf-8")
+            place(self.sidecar).write_text(sidecar_text(result.report["provenance"]), encoding="utf-8")
         if self.segmentation is not None and result.labels_after is not None:
             write_labels(result.labels_after, place(self.segmentation))
         if self.fidelity is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from typing import Any
 
 from .devices import choose_device
 from .errors import BadInput, memory_told
@@ -20,7 +21,7 @@ from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .subject import Subject, check_companions, check_images, open_subject
+from .subject import Subject, check_companions, check_images, file_and_sha256, open_subject
 from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
@@ -32,6 +33,10 @@ __all__ = [
     "enhance_subject",
     "subject_of",
 ]
+
+UNKNOWN = {"method": "unknown (an existing volume)", "title": "Existing volume"}
+# What a report on an existing volume says of the run that made it, as if that run had written it.
+WHO = ("method", "title", "citation", "preset", "seed", "weights", "licences")
 
 
 @memory_told()
@@ -171,6 +176,7 @@ def assess(
     lesions: LabelMap | None = None,
     register_reference: bool = False,
     spacing: float = 1.0,
+    made_by: Mapping[str, Any] | None = None,
 ) -> Result:
     """Report on an enhanced volume that already exists, made by whatever method.
 
@@ -179,6 +185,7 @@ def assess(
         enhanced: in the same frame of reference; brought to the scan's canonical grid.
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
         register_reference, spacing: see :class:`Options`.
+        made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside).
     """
     events = events or Events()
     check_images(enhanced)
@@ -186,7 +193,13 @@ def assess(
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     started = time.monotonic()
     moved = resample(enhanced, Grid.of(subject.prepared.on_grid), "cubic")
-    provenance = {"method": "unknown (an existing volume)", "title": "Existing volume", "device": subject.device}
+    provenance = {
+        **UNKNOWN,
+        **{key: value for key, value in (made_by or {}).items() if key in WHO},
+        **file_and_sha256("enhanced", enhanced),
+        "enhanced_by": None if made_by is None else dict(made_by),
+        "device": subject.device,
+    }
     return judge(subject, moved, options, provenance, started, events, common_range(_models(()).values()))
 
 

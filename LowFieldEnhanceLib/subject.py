@@ -83,6 +83,7 @@ class Subject:
         log_jacobian: of the user's displacement field on the working grid; None without one.
         lesions_outside: what of them lies outside the brain (evaluation.lesions.outside_brain); None without them.
         made_with: what of the user's choices and files has made the prepared scan, for the provenance.
+        judged_with: name and SHA-256 of what results are judged by: reference, its labels, lesions (None: not given).
         contrasts, displacement: as given, for working grids other than that of ``prepared``.
     """
 
@@ -101,6 +102,7 @@ class Subject:
     lesions_outside: Mapping[str, Any] | None = None
     contrasts: Mapping[str, Image] = field(default_factory=dict)
     displacement: Displacement | None = None
+    judged_with: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def case(self) -> Case:
@@ -212,14 +214,31 @@ def open_subject(
         "further_contrasts_sha256": {name: other.sha256() for name, other in (contrasts or {}).items()},
         "brain_mask_sha256": None if brain is None else brain.sha256(),
         "displacement": None if displacement is None else displacement.name,
+        "displacement_sha256": None if displacement is None else displacement.sha256,
+    }
+    judged_with = {
+        **file_and_sha256("reference", reference),
+        **file_and_sha256("reference_labels", reference_labels),
+        **file_and_sha256("lesions", lesions),
     }
     doubt = image.meta.get(ORIENTATION_DOUBT)
     if doubt:
         events.warning(f"{doubt}, so left and right cannot be trusted")
     return Subject(
         image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with,
-        lost, dict(contrasts or {}), displacement,
+        lost, dict(contrasts or {}), displacement, judged_with,
     )  # fmt: skip
+
+
+def file_and_sha256(what: str, given: Image | LabelMap | None) -> dict[str, str | None]:
+    """For the provenance: ``<what>_file``, its name ("" if it was read from none), and ``<what>_sha256``, that of its
+    voxels and geometry (:meth:`Image.sha256`); both None for what was not given.
+    """
+    if given is None:
+        return {f"{what}_file": None, f"{what}_sha256": None}
+    labels = isinstance(given, LabelMap)
+    name = given.file if labels else str(given.meta.get("file", ""))
+    return {f"{what}_file": name, f"{what}_sha256": (given.as_image() if labels else given).sha256()}
 
 
 def _reference(

@@ -12,7 +12,7 @@ from slicer.i18n import tr as _
 from . import hierarchy
 from .catalogue import ALL_METHODS, METHODS
 from .estimate import estimateComparison
-from .loading import OUTPUT_ATTRIBUTE
+from .marks import OUTPUT_ATTRIBUTE
 from .method_comparison import (
     COMPARISON_TABLE,
     ComparisonNodes,

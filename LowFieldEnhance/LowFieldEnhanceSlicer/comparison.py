@@ -15,7 +15,7 @@ from slicer.util import VTKObservationMixin
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, volumes
-from .scene import DERIVED_ATTRIBUTE
+from .marks import DERIVED_ATTRIBUTE
 from .slice_layers import changingLayers
 from .timers import RepeatedCall
 

@@ -1,8 +1,9 @@
 """The text "ENHANCED - not for diagnosis" in every view that shows something derived, of whatever layout.
 
-A 3-D view is marked while a slice with a derived volume, its volume rendering, or surfaces of derived structures are
-seen in it. The slice view's own corner annotation is not used: Slicer's Data Probe writes all four corners of it anew
-whenever the slice moves. Here each view gets an annotation of its own in the view's renderer.
+A slice view is marked while it shows a derived volume or derived structures, a 3-D view while a slice with a derived
+volume, its volume rendering, or surfaces of derived structures are seen in it. The slice view's own corner annotation
+is not used: Slicer's Data Probe writes all four corners of it anew whenever the slice moves. Here each view gets an
+annotation of its own in the view's renderer.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ import vtk
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from .closed_surface import CLOSED_SURFACE
+from .marks import isDerived
 from .observing import Observing
-from .scene import isDerived
 from .timers import DeferredCall
 
 COLOUR = (1.0, 0.85, 0.2)
 FONT_SIZE = 14
 IN_3D = "3D"  # and the number of the view
-DISPLAYS_IN_3D = ("vtkMRMLVolumeRenderingDisplayNode", "vtkMRMLSegmentationDisplayNode")
+DISPLAYS = ("vtkMRMLVolumeRenderingDisplayNode", "vtkMRMLSegmentationDisplayNode")
 
 
 def applicationLayoutManager() -> Any:
@@ -60,9 +61,9 @@ def makeAnnotation(corner: int) -> vtk.vtkCornerAnnotation:
     return annotation
 
 
-def displaysIn3D(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLDisplayNode]:
-    """The display nodes of volumes and segmentations that 3-D views draw, visible or not."""
-    return [node for name in DISPLAYS_IN_3D for node in slicer.util.getNodesByClass(name, scene)]
+def displaysOf(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLDisplayNode]:
+    """The display nodes of volume renderings and segmentations, visible or not."""
+    return [node for name in DISPLAYS for node in slicer.util.getNodesByClass(name, scene)]
 
 
 def isSeenIn3D(display: slicer.vtkMRMLDisplayNode) -> bool:
@@ -73,10 +74,20 @@ def isSeenIn3D(display: slicer.vtkMRMLDisplayNode) -> bool:
     return not node.IsA("vtkMRMLSegmentationNode") or node.GetSegmentation().ContainsRepresentation(CLOSED_SURFACE)
 
 
+def isSeenInSlice(display: slicer.vtkMRMLDisplayNode, sliceNode: slicer.vtkMRMLSliceNode) -> bool:
+    """Whether it draws derived structures, filled or as outlines, where the slice cuts them."""
+    node = display.GetDisplayableNode()
+    if node is None or not node.IsA("vtkMRMLSegmentationNode") or not isDerived(node):
+        return False
+    drawn = display.GetVisibility2DFill() or display.GetVisibility2DOutline()
+    visible = display.GetVisibility() and display.GetVisibility2D() and drawn
+    return bool(visible and display.IsDisplayableInView(sliceNode.GetID()))
+
+
 def _eventsOf(node: slicer.vtkMRMLNode) -> tuple[int, ...]:
     """After which what a view shows of the node may be another."""
     if node.IsA("vtkMRMLSegmentationNode"):  # surfaces that are made later
-        return (slicer.vtkSegmentation.ContainedRepresentationNamesModified,)
+        return vtk.vtkCommand.ModifiedEvent, slicer.vtkSegmentation.ContainedRepresentationNamesModified
     return (vtk.vtkCommand.ModifiedEvent,)
 
 
@@ -122,6 +133,7 @@ class CornerText(Observing):
         if self._later is None:
             return
         nodes: dict[str, slicer.vtkMRMLNode] = {}
+        displays = displaysOf(self.scene)
         names = list(self.layoutManager.sliceViewNames())
         inSpace = False  # whether something derived is seen in 3-D views
         for name in names:
@@ -135,11 +147,10 @@ class CornerText(Observing):
             derived = [node for node in volumes if isDerived(node)]
             self._inSpace[sliceNode.GetID()] = sliceNode.GetSliceVisible()
             inSpace = inSpace or bool(derived and sliceNode.GetSliceVisible())
-            if derived:
+            if derived or any(isSeenInSlice(display, sliceNode) for display in displays):
                 self._mark(name, widget.sliceView(), volumes)
             else:
                 self._unmark(name)
-        displays = displaysIn3D(self.scene)
         owners = [display.GetDisplayableNode() for display in displays]
         segmentations = [node for node in owners if node is not None and node.IsA("vtkMRMLSegmentationNode")]
         nodes |= {node.GetID(): node for node in (*displays, *segmentations)}

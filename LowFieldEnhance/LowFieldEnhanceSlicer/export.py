@@ -14,8 +14,10 @@ import numpy as np
 import slicer
 from vtk.util import numpy_support
 
+from LowFieldEnhanceLib.errors import LowFieldEnhanceError
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import write_image
+from LowFieldEnhanceLib.weights import model_info
 
 from . import volumes
 from .reference_labels import SegmentationCopy
@@ -27,6 +29,7 @@ NO_DICOM_SOURCE = (
     "the DICOM files that the input was loaded from are no longer there, so the DICOM output names no patient and study"
 )
 CHANGED = "this is no repetition of the earlier result, whose scans had other voxels or lay elsewhere"
+OTHER_WEIGHTS = "this is no repetition of the earlier result, which was made with other weights of"
 UNKNOWN_SEGMENTS = (
     "these segments of the reference segmentation were left out, because neither their name nor their terminology is "
     "that of a structure of the report"
@@ -78,7 +81,7 @@ class InputCopies:
         self.lesionNames: dict[int, str] = {}
         self._labels: list[SegmentationCopy] = []
         self.digests: dict[str, str] = {}
-        self._earlier = request.earlierInputs
+        self._earlier, self._earlierWeights = request.earlierInputs, request.earlierWeights
         self._volumes = {name: VolumeCopy(node) for name, node in request.volumes.items()}
         for name, copy in self._volumes.items():
             self._add(name.removesuffix(" volume"), copy.write)
@@ -106,6 +109,9 @@ class InputCopies:
         changed = [name for name, digest in self.digests.items() if self._earlier.get(name, digest) != digest]
         if changed:
             self.warnings.append(f"{CHANGED}: {', '.join(changed)}")
+        replaced = [name for name, digest in self._earlierWeights.items() if installed(name) not in (digest, None)]
+        if replaced:
+            self.warnings.append(f"{OTHER_WEIGHTS} {listed(replaced)}")
 
     def _add(self, name: str, writer: Callable[[Path], None], ending: str = ".nrrd") -> None:
         self._writers[name] = writer
@@ -138,6 +144,14 @@ class InputCopies:
             self.warnings.append(NO_DICOM_SOURCE)
         elif files:
             self._add("dicom", lambda folder: _copyFiles(files, folder), "")
+
+
+def installed(network: str) -> str | None:
+    """The SHA-256 of a network's weights as the registry has them; None if they are not there, which ends the run."""
+    try:
+        return model_info(network)[0].sha256
+    except LowFieldEnhanceError:
+        return None
 
 
 def _copyFiles(files: list[str], folder: Path) -> None:

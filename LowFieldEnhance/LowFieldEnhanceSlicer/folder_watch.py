@@ -13,7 +13,7 @@ import vtk
 from slicer.util import VTKObservationMixin
 
 from . import hierarchy
-from .scene import DERIVED_ATTRIBUTE
+from .marks import DERIVED_ATTRIBUTE
 from .timers import DeferredCall
 
 

@@ -25,15 +25,13 @@ from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import hierarchy, outputs, overlays, scene, segmentations, volumes
 from .lesion_table import addLesionTable
+from .marks import ATTRIBUTE_PREFIX, markOutput
 from .overlays import ADDED_DETAIL, FIDELITY, MAPS, UNCERTAINTY
 from .request import Request, record
 
-OUTPUT_ATTRIBUTE, ENHANCED = scene.ATTRIBUTE_PREFIX + "Output", "enhanced"
-VOLUME_CHART, BEFORE_AFTER_CHART = "volume chart", "before-after chart"
-STRUCTURE_TABLE, LESION_TABLE = "structure table", "lesion table"
+LESION_TABLE, PAGE, REGISTRATION = "lesion table", "page", "registration"
 BRIGHTEST_PERCENTILE = 99.5  # of the uncertainty inside the head: a few voxels at the skull must not decide
-PAGE, REGISTRATION = "page", "registration"
-REPORT_ROLE = scene.ATTRIBUTE_PREFIX + "Report"
+REPORT_ROLE = ATTRIBUTE_PREFIX + "Report"
 
 
 @dataclass
@@ -129,10 +127,10 @@ def addInSteps(
         BadInput: the input volume is no longer in the scene, or the labels have unknown ids.
     """
     source = presentInput(mrmlScene, request)
-    result = yield from _addOutlines(mrmlScene, request, files)
+    provenance = {**files.report.get("provenance", {}), "input_name": source.GetName()}
+    result = yield from _addOutlines(mrmlScene, request, files, provenance)
     try:
         enhanced = mrmlScene.GetNodeByID(result.enhanced)
-        enhanced.SetAttribute(OUTPUT_ATTRIBUTE, ENHANCED)
         _fill(enhanced, files.enhanced)
         yield None
         for name, identifier in result.extraVolumes.items():
@@ -144,15 +142,18 @@ def addInSteps(
         if files.report.get("lesions"):
             title = f"{source.GetName()} lesions ({scene.DERIVED})"
             table = addLesionTable(mrmlScene, files.report["lesions"], lesionNames or {}, title)
-            addDerived(result.folderItem, table, LESION_TABLE)
+            addDerived(result.folderItem, table, source, provenance, LESION_TABLE)
             result.lesionTable = table.GetID()
             yield None
         moved = (files.report.get("registration") or {}).get("rigid")
         if moved:
-            result.registration = _addRegistration(mrmlScene, result.folderItem, source, moved)
+            node = _addRegistration(mrmlScene, source, moved)
+            addDerived(result.folderItem, node, source, provenance, REGISTRATION)
+            result.registration = node.GetID()
             yield None
         if files.html:
-            page = addPage(mrmlScene, result.folderItem, f"{source.GetName()} report ({scene.DERIVED})", files.html)
+            page = addPage(mrmlScene, f"{source.GetName()} report ({scene.DERIVED})", files.html)
+            addDerived(result.folderItem, page, source, provenance, PAGE)
             for node in hierarchy.runNodes(result.folderItem, mrmlScene):
                 if node is not page:
                     node.SetNodeReferenceID(REPORT_ROLE, page.GetID())
@@ -180,15 +181,20 @@ def presentInput(mrmlScene: slicer.vtkMRMLScene, request: Request) -> slicer.vtk
     return source
 
 
-def addDerived(folderItem: int, node: slicer.vtkMRMLNode, output: str) -> None:
-    """Make a node one of the run's outputs, and say which."""
-    node.SetAttribute(scene.DERIVED_ATTRIBUTE, scene.DERIVED)
-    node.SetAttribute(OUTPUT_ATTRIBUTE, output)
+def addDerived(
+    folderItem: int,
+    node: slicer.vtkMRMLNode,
+    source: slicer.vtkMRMLScalarVolumeNode,
+    provenance: Mapping[str, Any],
+    output: str,
+) -> None:
+    """Make a node one of the run's outputs; see :func:`marks.markOutput`."""
+    markOutput(node, source, provenance, output)
     hierarchy.addToRun(folderItem, node)
 
 
 def _addOutlines(
-    mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles
+    mrmlScene: slicer.vtkMRMLScene, request: Request, files: ResultFiles, provenance: dict[str, Any]
 ) -> Generator[None, None, scene.RunResult]:
     """All nodes of the run, with voxels enough to tell which segments there are; returns their ids."""
     name = request.inputVolume.GetName()
@@ -205,20 +211,13 @@ def _addOutlines(
         labelMap=labels,
         rows=files.report.get("structures"),
         hasReference=bool(files.report.get("has_reference")),
-        provenance={**files.report.get("provenance", {}), "input_name": name},
+        provenance=provenance,
         extraVolumes=dict.fromkeys(files.maps, outline),
     )
     with contextlib.closing(steps):
         for added in steps:
             result = added
             yield None
-    for identifier, output in (
-        (result.chart, VOLUME_CHART),
-        (result.beforeAfterChart, BEFORE_AFTER_CHART),
-        (result.table, STRUCTURE_TABLE),
-    ):
-        if identifier:
-            mrmlScene.GetNodeByID(identifier).SetAttribute(OUTPUT_ATTRIBUTE, output)
     return result
 
 
@@ -240,7 +239,6 @@ def _fillSegmentation(
 
 
 def _fillMap(node: slicer.vtkMRMLScalarVolumeNode, name: str, files: ResultFiles) -> None:
-    node.SetAttribute(OUTPUT_ATTRIBUTE, name)
     if name == FIDELITY:
         overlays.showFidelity(node)
     elif name == ADDED_DETAIL:
@@ -252,11 +250,8 @@ def _fillMap(node: slicer.vtkMRMLScalarVolumeNode, name: str, files: ResultFiles
 
 
 def _addRegistration(
-    mrmlScene: slicer.vtkMRMLScene,
-    folderItem: int,
-    source: slicer.vtkMRMLScalarVolumeNode,
-    moved: Mapping[str, Any],
-) -> str:
+    mrmlScene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNode, moved: Mapping[str, Any]
+) -> slicer.vtkMRMLLinearTransformNode:
     """The rigid movement as a transform node, which brings the reference onto the scan if it is put under it.
 
     It was found in the scan's own coordinates, so the scan's parent transform comes after it.
@@ -266,13 +261,11 @@ def _addRegistration(
     toScan = np.linalg.inv(np.array(moved["matrix_fixed_to_moving_ras"]))
     node.SetMatrixTransformToParent(volumes.matrixFromAffine(toScan))
     node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
-    addDerived(folderItem, node, REGISTRATION)
-    return node.GetID()
+    return node
 
 
-def addPage(mrmlScene: slicer.vtkMRMLScene, folderItem: int, name: str, html: str) -> slicer.vtkMRMLTextNode:
+def addPage(mrmlScene: slicer.vtkMRMLScene, name: str, html: str) -> slicer.vtkMRMLTextNode:
     """A page of the run as a text node, so that it is saved with the scene."""
     page = mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", mrmlScene.GetUniqueNameByString(name))
     page.SetText(html)
-    addDerived(folderItem, page, PAGE)
     return page

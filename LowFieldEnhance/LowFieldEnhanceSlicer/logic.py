@@ -110,7 +110,7 @@ class EnhancementLogic(RunLogic, ResultActions):
         """Run once more, into new nodes, what made this output: the settings are in its provenance.
 
         Args:
-            node: an output of a run, or the table of a comparison.
+            node: any output of a run or of a comparison.
             waitForCompletion, onProgress, onFinished: see :meth:`process`.
 
         Raises:

@@ -16,10 +16,11 @@ from LowFieldEnhanceLib.errors import BadInput
 from . import hierarchy
 from .catalogue import ALL_METHODS, METHODS
 from .job import Job
-from .loading import REPORT_ROLE, addDerived, addPage, presentInput, readText
+from .loading import PAGE, REPORT_ROLE, addDerived, addPage, presentInput, readText
+from .marks import ATTRIBUTE_PREFIX
 from .report import addTable
 from .request import Request, record, scanArguments
-from .scene import ATTRIBUTE_PREFIX, DERIVED, RunResult
+from .scene import DERIVED, RunResult
 
 COMPARISON_TABLE = "comparison table"
 METHODS_ATTRIBUTE = ATTRIBUTE_PREFIX + "methods"
@@ -35,12 +36,16 @@ SETTINGS = (
     "seed",
     "spacing",
 )
+SAME = ("inputVolume", "contrast", "earlierInputs", "earlierWeights")
 NOTE = "note"
+# What the runs of a comparison share, of the provenance of each.
+SHARED = ("derived", "seed", "contrast", "spacing", "further_contrasts_sha256", "device", "segmenter", "input_sha256",
+          "input_file", "reference_sha256", "reference_labels_sha256", "lesions_sha256", "versions")  # fmt: skip
 
 
 def comparisonRequest(request: Request) -> Request:
     """The part of a request that is the same for all methods."""
-    kept = {name: getattr(request, name) for name in ("inputVolume", "contrast", "earlierInputs", *SETTINGS)}
+    kept = {name: getattr(request, name) for name in (*SAME, *SETTINGS)}
     return Request(**kept, makeSegmentation=False, makeFidelity=False, makeUncertainty=False, makeAddedDetail=False)
 
 
@@ -128,15 +133,18 @@ class ComparisonJob(Job):
         result = RunResult(hierarchy.addRunFolder(self._scene, source, name), source.GetID())
         try:
             headings, rows = tableOf(document)
+            provenance = {**provenanceOf(document), "input_name": source.GetName()}
             table = addTable(self._scene, rows, headings, f"{name} ({DERIVED})")
-            addDerived(result.folderItem, table, COMPARISON_TABLE)
-            table.SetAttribute(METHODS_ATTRIBUTE, json.dumps(self.choices))
+            addDerived(result.folderItem, table, source, provenance, COMPARISON_TABLE)
             table.SetAttribute(DISAGREEMENT_ATTRIBUTE, _disagreementOf(document) or None)
-            record(self.request, table, self._digests)
             result.table = table.GetID()
             yield None
-            page = addPage(self._scene, result.folderItem, f"{name}: page ({DERIVED})", html)
+            page = addPage(self._scene, f"{name}: page ({DERIVED})", html)
+            addDerived(result.folderItem, page, source, provenance, PAGE)
             table.SetNodeReferenceID(REPORT_ROLE, page.GetID())
+            for node in (table, page):
+                node.SetAttribute(METHODS_ATTRIBUTE, json.dumps(self.choices))
+                record(self.request, node, self._digests)
             yield None
         except BaseException:
             hierarchy.removeRun(result.folderItem, self._scene)
@@ -145,7 +153,7 @@ class ComparisonJob(Job):
 
 
 def comparedMethods(node: slicer.vtkMRMLNode) -> list[str]:
-    """The methods and presets of a comparison's table, as :func:`choicesOf` takes them; none of any other node."""
+    """The methods and presets of a comparison, as :func:`choicesOf` takes them; none of an output of any other run."""
     choices = json.loads(node.GetAttribute(METHODS_ATTRIBUTE) or "[]")
     return [f"{method}:{preset}" for method, preset in choices]
 
@@ -169,6 +177,18 @@ def tableOf(document: dict[str, Any]) -> tuple[dict[str, str], list[dict[str, An
         failure = row.get("failure")
         rows.append({**cells, NOTE: f"not run: {failure['message']}" if failure else row.get("verdict", "")})
     return {**columns, NOTE: "Note"}, rows
+
+
+def provenanceOf(document: dict[str, Any]) -> dict[str, Any]:
+    """What the comparison's JSON says of how it was made: what all runs share, the weights of all by their names, and
+    the seconds that all runs took. The methods themselves stand in an attribute of their own.
+    """
+    runs = [report.get("provenance") or {} for report in (document.get("reports") or {}).values()]
+    if not runs:
+        return {}
+    shared = {key: runs[0][key] for key in SHARED if key in runs[0]}
+    weights = {name: sha256 for run in runs for name, sha256 in (run.get("weights") or {}).items()}
+    return {**shared, "weights": weights, "seconds": sum(run.get("seconds") or 0.0 for run in runs)}
 
 
 def _disagreementOf(document: dict[str, Any]) -> str:

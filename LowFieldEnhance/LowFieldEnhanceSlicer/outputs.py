@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import slicer
 
 from . import hierarchy, overlays, volumes
-from .request import NODE_ROLE, Request, inputNameOf
-from .scene import ATTRIBUTE_PREFIX, RunResult, isDerived
+from .marks import ATTRIBUTE_PREFIX, INPUT_ROLE, isDerived
+from .request import Request, inputNameOf
+from .scene import RunResult
 from .segmentations import BINARY_LABELMAP
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def reasonAgainstOutput(name: str, node: slicer.vtkMRMLNode, inputVolume: slicer
             f"'{node.GetName()}' was not made by LowFieldEnhance and would be overwritten; choose an empty node or an"
             f" earlier result for the {what}."
         )
-    if node.GetNodeReference(NODE_ROLE + "inputVolume") is not inputVolume:
+    if node.GetNodeReference(INPUT_ROLE) is not inputVolume:
         made = f"'{inputNameOf(node)}'" if inputNameOf(node) else "another scan"
         return (
             f"'{node.GetName()}' is a result of {made}, not of '{inputVolume.GetName()}', and would be "

@@ -55,6 +55,7 @@ class Panel(Observing):
         self.logic = logic
         self.parameters: LowFieldEnhanceParameterNode | None = None
         self._guiTag: int | None = None
+        self._paused = False
         self._guessedFor: slicer.vtkMRMLNode | None = None
         self._observedInput: slicer.vtkMRMLNode | None = None
         self._card: Any = None
@@ -88,6 +89,22 @@ class Panel(Observing):
             self.addObserver(slicer.mrmlScene, NODE_GOES, self._onNodeGoes)
         self.refresh()
 
+    def pause(self) -> None:
+        """Work out nothing while another module is shown; runs go on.
+
+        The widgets stay connected: Slicer's wrapper keeps an observer of every connection for ever.
+        """
+        self._paused = True
+        self.runView.pause()
+        self._observeInput(None)
+
+    def resume(self) -> None:
+        """Show everything as it is by now."""
+        if self._paused:
+            self._paused = False
+            self.runView.resume()
+            self._onModified()
+
     def close(self) -> None:
         """Let go of the scene, for the module's clean-up."""
         self.setParameters(None)
@@ -105,7 +122,9 @@ class Panel(Observing):
         self.parameters.inputVolume = next(usable, None)
 
     def refresh(self, caller: Any = None, event: Any = None) -> None:
-        """Bring everything that depends on the parameters up to date."""
+        """Bring everything that depends on the parameters up to date, unless nobody can see it."""
+        if self._paused:
+            return
         ui, job = self.ui, self.runView.job
         request = requestOf(self.parameters) if self.parameters is not None else None
         reason = self.logic.reasonAgainst(request) if request is not None else _("The scene is being closed.")
@@ -138,6 +157,8 @@ class Panel(Observing):
             forget(self.parameters, node)
 
     def _onModified(self, caller: Any = None, event: Any = None) -> None:
+        if self._paused or self.parameters is None:
+            return
         usePossiblePreset(self.parameters)
         node = self.parameters.inputVolume
         if node is not self._guessedFor:

@@ -11,11 +11,10 @@ from typing import Any
 import slicer
 
 from .catalogue import CONTRASTS, METHODS
-from .scene import ATTRIBUTE_PREFIX
+from .marks import ATTRIBUTE_PREFIX, NODE_ROLE, isDerived
 
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
 SOURCES, DIGESTS = "sources", "digests"
-NODE_ROLE = ATTRIBUTE_PREFIX + "Source."
 PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
          "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples", "dataConsistency",
          "registerReference")  # fmt: skip
@@ -48,6 +47,7 @@ class Request:
         outputVolume, outputSegmentation, outputFidelity, outputUncertainty, outputAddedDetail: nodes to fill: empty
             ones or earlier results of the same scan; None makes a new one.
         earlierInputs: of a run that repeats another: what that one's volumes were, see :func:`record`.
+        earlierWeights: the same for its networks: the SHA-256 of each one's weights by its name.
         dicomFolder: a folder that exists, in which the run makes one of its own with DICOM files; "" makes none.
     """
 
@@ -78,6 +78,7 @@ class Request:
     outputAddedDetail: slicer.vtkMRMLScalarVolumeNode | None = None
     dicomFolder: str = ""
     earlierInputs: dict[str, str] = field(default_factory=dict, compare=False)
+    earlierWeights: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def makesUncertainty(self) -> bool:
@@ -162,6 +163,16 @@ def inputNameOf(node: slicer.vtkMRMLNode) -> str:
         return ""
 
 
+def weightsOf(node: slicer.vtkMRMLNode) -> dict[str, str]:
+    """The SHA-256 of the weights that made an output, by the networks' names; of the segmenter too."""
+    try:
+        weights = dict(json.loads(node.GetAttribute(ATTRIBUTE_PREFIX + "weights") or "{}"))
+        segmenter = json.loads(node.GetAttribute(ATTRIBUTE_PREFIX + "segmenter") or "{}")
+        return weights | ({segmenter["name"]: segmenter["sha256"]} if segmenter else {})
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
 def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     """What the run that made this output was asked for.
 
@@ -174,7 +185,10 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
         made, digests = settings.get(SOURCES, {}), settings.get(DIGESTS, {})
         settings = {name: settings[name] for name in PLAIN}
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"'{node.GetName()}' does not say how it was made, so it cannot be made again.") from error
+        why = "was not made in Slicer" if isDerived(node) else "is no result of LowFieldEnhance"
+        raise ValueError(
+            f"'{node.GetName()}' {why} and does not say how it was made, so it cannot be made again."
+        ) from error
     for name, called in made.items():
         if node.GetNodeReference(NODE_ROLE + name) is None:
             raise ValueError(
@@ -186,5 +200,6 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
         **{name: node.GetNodeReference(NODE_ROLE + name) for name in NODES},
         otherVolumes={name: source for name, source in sources.items() if source is not None},
         earlierInputs=digests,
+        earlierWeights=weightsOf(node),
         **settings,
     )

@@ -8,10 +8,10 @@ import slicer
 
 from .catalogue import CONTRASTS, DEVICES, METHODS
 from .dependencies import installedVersion
+from .marks import isDerived
 from .outputs import reasonAgainstOutputs
 from .reference_labels import MOST_NUMBERED
 from .request import MOST_SAMPLES, Request
-from .scene import isDerived
 from .segmentations import BINARY_LABELMAP
 from .source import modality
 from .structure_names import listed, unknownSegments

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from . import hierarchy, layout, overlays
-from .loading import BEFORE_AFTER_CHART, OUTPUT_ATTRIBUTE, REPORT_ROLE, VOLUME_CHART
-from .request import NODE_ROLE
+from .loading import REPORT_ROLE
+from .marks import BEFORE_AFTER_CHART, INPUT_ROLE, OUTPUT_ATTRIBUTE, VOLUME_CHART
 
 if TYPE_CHECKING:
     from .surfaces import SurfaceMaker
@@ -27,7 +27,7 @@ class ResultActions:
     @staticmethod
     def inputOf(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The scan that an enhanced volume was made from, while it is in the scene."""
-        return node.GetNodeReference(NODE_ROLE + "inputVolume")
+        return node.GetNodeReference(INPUT_ROLE)
 
     @staticmethod
     def outputsOf(node: slicer.vtkMRMLNode | None) -> list[slicer.vtkMRMLNode]:

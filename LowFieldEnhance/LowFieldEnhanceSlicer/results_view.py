@@ -11,15 +11,8 @@ from slicer.i18n import tr as _
 
 from . import hierarchy, layout
 from .lesion_table import PLACE
-from .loading import (
-    BEFORE_AFTER_CHART,
-    ENHANCED,
-    LESION_TABLE,
-    OUTPUT_ATTRIBUTE,
-    REPORT_ROLE,
-    STRUCTURE_TABLE,
-    VOLUME_CHART,
-)
+from .loading import LESION_TABLE, REPORT_ROLE
+from .marks import BEFORE_AFTER_CHART, ENHANCED, OUTPUT_ATTRIBUTE, STRUCTURE_TABLE, VOLUME_CHART
 from .overlay_view import OverlayView
 from .overlays import MAPS
 from .parameters import LowFieldEnhanceParameterNode

@@ -42,6 +42,7 @@ class RunView:
         self._logged: tuple[weakref.ref[Job], int] | None = None  # a job has volumes
         self._failed: Job | None = None
         self._copied = ""
+        self._paused = False
         self._timer = qt.QTimer()
         self._timer.timeout.connect(self.refresh)
         ui.detailsButton.clicked.connect(self._onDetails)
@@ -65,7 +66,8 @@ class RunView:
         if self.job is None:
             self.clearMessage()
         self._jobs.append(job)
-        self._timer.start(REFRESH_MILLISECONDS)
+        if not self._paused:
+            self._timer.start(REFRESH_MILLISECONDS)
         self.refresh()
         self._onChanged()
 
@@ -112,6 +114,8 @@ class RunView:
 
     def refresh(self, changed: Job | None = None) -> None:
         """Draw bar, stage and time left of the current run anew."""
+        if self._paused:
+            return
         job = self.job
         self._ui.progressBar.visible = self._ui.statusLabel.visible = job is not None
         self._ui.cancelWaitingButton.visible = bool(self.waiting)
@@ -121,6 +125,18 @@ class RunView:
         self._ui.progressBar.value = round(100 * fraction)
         self._ui.statusLabel.text = self._status(job, left)
         self._showLog(job)
+
+    def pause(self) -> None:
+        """Draw nothing while nobody can see it; runs go on, and how they end is said."""
+        self._paused = True
+        self._timer.stop()
+
+    def resume(self) -> None:
+        """Draw again."""
+        self._paused = False
+        if self._jobs:
+            self._timer.start(REFRESH_MILLISECONDS)
+        self.refresh()
 
     def close(self) -> None:
         """Stop drawing."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,11 +18,7 @@ from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import charts, hierarchy, report, segmentations, volumes
-
-ATTRIBUTE_PREFIX = "LowFieldEnhance."
-DERIVED_ATTRIBUTE = ATTRIBUTE_PREFIX + "Derived"
-NO_LETTERS = re.compile(r"[^a-z]+")
-DERIVED_LETTERS = NO_LETTERS.sub("", DERIVED.lower())
+from .marks import BEFORE_AFTER_CHART, ENHANCED, STRUCTURE_TABLE, VOLUME_CHART, markOutput
 
 
 @dataclass
@@ -45,15 +39,6 @@ class RunResult:
     extraVolumes: dict[str, str] = field(default_factory=dict)
 
 
-def isDerived(node: slicer.vtkMRMLNode) -> bool:
-    """Whether the node is marked as an output of this module: by its attribute or, since many files hold no attributes
-    and a volume is named after its file, by its name.
-    """
-    return bool(node.GetAttribute(DERIVED_ATTRIBUTE)) or DERIVED_LETTERS in NO_LETTERS.sub(
-        "", (node.GetName() or "").lower()
-    )
-
-
 def addResults(
     scene: slicer.vtkMRMLScene,
     inputImage: Image,
@@ -72,7 +57,7 @@ def addResults(
         inputNode: the input in the scene; without it a volume node is made from ``inputImage``. It is the user's scan
             either way: neither marked as derived nor removed with the run.
         rows: the report's rows, one a structure (:func:`report.addReportTable`).
-        provenance: becomes the attributes "LowFieldEnhance.<key>" of every output: strings as they are, else JSON.
+        provenance: of every output, see :func:`marks.markOutput`.
         extraVolumes: more volumes by name (an uncertainty map, say), with display settings of their own.
 
     Outputs follow the input's parent transform, because they were computed in its frame. If anything fails, what was
@@ -183,24 +168,18 @@ def _finish(
     source: slicer.vtkMRMLScalarVolumeNode,
     provenance: dict[str, Any],
 ) -> None:
-    """Provenance, mark and parent transform on every output."""
+    """Marks and parent transform on every output."""
+    named = {identifier: name for name, identifier in result.extraVolumes.items()}
+    named |= {
+        result.enhanced: ENHANCED,
+        result.table: STRUCTURE_TABLE,
+        result.chart: VOLUME_CHART,
+        result.beforeAfterChart: BEFORE_AFTER_CHART,
+    }
     for node in hierarchy.runNodes(result.folderItem, scene):
-        for key, value in provenance.items():
-            node.SetAttribute(ATTRIBUTE_PREFIX + key, _attributeText(value))
-        node.SetAttribute(DERIVED_ATTRIBUTE, DERIVED)
+        markOutput(node, source, provenance, named.get(node.GetID(), ""))
         if node.IsA("vtkMRMLTransformableNode"):
             node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
-
-
-def _attributeText(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> Any:
-    """What JSON does not know: numpy scalars and arrays as numbers and lists, the rest (paths, dates) as text."""
-    return value.tolist() if hasattr(value, "tolist") else str(value)
 
 
 def writeMrb(scene: slicer.vtkMRMLScene, path: str | os.PathLike[str]) -> Path:

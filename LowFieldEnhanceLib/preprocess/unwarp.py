@@ -19,6 +19,7 @@ from ..errors import BadInput
 from ..formats.itk import check_path
 from ..image import LPS_FROM_RAS, Image
 from ..image_io import EXTENSIONS, to_sitk
+from ..weight_files import file_sha256
 from .grid import Grid
 
 COMPONENTS = 3
@@ -26,10 +27,17 @@ COMPONENTS = 3
 
 @dataclass(frozen=True)
 class Displacement:
-    """A spatial transform of ITK (points in LPS, mm), from the corrected to the distorted scan, and its file's name."""
+    """A spatial transform of ITK (points in LPS, mm), from the corrected to the distorted scan.
+
+    Attributes:
+        transform: of ITK.
+        name: of its file.
+        sha256: of its file; None for a transform that was read from none.
+    """
 
     transform: SimpleITK.Transform
     name: str
+    sha256: str | None = None
 
 
 def read_displacement(path: str | os.PathLike[str]) -> Displacement:
@@ -44,14 +52,14 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
         raise BadInput(f"the displacement field {path} does not exist")
     try:
         if not path.name.lower().endswith(EXTENSIONS):
-            return Displacement(SimpleITK.ReadTransform(str(path)), path.name)
+            return Displacement(SimpleITK.ReadTransform(str(path)), path.name, file_sha256(path))
         field = SimpleITK.ReadImage(str(path))
     except RuntimeError as error:
         raise BadInput(f"{path.name} can be read neither as a displacement field nor as a transform") from error
     if field.GetDimension() != COMPONENTS or field.GetNumberOfComponentsPerPixel() != COMPONENTS:
         raise BadInput(f"{path.name} is no displacement field: it must be a volume with three components a voxel")
     vectors = SimpleITK.Cast(field, SimpleITK.sitkVectorFloat64)
-    return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name)
+    return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name, file_sha256(path))
 
 
 def log_jacobian(displacement: Displacement, grid: Grid) -> np.ndarray:

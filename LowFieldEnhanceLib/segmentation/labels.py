@@ -54,11 +54,13 @@ class LabelMap:
         array: uint8 [i, j, k], FreeSurfer ids, 0 is background.
         affine: 4 x 4, index to RAS mm.
         confidence: id to mean posterior of the segmenter inside the structure (0..1); empty for manual labels.
+        file: name of the file that it was read from; empty if it was made here.
     """
 
     array: np.ndarray
     affine: np.ndarray
     confidence: dict[int, float]
+    file: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "array", np.ascontiguousarray(self.array, dtype=np.uint8))

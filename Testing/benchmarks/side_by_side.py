@@ -62,7 +62,7 @@ def main() -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with slicerApplication() as application:
         from LowFieldEnhanceSlicer import volumes
-        from LowFieldEnhanceSlicer.scene import DERIVED_ATTRIBUTE
+        from LowFieldEnhanceSlicer.marks import DERIVED_ATTRIBUTE
 
         pair = [
             volumes.addVolume(application.scene, read_image(path, "T1w"), name)

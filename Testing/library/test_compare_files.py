@@ -26,6 +26,7 @@ from LowFieldEnhanceLib.evaluation.disagreement import disagreement
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED, read_image, write_image
+from LowFieldEnhanceLib.ours import provenance_beside
 
 pytest_plugins = ["compare_fixtures"]
 pytestmark = pytest.mark.usefixtures("known_anatomy")
@@ -67,8 +68,12 @@ def test_csv_and_json_hold_the_rows(comparison: Comparison) -> None:
 
 def test_all_files_appear_in_a_new_folder_with_the_page_offline(comparison: Comparison, tmp_path: Path) -> None:
     files = write_comparison(comparison, tmp_path / "out", volumes=True)
-    volumes = {"cubic-fast.nii.gz", "regression-fast.nii.gz", "bridged-standard.nii.gz"}
+    runs = {title.replace(":", "-"): report["provenance"] for title, report in comparison.reports.items()}
+    assert set(runs) == {"cubic-fast", "regression-fast", "bridged-standard"}
+    volumes = {name + ending for name in runs for ending in (".nii.gz", ".json")}
     assert {p.name for p in (tmp_path / "out").iterdir()} == FILES | volumes
+    for name, provenance in runs.items():
+        assert provenance_beside(tmp_path / "out" / f"{name}.nii.gz") == provenance
     assert set(files) == {"md", "csv", "json", "html", "png"}
     page = files["html"].read_text(encoding="utf-8")
     assert DERIVED in page

@@ -9,11 +9,12 @@ import vtk
 
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED
-from LowFieldEnhanceSlicer import corner_text, layout, volumes
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
+from LowFieldEnhanceSlicer import corner_text, layout, segmentations, volumes
 from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, sliceViews
+from LowFieldEnhanceSlicer.marks import DERIVED_ATTRIBUTE, markOutput
 from LowFieldEnhanceSlicer.request import Request
 from LowFieldEnhanceSlicer.request_checks import reasonAgainst
-from LowFieldEnhanceSlicer.scene import DERIVED_ATTRIBUTE
 
 
 @pytest.fixture
@@ -172,6 +173,50 @@ def test_only_the_enhanced_side_is_marked(scan, enhanced):
     assert marked() == right
     assert not marked() & {view.tag for view in sliceViews(INPUT, axialOnly=False)}
     layout.close()
+    assert marked() == set()
+
+
+@pytest.fixture
+def structures(scene, scan):
+    """Derived structures on the scan's grid."""
+    labels = LabelMap(np.full((4, 5, 6), 10, np.uint8), np.eye(4), {})
+    colours = segmentations.addColourTable(scene, "colours")
+    node = segmentations.addSegmentation(scene, labels, "Head structures", scan, colours)
+    markOutput(node, scan, {})
+    return node
+
+
+def test_derived_structures_over_the_plain_scan_are_marked(application, texts, scan, structures):
+    slicer.app.processEvents()
+    everywhere = set(slicer.app.layoutManager().sliceViewNames())
+    composite("Red").SetBackgroundVolumeID(scan.GetID())
+    display = structures.GetDisplayNode()
+    assert marked() == everywhere
+    for hide, show in (
+        (lambda: display.SetVisibility(False), lambda: display.SetVisibility(True)),
+        (lambda: display.SetVisibility2D(False), lambda: display.SetVisibility2D(True)),
+        (lambda: structures.RemoveAttribute(DERIVED_ATTRIBUTE), lambda: markOutput(structures, scan, {})),
+    ):
+        hide()
+        assert marked() == set()
+        show()
+        assert marked() == everywhere
+    display.SetVisibility2DFill(False)
+    assert marked() == everywhere, "the outlines are left"
+    display.SetVisibility2DOutline(False)
+    assert marked() == set()
+
+
+def test_structures_that_one_view_shows_mark_that_view_alone(application, texts, structures):
+    slicer.app.processEvents()
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode()
+    structures.GetDisplayNode().SetViewNodeIDs([red.GetID()])
+    assert marked() == {"Red"}
+
+
+def test_what_the_user_drew_is_not_marked(application, texts, scan, structures):
+    structures.RemoveAttribute(DERIVED_ATTRIBUTE)
+    slicer.app.processEvents()
     assert marked() == set()
 
 

@@ -11,7 +11,7 @@ from panel_tools import waitUntil
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceSlicer import comparison, layout, volumes
 from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, THREE_PLANES, VIEW_GROUP, layoutXml, sliceViews
-from LowFieldEnhanceSlicer.scene import DERIVED_ATTRIBUTE
+from LowFieldEnhanceSlicer.marks import DERIVED_ATTRIBUTE
 from LowFieldEnhanceSlicer.segmentations import BINARY_LABELMAP
 
 VOLUME = "vtkMRMLScalarVolumeNode"

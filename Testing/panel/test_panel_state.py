@@ -90,6 +90,58 @@ def test_entering_the_module_takes_the_only_scan(application, person):
     assert person.parameters.inputVolume is scan and person.ui.contrastComboBox.currentText() == "T2w"
 
 
+def test_a_hidden_panel_works_nothing_out_and_shows_all_when_it_is_seen_again(application, person, stub, monkeypatch):
+    scan, ui = person.loadScan(), person.ui
+    ui.inputSelector.setCurrentNode(scan)
+    drawn = []
+    slicer.util.selectModule("")
+    monkeypatch.setattr(person.panel, "_refreshMethod", drawn.append)
+    slicer.util.arrayFromVolumeModified(scan)
+    person.parameters.seed = 9
+    job = person.logic.process(scan, waitForCompletion=False)
+    person.parameters.inputVolume = other = person.loadScan("Sagittal T2w")
+    person.waitForEnd()
+    assert drawn == [] and job.nodes.enhanced is not None
+    monkeypatch.undo()
+    slicer.util.selectModule("LowFieldEnhance")
+    assert ui.seedSpinBox.value() == 9 and ui.inputSelector.currentNode() is other
+    assert ui.contrastComboBox.currentText() == "T2w", "it is guessed for a volume that was chosen meanwhile"
+    assert ui.applyButton.isEnabled()
+    choose(ui.contrastComboBox, "T1w")
+    assert not ui.t1wSelector.isEnabled() and ui.t2wSelector.isEnabled()
+
+
+def test_a_run_that_ends_while_the_panel_is_hidden_is_its_result_all_the_same(application, person, stub):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    press(person.ui.applyButton)
+    job, timer = person.panel.runView.job, person.panel.runView._timer
+    assert timer.isActive()
+    slicer.util.selectModule("")
+    assert not timer.isActive(), "it only draws"
+    person.waitForEnd()
+    slicer.util.selectModule("LowFieldEnhance")
+    assert person.parameters.resultVolume is job.nodes.enhanced is person.ui.resultSelector.currentNode()
+    assert person.ui.messageLabel.text().startswith("Head T1w is enhanced.")
+    assert not person.ui.progressBar.isVisible() and person.ui.applyButton.text() == "Apply"
+    press(person.ui.applyButton)
+    slicer.util.selectModule("")
+    slicer.util.selectModule("LowFieldEnhance")
+    assert timer.isActive() and person.ui.progressBar.isVisible() and person.ui.applyButton.text() == "Cancel"
+    person.waitForEnd()
+
+
+def test_a_scene_that_is_loaded_while_the_panel_is_hidden_is_shown_by_it(application, person, tmp_path):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    person.ui.seedSpinBox.setValue(4)
+    path = writeMrb(application.scene, tmp_path / "scene.mrb")
+    slicer.util.selectModule("")
+    application.scene.Clear(0)
+    assert application.scene.ReadFromMRB(str(path), False)
+    slicer.util.selectModule("LowFieldEnhance")
+    assert person.ui.seedSpinBox.value() == 4 and person.ui.applyButton.isEnabled()
+    assert person.ui.estimateLabel.text()
+
+
 def test_run_again_sets_the_panel_to_what_made_a_result(application, person, stub, tmp_path):
     """Also after saving and loading the scene under other node ids."""
     setUp(person)

@@ -64,7 +64,7 @@ def test_every_setting_of_the_panel_is_one_of_the_console_call(application):
     """Except the choice of what is shown, which the functions below have as an argument."""
     shown = {"contrastOf", "resultVolume", "comparedMethods", "comparisonTable"}
     settings = {OTHERS.get(name, name) for name in LowFieldEnhanceParameterNode.allParameters} - shown
-    repeated = {"earlierInputs"}  # what a repetition is compared with: nobody sets it
+    repeated = {"earlierInputs", "earlierWeights"}  # what a repetition is compared with: nobody sets it
     assert settings == {field.name for field in dataclasses.fields(Request)} - repeated
 
 

@@ -55,6 +55,8 @@ def test_the_scene_file_holds_the_run(files, tmp_path, image, labelMap, capsys):
         enhanced = scene.GetFirstNodeByName("sub-01_T1w (ENHANCED - not for diagnosis)")
         np.testing.assert_array_equal(volumes.imageFromVolumeNode(enhanced).array, image.array + 1)
         assert enhanced.GetAttribute("LowFieldEnhance.method") == "bridged"
+        assert enhanced.GetAttribute("LowFieldEnhance.Output") == "enhanced"
+        assert enhanced.GetNodeReference("LowFieldEnhance.Source.inputVolume") is source
         segmentationNode = scene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
         back = segmentations.labelMapFromSegmentation(segmentationNode, source)
         np.testing.assert_array_equal(back.array, labelMap.array)

@@ -94,6 +94,12 @@ def test_every_output_says_that_it_is_derived_and_how_it_was_made_and_the_input_
         assert json.loads(node.GetAttribute("LowFieldEnhance.weights")) == PROVENANCE["weights"]
         assert json.loads(node.GetAttribute("LowFieldEnhance.steps")) == 2.5
         assert json.loads(node.GetAttribute("LowFieldEnhance.file")) == "scan.nii.gz"
+        assert node.GetNodeReferenceID("LowFieldEnhance.Source.inputVolume") == results.input
+    named = {node.GetAttribute("LowFieldEnhance.Output"): node.GetID() for node in map(scene.GetNodeByID, ids)}
+    assert {name: nodeId for name, nodeId in named.items() if name} == {
+        "enhanced": results.enhanced, "uncertainty": results.extraVolumes["uncertainty"],
+        "structure table": results.table, "volume chart": results.chart,
+    }  # fmt: skip
     assert not list(scene.GetNodeByID(results.input).GetAttributeNames())
 
 

@@ -109,7 +109,9 @@ class LowFieldEnhanceSelfTest(scripted.ScriptedLoadableModuleTest):
         self.delayDisplay("Side by side")
         self.assertTrue(logic.showSideBySide(nodes.enhanced))
         left, right = (sliceViews(side, axialOnly=False)[0].tag for side in (INPUT, ENHANCED))
-        self.assertEqual(installCornerText().text(left), "")
+        for visible in (True, False):  # the structures are derived too
+            nodes.segmentation.GetDisplayNode().SetVisibility(visible)
+            self.assertEqual(bool(installCornerText().text(left)), visible)
         self.assertIn("not for diagnosis", installCornerText().text(right))
         for change, mode in ((logic.setBlink, "blink"), (logic.setCheckerboard, "checkerboard")):
             self.assertTrue(change(nodes.enhanced))
