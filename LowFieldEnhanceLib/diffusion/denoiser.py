@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..autocast import half_precision
 from ..image import CONTRASTS
-from ..networks.stacks import Stacks
+from ..stacks import Stacks
 from .schedules import CosineSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]

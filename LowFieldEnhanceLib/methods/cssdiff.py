@@ -20,8 +20,8 @@ from ..errors import BadInput
 from ..events import Events
 from ..image import CONTRASTS
 from ..networks.gap_perception import GapPerception
-from ..networks.stacks import Stacks
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
+from ..stacks import Stacks
 from ..weights import load_network
 from .base import Case, Configured, Cost, Enhancement, check_preset, network_cost
 from .costs import RELATIVE_COST

@@ -25,10 +25,10 @@ from ..events import Events
 from ..image import CONTRASTS, Image
 from ..networks.latent_autoencoder import FACTOR, LatentAutoencoder
 from ..networks.latent_unet import LatentUNet
-from ..networks.stacks import Stacks
 from ..preprocess.bias_correction import n4_bias_field
 from ..preprocess.grid import Grid, resample
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
+from ..stacks import Stacks
 from ..weights import load_network
 from .base import Case, Configured, Cost, Enhancement, network_cost
 from .costs import RELATIVE_COST

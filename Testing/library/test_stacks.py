@@ -15,7 +15,7 @@ from LowFieldEnhanceLib.diffusion.denoiser import SliceDenoiser
 from LowFieldEnhanceLib.errors import OutOfMemory
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.methods import cssdiff, diffdeur, dps, latent
-from LowFieldEnhanceLib.networks.stacks import Stacks
+from LowFieldEnhanceLib.stacks import Stacks
 from LowFieldEnhanceLib.weights import load_network
 
 OUT_OF_MEMORY = {

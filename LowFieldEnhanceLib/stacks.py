@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import FREE_MEMORY, OutOfMemory, is_out_of_memory
+from .errors import FREE_MEMORY, OutOfMemory, is_out_of_memory
 
 
 class Stacks:
