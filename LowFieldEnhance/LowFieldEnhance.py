@@ -64,8 +64,8 @@ class LowFieldEnhance(ScriptedLoadableModule):
         self.parent.acknowledgementText = _(
             "The trained weights are for research only (CC BY-NC-SA 4.0); the code is under the Apache License 2.0."
         )
-        slicer.app.connect("startupCompleted()", self.onStartupCompleted)
-        slicer.app.connect("aboutToQuit()", self.onAboutToQuit)
+        slicer.app.startupCompleted.connect(self.onStartupCompleted)
+        slicer.app.aboutToQuit.connect(self.onAboutToQuit)
 
     def onStartupCompleted(self):
         from LowFieldEnhanceSlicer import sample_data

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# the end of a sentence about memory; it must hold for a run on the CPU too
+FREE_MEMORY = "free memory, or use the CPU in the place of a graphics card"
+
 
 class LowFieldEnhanceError(Exception):
     """Base of all errors that reach the user as one sentence.
@@ -43,7 +46,7 @@ class CorruptModel(LowFieldEnhanceError):
 
 
 class OutOfMemory(LowFieldEnhanceError):
-    """Memory ran out even with the smallest window."""
+    """Memory ran out even with the smallest window or a single slice."""
 
     kind = "OutOfMemory"
     exit_code = 4
@@ -77,7 +80,7 @@ def known_failure(error: BaseException) -> LowFieldEnhanceError | None:
     if isinstance(error, LowFieldEnhanceError):
         return type(error)(str(error))
     if is_out_of_memory(error):
-        return OutOfMemory("memory ran out; free memory, use the CPU or choose a larger output spacing")
+        return OutOfMemory(f"memory ran out; {FREE_MEMORY}, or choose a larger output spacing")
     return None
 
 

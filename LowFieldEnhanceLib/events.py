@@ -43,8 +43,10 @@ class Events:
         if self._cancelled.is_set():
             raise Cancelled("the run was cancelled; nothing was written")
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: int, total: int, **more: Any) -> None:
         """Report that ``done`` of ``total`` units of a stage are finished, then check for cancellation.
+
+        ``more`` are further fields of the event, such as the ``device`` of a run.
 
         The time left of the stage (``eta_s``, seconds) is extrapolated from its first report or its last report of 0
         units; it is absent before one unit is done.
@@ -54,7 +56,7 @@ class Events:
         now = self._clock()
         if stage != self._stage or done == 0:
             self._stage, self._start = stage, now
-        event: dict[str, Any] = {"event": "progress", "stage": stage, "done": done, "total": total}
+        event: dict[str, Any] = {"event": "progress", "stage": stage, "done": done, "total": total, **more}
         if done > 0 and total > 0:
             event["eta_s"] = round((now - self._start) / done * max(total - done, 0), 2)
         self.send(event)

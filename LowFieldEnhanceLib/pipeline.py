@@ -102,7 +102,7 @@ def subject_of(
     check_companions(image, contrasts)
     options.check()
     device = choose_device(options.device, events)
-    events.progress("read", 0, 1)
+    events.progress("read", 0, 1, device=device)
     segmenter = Segmenter(device)
     return open_subject(
         image, segmenter, device, options, contrasts, reference, reference_labels, brain, lesions, events, displacement

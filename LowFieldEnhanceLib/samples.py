@@ -76,10 +76,10 @@ class _Part(Events):
         """Raise Cancelled if the whole was cancelled."""
         self._whole.check()
 
-    def progress(self, stage: str, done: int, total: int) -> None:
+    def progress(self, stage: str, done: int, total: int, **more: Any) -> None:
         """``done`` of this run's ``total`` units, on the scale of all samples."""
         self._latest = stage, total
-        self._send(stage, done * self._size, total)
+        self._send(stage, done * self._size, total, **more)
 
     def finish(self, number: int) -> None:
         """What follows the first ``number`` samples of the run is done too."""
@@ -87,9 +87,9 @@ class _Part(Events):
             stage, total = self._latest
             self._send(stage, total * self._size + number * self._more, total)
 
-    def _send(self, stage: str, done: int, total: int) -> None:
+    def _send(self, stage: str, done: int, total: int, **more: Any) -> None:
         units = total + self._more
-        self._whole.progress(self._prefix + stage, self._start * units + done, self._count * units)
+        self._whole.progress(self._prefix + stage, self._start * units + done, self._count * units, **more)
 
 
 def check_samples(samples: int) -> None:

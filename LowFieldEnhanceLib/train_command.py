@@ -38,6 +38,11 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--preconditioning", choices=("ddpm", "edm"), help="of slice_prior: Ho et al. 2020 or Karras et al. 2022"
     )
+    parser.add_argument(
+        "--loss-weights", type=float, nargs="+", metavar="WEIGHT",
+        help="of bridged_bridge: of the noised pair, the clean estimates and the identity (default: 1 1 0.1); of "
+        "bridged_prior: of noise, SSIM and edges (default: 1 1 1)",
+    )  # fmt: skip
     css = parser.add_argument_group("css_generator")
     css.add_argument("--pairing", choices=("none", "weak", "full"), help="how slices are paired (default: full)")
     css.add_argument("--without", help="parts left out, separated by commas: cycle, sgp, lsc, adversarial")
@@ -64,6 +69,7 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         "warm_up": options.warm_up,
         "preconditioning": options.preconditioning,
         "degradation": options.degradation,
+        "loss_weights": options.loss_weights,
     }
     if options.without is not None:
         given["without"] = [part.strip() for part in options.without.split(",") if part.strip()]

@@ -33,6 +33,7 @@ DRAIN_SECONDS = 10.0  # the same, and it never stops talking
 POLL_SECONDS = 0.01  # the longest time that one poll hands out output: the window must stay at 60 frames a second
 QUEUED_LINES = 10_000  # a child that writes faster than it is read has to wait
 LONGEST_LINE = 1 << 20  # bytes; a longer one is cut
+CORES_TO_SPARE = 4  # as many as a computer must have for one of them to be left to Slicer
 BUFFER_BYTES = 1 << 16  # as much as a pipe holds: a reader waits for Python's lock after each piece (background.py)
 EVENT_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "progress": {"stage": str, "done": (int, float), "total": (int, float)},
@@ -47,8 +48,16 @@ def libraryCommand() -> list[str]:
     return [python_executable(), "-m", LIBRARY]
 
 
+def coreCount() -> int:
+    """Processor cores that this process may use (its affinity, where the system tells it)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def childEnvironment(folder: str | Path | None = None) -> dict[str, str]:
     """The environment of this process, in which the child finds the same library and writes UTF-8 at once.
+
+    From four cores on it leaves one free, for Slicer and the desktop; of two or three that would cost a half or a third
+    of the speed. PyTorch and NumPy heed OMP_NUM_THREADS, SimpleITK a variable of its own; what the user has set stays.
 
     Args:
         folder: where the child puts its temporary files, so that they go with the run; None leaves it the system's.
@@ -69,6 +78,9 @@ def childEnvironment(folder: str | Path | None = None) -> dict[str, str]:
     environment["PYTHONUNBUFFERED"] = "1"
     environment["PYTHONIOENCODING"] = "utf-8"
     environment["PYTHONSAFEPATH"] = "1"  # a json.py in the folder where Slicer was started is not ours
+    threads = coreCount() - 1 if coreCount() >= CORES_TO_SPARE else coreCount()
+    for name in ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
+        environment.setdefault(name, str(threads))
     if folder is not None:
         environment.update(dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder)))
     return environment

@@ -88,6 +88,7 @@ class Run:
         state: see :class:`RunState`.
         cancelRequested: true from the click on Cancel; ``state`` follows when the last process is gone.
         progress: the last progress event (``stage``, ``done``, ``total``, and ``eta_s`` if known), or None.
+        device: that the run works on, such as ``cpu`` or ``cuda``; None until the child has said it.
         warnings: their messages, each once.
         result: the fields of the result event.
         error: why it failed or was cancelled, else None.
@@ -115,6 +116,7 @@ class Run:
         self.state = RunState.WAITING
         self.cancelRequested = False
         self.progress: dict[str, Any] | None = None
+        self.device: str | None = None
         self.warnings: list[str] = []
         self.result: dict[str, Any] = {}
         self.error: RunError | None = None
@@ -163,6 +165,7 @@ class Run:
             if self.progress is None or event["stage"] != self.progress["stage"]:
                 self.addLog(f"Stage: {event['stage']}")
             self.progress = event
+            self.device = event.get("device", self.device)
             self._overall.update(event)
         elif kind == "warning" and event["message"] not in self.warnings[-MOST_WARNINGS:]:
             self.warnings = [*self.warnings[1 - MOST_WARNINGS :], event["message"]]

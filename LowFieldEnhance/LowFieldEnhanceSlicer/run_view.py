@@ -103,8 +103,9 @@ class RunView:
         self._failed = job
         self._ui.copyButton.visible = True
         self._ui.detailsButton.visible = job is not None
-        onCpu = job is None or job.request.device == "cpu"
-        self._ui.cpuButton.visible = error.kind == "OutOfMemory" and not onCpu
+        # not the device that was asked for: "auto" may have ended on the CPU, where the run has just failed
+        device = job.run.device if job is not None else None
+        self._ui.cpuButton.visible = error.kind == "OutOfMemory" and device not in (None, "cpu")
 
     def clearMessage(self) -> None:
         """No message and no buttons."""

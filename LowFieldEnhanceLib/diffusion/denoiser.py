@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 
 from ..autocast import half_precision
 from ..image import CONTRASTS
+from ..stacks import Stacks
 from .schedules import CosineSchedule
 
 Denoiser = Callable[[Tensor, float], Tensor]
@@ -72,7 +74,8 @@ class SliceDenoiser:
     """A volume denoised slice by slice by a class-conditional 2-D prior (networks.slice_unet).
 
     The output of the network is that of :class:`EpsilonDenoiser`, so D = sqrt(abar) x_t - u. Where the input requires
-    a gradient, stacks are recomputed in the backward pass, so that memory is that of one stack (DPS).
+    a gradient, stacks are recomputed in the backward pass, so that memory is that of one stack (DPS). A stack is halved
+    when memory runs out, in either pass.
 
     Args:
         network: called as network(stack (1, 1, S, H, W), noise coordinate (1,), class (1,)); attribute ``multiple``.
@@ -95,10 +98,14 @@ class SliceDenoiser:
         bfloat16: bool = True,
     ) -> None:
         self.network, self.schedule, self.contrast, self.axes = network, schedule, contrast, tuple(axes)
-        self.check, self.pixels, self.bfloat16 = check, pixels, bfloat16
+        self.check, self.stacks, self.bfloat16 = check, Stacks(pixels), bfloat16
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
-        """(I, J, K) at noise level sigma -> (I, J, K)."""
+        """(I, J, K) at noise level sigma -> (I, J, K).
+
+        Raises:
+            OutOfMemory: even for a single slice.
+        """
         total = self._along(x, sigma, self.axes[0])
         for axis in self.axes[1:]:
             total = total + self._along(x, sigma, axis)
@@ -123,7 +130,29 @@ class SliceDenoiser:
                 output = self.network(abar**0.5 * stack[None, None], noise, kind)[0, 0]
             return abar * stack - output.to(stack.dtype)
 
-        parts = []
-        for stack in padded.split(max(self.pixels // (padded.shape[1] * padded.shape[2]), 1)):
-            parts.append(checkpoint(evaluate, stack, use_reentrant=False) if x.requires_grad else evaluate(stack))
-        return torch.cat(parts)[:, :height, :width].movedim(0, axis)
+        return _InStacks.apply(padded, evaluate, self.stacks)[:, :height, :width].movedim(0, axis)
+
+
+class _InStacks(torch.autograd.Function):
+    """``evaluate`` of slices (S, H, W), stack by stack; the backward pass evaluates each stack again for its gradient.
+
+    Of the slices alone: a network's parameters get none.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, slices: Tensor, evaluate: Callable[[Tensor], Tensor], stacks: Stacks) -> Tensor:
+        ctx.save_for_backward(slices)
+        ctx.evaluate, ctx.stacks = evaluate, stacks
+        return stacks.run(lambda place: evaluate(slices[place]), slices.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slices,) = ctx.saved_tensors
+
+        def pulled_back(place: slice) -> Tensor:
+            stack = slices[place].detach().requires_grad_()
+            with torch.enable_grad():
+                return torch.autograd.grad(ctx.evaluate(stack), stack, gradient[place])[0]
+
+        return ctx.stacks.run(pulled_back, slices.shape), None, None

@@ -1,6 +1,10 @@
 """Samplers: pure functions of a denoiser, a start image and noise levels.
 
 All use x = x_0 + sigma eps (see schedules.py). A callback after each network evaluation gives progress and cancel.
+
+A :data:`NoiseSource` stands for the generator: a batch of posterior samples has one generator a sample, so that each is
+what it would be alone, and the noise is drawn on the CPU, so that a seed gives the same voxels on every device. Only
+who calls the sampler knows either (see :func:`gaussian_noise`).
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from ..events import Events
 from ..image import CONTRASTS
 from ..networks.gap_perception import GapPerception
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
+from ..stacks import Stacks
 from ..weights import load_network
 from .base import Case, Configured, Cost, Enhancement, check_preset, network_cost
 from .costs import RELATIVE_COST
@@ -185,12 +186,14 @@ def draw_noise(slices: Tensor, shared: bool, generator: torch.Generator) -> Tens
 @torch.no_grad()
 def context_of(gap: GapPerception, slices: Tensor, check: Callable[[], None] | None = None) -> Tensor:
     """(S, H, W) low-field slices -> (S, E), where SGP finds them."""
-    parts = []
-    for stack in slices.split(STACK):
+
+    def embed(place: slice) -> Tensor:
         if check is not None:
             check()
-        parts.append(gap.low(stack))
-    return torch.cat(parts)
+        return gap.low(slices[place])
+
+    _, height, width = slices.shape
+    return Stacks(STACK * height * width).run(embed, slices.shape)
 
 
 @torch.no_grad()
@@ -220,10 +223,13 @@ def enhance_slices(
         steps: of the sampler.
         check: called before every stack (raises to cancel).
         callback: called with (evaluations done, evaluations in all).
-        pixels: of a stack at most.
+        pixels: of a stack at most; halved when memory runs out.
 
     Returns:
         (S, H, W).
+
+    Raises:
+        OutOfMemory: even for a single slice.
     """
     height, width = slices.shape[1:]
     multiple = int(network.multiple)
@@ -232,19 +238,18 @@ def enhance_slices(
         F.pad(x, fill, value=value) for x, value in ((slices, MODEL_MIN), (condition, MODEL_MIN), (noise, 0.0))
     )
     classes = torch.tensor([kind], device=slices.device)
-    size = max(pixels // (start.shape[1] * start.shape[2]), 1)
+    stacks = Stacks(pixels)
 
     def denoise(x: Tensor, sigma: float) -> Tensor:
-        parts = []
-        for first in range(0, len(x), size):
+        def evaluate(stack: slice) -> Tensor:
             if check is not None:
                 check()
-            stack = slice(first, first + size)
             denoiser = ConditionalDenoiser(
                 network, shown[None, :, stack], classes, None if told is None else told[None],
                 None if context is None else context[None, stack],
             )  # fmt: skip
-            parts.append(denoiser(x[None, None, stack], sigma)[0, 0])
-        return torch.cat(parts)
+            return denoiser(x[None, None, stack], sigma)[0, 0]
+
+        return stacks.run(evaluate, x.shape)
 
     return translate(denoise, start, noise, steps, callback)[:, :height, :width]

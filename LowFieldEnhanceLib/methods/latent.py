@@ -28,6 +28,7 @@ from ..networks.latent_unet import LatentUNet
 from ..preprocess.bias_correction import n4_bias_field
 from ..preprocess.grid import Grid, resample
 from ..preprocess.intensity import MODEL_MAX, MODEL_MIN
+from ..stacks import Stacks
 from ..weights import load_network
 from .base import Case, Configured, Cost, Enhancement, network_cost
 from .costs import RELATIVE_COST
@@ -124,20 +125,17 @@ class DistilledLatent(Configured[LatentSettings]):
         settings = self._settings(preset)
         autoencoder, _ = load_network(AUTOENCODER, case.device)
         network, _ = load_network(settings.model, case.device)
-        stacks = sum(_stacks(case.shape, axis, network.multiple) for axis in settings.axes)
-        done, total = 0, stacks * settings.steps
-        events.progress("enhance", done, total)
-
-        def advance(*_: int) -> None:
-            nonlocal done
-            done += 1
-            events.progress("enhance", done, total)
-
+        total = settings.steps * sum(case.shape[axis] for axis in settings.axes)
+        events.progress("enhance", 0, total)
         fields = Fields.of(case, settings, events)
-        along = [
-            enhance_along(autoencoder, network, case, axis, settings, fields, generator, events.check, advance)
-            for axis in settings.axes
-        ]
+        along, before = [], 0
+        for axis in settings.axes:
+            result = enhance_along(
+                autoencoder, network, case, axis, settings, fields, generator, events.check,
+                lambda done, before=before: events.progress("enhance", before + done, total),
+            )  # fmt: skip
+            along.append(result)
+            before += settings.steps * case.shape[axis]
         mean = _settled(np.mean(along, axis=0), case.mask)
         details = {
             **asdict(settings),
@@ -216,7 +214,7 @@ def enhance_along(
     fields: Fields,
     generator: torch.Generator,
     check: Callable[[], None],
-    advance: Callable[..., None],
+    advance: Callable[[int], None],
 ) -> np.ndarray:
     """The case's target, slice by slice across one axis.
 
@@ -228,10 +226,13 @@ def enhance_along(
         fields: b and g.
         generator: draws the noise on the CPU.
         check: called before every stack (raises to cancel).
-        advance: called after every evaluation of a stack.
+        advance: called after every evaluation of a stack with the evaluations of slices done along this axis.
 
     Returns:
         float32 (I, J, K), model range.
+
+    Raises:
+        OutOfMemory: even for a single slice.
     """
     device = torch.device(case.device)
     volume = torch.from_numpy(case.inputs[case.target].array).to(device)
@@ -247,11 +248,9 @@ def enhance_along(
     latent_size = [edge // FACTOR for edge in low.shape[2:]]
     noise = torch.randn(1, network.latent, 1, *latent_size, generator=generator).to(device)
     sigmas = [float(SCHEDULE.sigma(t)) for t in even_timesteps(settings.steps)]
-    depth = _depth(low.shape[2:])
-    parts = []
-    for first in range(0, low.shape[1], depth):
+
+    def enhanced(place: slice) -> Tensor:
         check()
-        place = slice(first, first + depth)
         shown = low[None, :, place]
         middle = shown[:, network.neighbours : network.neighbours + 1]
         bias, gain = (None if field is None else field[None, :, place] for field in maps)
@@ -261,25 +260,16 @@ def enhance_along(
         inside = F.max_pool2d((middle[0] > MODEL_MIN).float(), FACTOR)[None] > 0
         denoiser = LatentDenoiser(network, condition, inside)
         begin = settings.temperature * sigmas[0] * noise.expand(-1, -1, shown.shape[2], -1, -1)
-        residual = ddim(denoiser, begin, sigmas, advance)
+        depth = place.stop - place.start
+        residual = ddim(denoiser, begin, sigmas, lambda done, of: advance(place.start * of + depth * done))
         with half_precision(device):
             decoded = autoencoder.decode(start + network.residual_scale * residual)
-        parts.append(decoded[0, 0].float())
-    slices = torch.cat(parts)[:, :height, :width]
+        return decoded[0, 0].float()
+
+    slices = Stacks(PIXELS).run(enhanced, low.shape[1:])[:, :height, :width]
     return slices.movedim(0, axis).contiguous().cpu().numpy()
 
 
 def _padded(slices: Tensor, multiple: int, value: float) -> Tensor:
     """(C, S, H, W) with H and W filled up to multiples."""
     return F.pad(slices, (0, -slices.shape[3] % multiple, 0, -slices.shape[2] % multiple), value=value)
-
-
-def _depth(size: tuple[int, ...] | torch.Size) -> int:
-    """Slices of a size (pixels) in a stack."""
-    return max(PIXELS // (size[0] * size[1]), 1)
-
-
-def _stacks(shape: tuple[int, int, int], axis: int, multiple: int) -> int:
-    """Stacks that the slices across an axis come in."""
-    size = [edge + -edge % multiple for number, edge in enumerate(shape) if number != axis]
-    return -(-shape[axis] // _depth(tuple(size)))

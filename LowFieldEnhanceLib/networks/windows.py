@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..autocast import half_precision
-from ..errors import OutOfMemory, is_out_of_memory
+from ..errors import FREE_MEMORY, OutOfMemory, is_out_of_memory
 from .residual_unet import ResidualBlock
 
 MIN_WINDOW = 48
@@ -58,9 +58,7 @@ class WindowedNetwork:
                     raise
                 edge = max(x.shape[2:]) if self.window is None else min(self.window, max(x.shape[2:]))
                 if edge // 2 < MIN_WINDOW:
-                    raise OutOfMemory(
-                        "memory ran out even with the smallest window; free memory or use the CPU"
-                    ) from error
+                    raise OutOfMemory(f"memory ran out even with the smallest window; {FREE_MEMORY}") from error
                 self.window = edge // 2
                 if x.is_cuda:
                     torch.cuda.empty_cache()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..autocast import half_precision
-from ..errors import BadInput, OutOfMemory, is_out_of_memory
+from ..errors import FREE_MEMORY, BadInput, OutOfMemory, is_out_of_memory
 from ..events import Events
 from ..image import Image
 from ..networks.coarse_to_fine_unet import FEATURE_STRIDE
@@ -57,7 +57,8 @@ class Segmenter:
 
         Raises:
             BadInput: no voxel above 0.
-            OutOfMemory: even for a slab of 16 planes.
+            OutOfMemory: even for a slab of 16 planes, or for the coarse part. That is not cut: it reaches further than
+                a head is long, and at a quarter of the resolution it takes little more memory than such a slab.
         """
         events = events or Events()
         grid = canonical_grid(image, self.network.spacing)
@@ -130,7 +131,7 @@ def _known(error: Exception) -> Exception:
     """A lack of memory in words for the user; any other error as it is."""
     if not is_out_of_memory(error):
         return error
-    return OutOfMemory("memory ran out in the segmentation; free memory or use the CPU")
+    return OutOfMemory(f"memory ran out in the segmentation; {FREE_MEMORY}")
 
 
 def _brain_box(scores: Tensor) -> tuple[slice, ...]:

@@ -6,12 +6,16 @@ the prior's, contrasts are dropped at random, so that one is enough.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..diffusion.denoiser import alpha_bar, epsilon_from_output, noise_coordinate
 from ..diffusion.schedules import CosineSchedule
+from ..errors import BadInput
 from ..methods.base import PRESENCE_VALUE
 from ..networks.companions import roles, told_of
 from ..physics.acquisition import COORDINATES, Acquisition
@@ -50,19 +54,30 @@ def presence_channels(kept: Tensor, shape: tuple[int, ...]) -> Tensor:
     return kept.float()[:, :, None, None, None].expand(-1, -1, *shape)
 
 
+def checked_weights(weights: Sequence[float]) -> tuple[float, ...]:
+    """Weights of the paper's three terms of a loss.
+
+    Raises:
+        BadInput: not three, or one that is below 0 or no number.
+    """
+    if len(weights) != 3 or not all(math.isfinite(weight) and weight >= 0 for weight in weights):
+        raise BadInput(f"the loss has 3 weights of 0 or more, not {' '.join(f'{weight:g}' for weight in weights)}")
+    return tuple(weights)
+
+
 class PriorLoss:
     """Noise L2 + (1 - SSIM) + Sobel term on the denoised image (equations of the paper), at t = T u^3, u uniform.
 
     Small t, where the refinement works, are drawn more often than by the paper's uniform t. The noise term of a sample
     is truncated at a signal-to-noise ratio of 100 (Hang et al. 2023, min-SNR). The image terms are weighted by abar_t:
-    at high noise the clean estimate is a guess and its sharpness no target.
+    at high noise the clean estimate is a guess and its sharpness no target. ``weights`` are those of the three terms.
     """
 
     def __init__(
-        self, sampler: PairSampler, batch: int, device: str, weights: tuple[float, float] = (1.0, 1.0)
+        self, sampler: PairSampler, batch: int, device: str, weights: Sequence[float] = (1.0, 1.0, 1.0)
     ) -> None:
         self.sampler, self.batch, self.device = sampler, batch, device
-        self.ssim_weight, self.sobel_weight = weights
+        self.weights = checked_weights(weights)
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch of high-field patches and return the loss."""
@@ -91,7 +106,9 @@ class PriorLoss:
         pick = torch.arange(self.batch, device=self.device)
         estimate, truth = estimate[pick, channel][:, None], clean[pick, channel][:, None]
         structure, edges = 1 - ssim3d(estimate, truth), sobel_difference(estimate, truth)
-        return loss + self.ssim_weight * (abar * structure).mean() + self.sobel_weight * (abar * edges).mean()
+        noise_weight, ssim_weight, sobel_weight = self.weights
+        structure, edges = (abar * structure).mean(), (abar * edges).mean()
+        return noise_weight * loss + ssim_weight * structure + sobel_weight * edges
 
 
 class BridgeLoss:
@@ -99,7 +116,7 @@ class BridgeLoss:
 
     (1) x_t^LF + phi against x_t^HF; (2) the clean estimates after the known eps is taken off; (3) identity:
     phi on high-field input is 0, on its own samples. ``norm`` 1 or 2 is the power; the paper's is 2, ours 1, and the
-    identity weighs 0.1: at 1 it held the network at phi = 0 (see the model card).
+    identity weighs 0.1: at 1 it held the network at phi = 0 (see the model card). ``weights`` are those of the three.
 
     Our phi = sqrt(abar_t) f(LF) sees the low-field image without noise, so that eps falls out of all three terms and
     is not drawn: given LF, the noised LF says nothing more about HF.
@@ -118,14 +135,14 @@ class BridgeLoss:
         sampler: PairSampler,
         batch: int,
         device: str,
-        weights: tuple[float, float, float] = (1.0, 1.0, 0.1),
+        weights: Sequence[float] = (1.0, 1.0, 0.1),
         norm: int = 1,
         anatomy: AnatomyLoss | None = None,
         anatomy_weight: float = 0.5,
         ssim_weight: float = 0.2,
     ) -> None:
         self.sampler, self.batch, self.device = sampler, batch, device
-        self.weights, self.norm, self.ssim_weight = weights, norm, ssim_weight
+        self.weights, self.norm, self.ssim_weight = checked_weights(weights), norm, ssim_weight
         self.anatomy, self.anatomy_weight = anatomy, anatomy_weight
 
     def __call__(self, network: nn.Module) -> Tensor:

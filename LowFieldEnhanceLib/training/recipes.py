@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -55,24 +55,29 @@ def _degradation(path: Path | None) -> tuple[DegradationRange | None, str]:
 
 def _bridged(part: str) -> Recipe:
     def recipe(
-        data: Path, seed: int, device: str, degradation: Path | None = None
+        data: Path,
+        seed: int,
+        device: str,
+        degradation: Path | None = None,
+        loss_weights: Sequence[float] | None = None,
     ) -> tuple[dict[str, Any], LossFunction, str]:
-        from .bridged import BRIDGE, PRIOR, BridgeLoss, PriorLoss
+        from .bridged import BRIDGE, PRIOR, BridgeLoss, PriorLoss, checked_weights
         from .data import load_heads, said
         from .pairs import PairSampler
 
+        weights = {} if loss_weights is None else {"weights": checked_weights(loss_weights)}
         heads = load_heads(data, PAIRED)
         ranges, degraded = _degradation(degradation)
         sampler = PairSampler(heads, ranges=ranges, seed=seed)
         if part == "prior":
-            return PRIOR, PriorLoss(sampler, 2, device), said(heads, "high field only")
+            return PRIOR, PriorLoss(sampler, 2, device, **weights), said(heads, "high field only")
         text = said(heads, degraded)
         if not is_installed("segmenter"):
-            return BRIDGE, BridgeLoss(sampler, 2, device), text
+            return BRIDGE, BridgeLoss(sampler, 2, device, **weights), text
         from .anatomy import AnatomyLoss
 
         anatomy = AnatomyLoss.registered(device)
-        return BRIDGE, BridgeLoss(sampler, 2, device, anatomy=anatomy), f"{text}; anatomy loss"
+        return BRIDGE, BridgeLoss(sampler, 2, device, anatomy=anatomy, **weights), f"{text}; anatomy loss"
 
     return recipe
 
@@ -147,7 +152,8 @@ LEARNING_RATES = {
 
 OPTIONS = {
     "regression_unet": ("degradation",),
-    "bridged_bridge": ("degradation",),
+    "bridged_bridge": ("degradation", "loss_weights"),
+    "bridged_prior": ("loss_weights",),
     "css_generator": ("pairing", "without", "warm_up"),
     "slice_prior": ("preconditioning",),
 }
@@ -220,6 +226,7 @@ def run_recipe(
         "torch": torch.__version__,
         "python": platform.python_version(),
         "seed": seed,
+        "options": same["options"],
         "sha256": save_weights(weights, plan.out / f"{name}.safetensors"),
     }
     if name in BUILT_ON:
@@ -232,10 +239,12 @@ def run_recipe(
 
 
 def _plain(value: Any) -> Any:
-    """An option as a checkpoint holds it: of a file what is in it."""
+    """An option as a checkpoint holds it: of a file what is in it, names in order, numbers as they come."""
     if isinstance(value, Path):
         return json.loads(value.read_text(encoding="utf-8"))
-    return sorted(value) if isinstance(value, (list, tuple, set, frozenset)) else value
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        return value
+    return sorted(value) if all(isinstance(part, str) for part in value) else list(value)
 
 
 def _check_same(path: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:

@@ -79,6 +79,11 @@ def test_methods_says_which_weights_are_missing(
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--seed", "-1"], "must not be below 0"),
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--threads", "0"], "at least 1"),
         (["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}"], "no training heads"),
+        (
+            ["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}", "--loss-weights", "1", "-1", "1"],
+            "1 -1 1",
+        ),
+        (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--loss-weights", "1"], "no option 'loss-wei"),
     ],
 )
 def test_bad_input_is_one_sentence_exit_code_2_and_no_file(

@@ -132,5 +132,11 @@ def test_an_error_event_carries_its_kind_and_a_message(error: Exception, kind: s
     assert sent == [{"event": "error", "kind": kind, "message": message}]
 
 
+def test_a_progress_event_may_say_more() -> None:
+    events, sent = recorded()
+    events.progress("read", 0, 1, device="cuda")
+    assert sent == [{"event": "progress", "stage": "read", "done": 0, "total": 1, "device": "cuda"}]
+
+
 def test_events_without_a_sink_are_dropped() -> None:
     Events().progress("read", 0, 1)

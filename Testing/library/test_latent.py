@@ -136,7 +136,8 @@ def test_stacks_of_few_slices_are_one_volume_and_checked_each(monkeypatch: pytes
     monkeypatch.setattr(latent, "PIXELS", 5 * 16 * 16)
     sent: list[dict] = []
     np.testing.assert_allclose(run(settings, case, events=Events(sent.append)).array, whole, atol=1e-3)
-    assert [event["done"] for event in sent] == list(range(9)) and sent[-1]["total"] == 8
+    assert [event["done"] for event in sent] == [0, 5, 10, 15, 20, 25, 30, 31, 32]  # slices, each of them twice
+    assert {event["total"] for event in sent} == {32}
 
 
 @pytest.mark.parametrize("name", SETTINGS)
@@ -217,10 +218,11 @@ def test_a_single_result_comes_with_the_spread_of_its_orientations(phantom) -> N
     assert run_samples(DistilledLatent(), case, prepared, "fast", seed=0, samples=2).uncertainty.kind == "flips"
 
 
-@pytest.mark.parametrize("after", [0, 1])
-def test_a_cancel_ends_the_run_at_the_next_stack(after: int) -> None:
+@pytest.mark.parametrize("steps", [0, 1])
+def test_a_cancel_ends_the_run_at_the_next_stack(steps: int) -> None:
+    case, _ = case_of()
     with pytest.raises(Cancelled):
-        run(SETTINGS["four steps"], case_of()[0], events=cancelled_after(after))
+        run(SETTINGS["four steps"], case, events=cancelled_after(steps * case.shape[0]))
 
 
 def test_a_cancel_ends_the_fit_of_the_bias_field(monkeypatch: pytest.MonkeyPatch) -> None:

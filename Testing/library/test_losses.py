@@ -11,6 +11,7 @@ import torch
 from scipy.ndimage import uniform_filter
 from torch import Tensor, nn
 
+from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.methods.base import PRESENCE_VALUE
 from LowFieldEnhanceLib.training.bridged import (
     BRIDGE_TIMES,
@@ -145,9 +146,28 @@ def test_a_prior_that_answers_the_noise_has_no_loss_and_silence_costs_its_varian
         return (-(1 - abar) / abar.sqrt() * x[:, :3]).float()
 
     assert max(float(PriorLoss(sampler, 2, "cpu")(Answer(true_noise))) for _ in range(6)) < 0.01
-    silent = np.mean([float(PriorLoss(sampler, 2, "cpu", weights=(0.0, 0.0))(Answer(silence))) for _ in range(40)])
+    silent = np.mean([float(PriorLoss(sampler, 2, "cpu", weights=(1.0, 0.0, 0.0))(Answer(silence))) for _ in range(40)])
     assert silent == pytest.approx(np.mean(trust), rel=0.05)
     assert 0.5 < np.mean(trust) < 1.0
+
+
+def test_the_weights_of_the_prior_are_those_of_its_three_terms() -> None:
+    def loss(*weights: float) -> float:
+        silent = Answer(lambda x, noise: torch.zeros(x.shape[0], 3, *x.shape[2:]))
+        return float(PriorLoss(still_pair(), 2, "cpu", weights=weights)(silent))
+
+    noise, structure, edges = loss(1, 0, 0), loss(0, 1, 0), loss(0, 0, 1)
+    assert min(noise, structure, edges) > 0 and len({noise, structure, edges}) == 3
+    assert loss(2, 3, 5) == pytest.approx(2 * noise + 3 * structure + 5 * edges, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "wrong", [(1.0, 1.0), (1.0,) * 4, (), (1.0, -0.1, 1.0), (1.0, math.nan, 1.0), (math.inf, 1, 1)]
+)
+@pytest.mark.parametrize("kind", [PriorLoss, BridgeLoss])
+def test_weights_that_are_too_few_too_many_negative_or_no_number_are_refused(kind: type, wrong: tuple) -> None:
+    with pytest.raises(BadInput, match="the loss has 3 weights of 0 or more"):
+        kind(still_pair(), 1, "cpu", weights=wrong)
 
 
 def test_contrasts_are_dropped_down_to_one_but_never_to_none() -> None:

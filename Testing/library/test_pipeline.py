@@ -129,6 +129,7 @@ def test_same_provenance_gives_the_same_voxels(
 
 
 def test_progress_runs_through_all_stages(result: pipeline.Result, events_seen: list[dict]) -> None:
+    assert [e["device"] for e in events_seen if "device" in e] == ["cpu"]  # that of OPTIONS, once
     stages = [e["stage"] for e in events_seen if e["event"] == "progress"]
     for stage in ("segment the input", "enhance", "check fidelity", "segment the result", "report"):
         assert stage in stages

@@ -138,9 +138,10 @@ def test_the_fine_level_works_slab_by_slab_around_the_brain_and_halves_its_slabs
 
     monkeypatch.setattr(segmenter.network, "fine_pass", starved)
     np.testing.assert_array_equal(segmenter.segment(tall).array, expected)
-    monkeypatch.setattr(segmenter.network, "fine_pass", lambda *_: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(OutOfMemory, match="memory ran out in the segmentation"):
-        segmenter.segment(tall)
+    for part in ("fine_pass", "coarse_pass"):
+        monkeypatch.setattr(segmenter.network, part, lambda *_: (_ for _ in ()).throw(MemoryError()))
+        with pytest.raises(OutOfMemory, match="memory ran out in the segmentation"):
+            segmenter.segment(tall)
 
 
 def test_an_image_without_brain_has_no_labels(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import SimpleITK
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.segmentation.labels import from_channels
-from LowFieldEnhanceLib.training import companions, css_lsc, css_sgp, latent_autoencoder, recipes, regression
+from LowFieldEnhanceLib.training import bridged, companions, css_lsc, css_sgp, latent_autoencoder, recipes, regression
 from LowFieldEnhanceLib.training.data import brain_of, data_root, load_head, load_heads
 from LowFieldEnhanceLib.training.loop import Plan
 from LowFieldEnhanceLib.training.pseudo_labels import load_pseudo_labelled
@@ -159,3 +160,25 @@ def test_a_site_goes_on_from_earlier_weights_with_its_own_heads_and_protocol(
     assert json.loads((tmp_path / "models.json").read_text())["models"]["regression_unet"] == entry
     with pytest.raises(BadInput, match="bridged_prior' has no option 'degradation'"):
         recipes.run_recipe("bridged_prior", tmp_path, Plan(tmp_path, 0.001), degradation=protocol)
+
+
+def test_the_weights_of_a_loss_reach_it_and_stand_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PRIOR", "BRIDGE"):
+        monkeypatch.setattr(bridged, name, {**getattr(bridged, name), "widths": [4, 4], "blocks": 1})
+    monkeypatch.setattr(recipes, "is_installed", lambda _: False)
+    write(tmp_path / "oasis" / "train" / "ours_T1w.nii.gz", brain(400))
+    for name, default in (("bridged_bridge", (1, 1, 0.1)), ("bridged_prior", (1, 1, 1))):
+        recipe = recipes.RECIPES[name]
+        assert recipe(tmp_path, 0, "cpu")[1].weights == default
+        assert recipe(tmp_path, 0, "cpu", loss_weights=[3.0, 0.0, 0.5])[1].weights == (3.0, 0.0, 0.5)
+    run = Plan(tmp_path / "run", 0.001)
+    record = recipes.run_recipe("bridged_prior", tmp_path, run, loss_weights=[3.0, 0.0, 0.5])
+    assert record["options"] == {"loss_weights": [3.0, 0.0, 0.5]}  # in this order
+    assert json.loads((tmp_path / "run" / "training.json").read_text()) == record
+    with pytest.raises(BadInput, match=r"options .*3\.0, 0\.0, 0\.5.*, not .*0\.0, 0\.5, 3\.0"):
+        recipes.run_recipe("bridged_prior", tmp_path, replace(run, resume=True), loss_weights=[0.0, 0.5, 3.0])
+    assert recipes.run_recipe("bridged_prior", tmp_path, Plan(tmp_path / "plain", 0.001))["options"] == {}
+    with pytest.raises(BadInput, match="latent_student' has no option 'loss-weights'"):
+        recipes.run_recipe("latent_student", tmp_path, run, loss_weights=[1.0, 1.0, 1.0])

@@ -1,7 +1,7 @@
 """Stands in for the library's command line: says what the real one says, and copies results that were prepared.
 
 STUB_MODE says how it ends: finish, slow (waits to be cancelled, with a worker of its own), late (the same, when all is
-written), memory, bad or crash.
+written), memory, bad or crash. STUB_DEVICE is where it says that it works; --device cpu goes before it.
 STUB_RESULTS is the folder of the prepared results, STUB_COMPARISON that of a prepared comparison. STUB_RECORD, if set,
 is a file to which it appends its arguments and the folder that it works in; STUB_DICOM, if set, lets it leave an empty
 file where DICOM files go.
@@ -40,8 +40,9 @@ def main():
         say(event="error", kind="BadInput", message="the input does not exist")
         return 2
     say(event="warning", message="the noise is higher than in the training data")
+    device = "cpu" if option("--device") == "cpu" else os.environ.get("STUB_DEVICE", "cuda")
     for stage in STAGES:
-        say(event="progress", stage=stage, done=0, total=2)
+        say(event="progress", stage=stage, done=0, total=2, **({"device": device} if stage == "read" else {}))
         print(f"working on: {stage}", file=sys.stderr, flush=True)
         if stage == "enhance":
             say(event="progress", stage=stage, done=1, total=2, eta_s=3.0)

@@ -83,6 +83,15 @@ def test_out_of_memory_offers_the_cpu(person, stub):
     assert "is enhanced" in person.ui.messageLabel.text()
 
 
+def test_out_of_memory_on_the_cpu_that_auto_took_offers_nothing_that_has_just_failed(person, stub):
+    stub.set(STUB_MODE="memory", STUB_DEVICE="cpu")
+    apply(person)
+    person.waitForEnd()
+    assert [call[call.index("--device") + 1] for call in stub.calls] == ["auto"]
+    assert "ran out of memory" in person.ui.messageLabel.text()
+    assert person.ui.copyButton.isVisible() and not person.ui.cpuButton.isVisible()
+
+
 def test_damaged_results_leave_no_nodes_behind(person, stub, tmp_path, results):
     broken = tmp_path / "broken"
     broken.mkdir()

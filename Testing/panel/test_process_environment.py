@@ -59,6 +59,46 @@ def test_the_child_works_in_the_folder_of_its_run_and_finds_what_was_named_from_
     assert lines == [str(tmp_path / "run"), paths, str(tmp_path / "models")]
 
 
+THREADS = ("OMP_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+def setCores(monkeypatch: pytest.MonkeyPatch, cores: int, told: bool = True) -> None:
+    """A computer of 64 cores, of which this process may use so many; or, if it is not told, a computer of so many."""
+    for name in THREADS:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64 if told else cores)
+    if told:
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    else:
+        monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+
+
+@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (3, 3), (4, 3), (16, 15)])
+def test_one_core_of_four_or_more_is_left_free(
+    cores: int, threads: int, told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setCores(monkeypatch, cores, told)
+    assert [childEnvironment()[name] for name in THREADS] == [str(threads)] * 2
+    for name in THREADS:
+        monkeypatch.setenv(name, "40")
+    assert [childEnvironment()[name] for name in THREADS] == ["40"] * 2
+
+
+def test_torch_and_simpleitk_of_the_child_take_that_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    setCores(monkeypatch, 1)
+    script = (
+        "import torch, SimpleITK; print(torch.get_num_threads(),"
+        " SimpleITK.N4BiasFieldCorrectionImageFilter().GetNumberOfThreads())"
+    )
+    lines: list[str] = []
+    child = ChildProcess(onLog=lines.append, command=[sys.executable, "-c", script])
+    child.start([], childEnvironment())
+    while child.poll():
+        time.sleep(0.01)
+    assert lines == ["1 1"]
+
+
 def test_a_library_that_is_missing_here_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "LIBRARY", "LowFieldEnhanceNowhere")
     with pytest.raises(ModuleNotFoundError, match="LowFieldEnhanceNowhere"):

@@ -34,6 +34,7 @@ class qSlicerApplication(QtWidgets.QApplication):
     """The one application of the process; a session lends it a scene and a folder."""
 
     startupCompleted = QtCore.Signal()
+    aboutToQuit = QtCore.Signal()  # Qt's own has receivers of Qt's own
 
     revision = "00000"
     repositoryRevision = "00000"
@@ -47,7 +48,6 @@ class qSlicerApplication(QtWidgets.QApplication):
         self.setOrganizationName("slicer.org")
         self.setApplicationVersion(VERSION)
         self.setQuitOnLastWindowClosed(False)
-        self._connections: list[tuple[Any, Any]] = []
         self._renderPauses = 0
 
     # The session
@@ -63,9 +63,9 @@ class qSlicerApplication(QtWidgets.QApplication):
 
     def close(self) -> None:
         self._modules.unloadAll()
-        for signal, slot in self._connections:
-            signal.disconnect(slot)
-        self._connections = []
+        for name in ("startupCompleted", "aboutToQuit"):
+            if self.receivers(QtCore.SIGNAL(f"{name}()")):
+                getattr(self, name).disconnect()
         while self.overrideCursor():
             self.restoreOverrideCursor()
         for widget in self.topLevelWidgets():
@@ -85,16 +85,12 @@ class qSlicerApplication(QtWidgets.QApplication):
         self._layout = self._mainWindow = None
 
     def connect(self, signal: str, slot: Callable[..., Any]) -> bool:
-        """PythonQt's ``app.connect("startupCompleted()", f)``; undone at the end of the session."""
-        bound = getattr(self, signal.partition("(")[0])
-        bound.connect(slot)
-        self._connections.append((bound, slot))
+        """PythonQt's ``app.connect("startupCompleted()", f)``; undone, as the other form is, at the session's end."""
+        getattr(self, signal.partition("(")[0]).connect(slot)
         return True
 
     def disconnect(self, signal: str, slot: Callable[..., Any]) -> bool:
-        bound = getattr(self, signal.partition("(")[0])
-        bound.disconnect(slot)
-        self._connections = [pair for pair in self._connections if pair[1] != slot]
+        getattr(self, signal.partition("(")[0]).disconnect(slot)
         return True
 
     # What Slicer's application offers
