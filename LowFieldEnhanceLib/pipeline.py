@@ -196,7 +196,7 @@ def _finer(spacing: float, grid_mm: float) -> str:
     """What a reader has to know of an output with smaller voxels than the networks'; empty for others."""
     if spacing >= grid_mm:
         return ""
-    return f": it holds no detail finer than {grid_mm:g} mm, and none could have been checked against a truth"
+    return f": it holds no detail finer than {grid_mm:g} mm, and none could be checked against a truth"
 
 
 def _models(names: tuple[str, ...]) -> dict[str, ModelInfo]:
