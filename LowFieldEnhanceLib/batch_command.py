@@ -104,6 +104,7 @@ class EachScan:
 
     def __init__(self, options: argparse.Namespace) -> None:
         from .devices import choose_device
+        from .evaluation.lpips import read_lpips
         from .methods.base import check_preset
         from .methods.registry import get_method
         from .pipeline import Options
@@ -121,14 +122,16 @@ class EachScan:
             "weights": {name: model_info(name)[0].sha256 for name in method.models},
             "segmenter": {"name": "segmenter", "sha256": model_info("segmenter")[0].sha256},
         }
-        apart = (*IN_PROVENANCE, *WITHOUT_EFFECT, "displacement")
+        apart = (*IN_PROVENANCE, *WITHOUT_EFFECT, "displacement", "lpips")
         self._common = {name: getattr(options, name) for name in options.borrowed if name not in apart}
         self._common |= {"maps": options.maps, "dicom": options.dicom}
         if options.displacement:
             if not Path(options.displacement).is_file():
                 raise BadInput(f"the displacement field {options.displacement} does not exist")
             self._common["displacement_sha256"] = file_sha256(Path(options.displacement))
+        self._lpips = {"lpips_sha256": read_lpips(options.lpips).sha256} if options.lpips else {}
         given = {name: value for name, value in self._common.items() if value is not None and value is not False}
+        given |= self._lpips
         self.settings = {**{name: self._provenance[name] for name in IN_PROVENANCE}, "options": given}
 
     def request(self, scan: Scan) -> Request:
@@ -141,6 +144,7 @@ class EachScan:
         own: dict[str, Any] = {"contrast": image.contrast, "register": self._options.register and bool(scan.reference)}
         if scan.reference:
             own["reference_sha256"] = read_image(scan.reference, image.contrast).sha256()
+            own |= self._lpips
         if scan.lesions:
             own["lesions_sha256"] = read_labels(scan.lesions).as_image().sha256()
         return Request({**self._provenance, "input_sha256": image.sha256()}, {**self._common, **own})
@@ -171,6 +175,7 @@ class EachScan:
                 "reference": str(scan.reference) if scan.reference else None,
                 "reference_labels": None,
                 "register": options.register and scan.reference is not None,
+                "lpips": options.lpips if scan.reference else None,
                 "lesions": str(scan.lesions) if scan.lesions else None,
                 "brain_mask": None,
                 "dicom_source": None,

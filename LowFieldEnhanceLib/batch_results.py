@@ -23,11 +23,12 @@ from .weight_files import file_sha256
 RECORD_SCHEMA = "lowfieldenhance-batch-scan/1"
 OUTPUT, SIDECAR, SEGMENTATION = "enhanced.nii.gz", "enhanced.json", "segmentation.nii.gz"
 REPORT_HTML, REPORT_JSON, REPORT_CSV = "report.html", "report.json", "report.csv"
+REPORT_VALUES = "report_values.csv"
 FIDELITY, ADDED_DETAIL, UNCERTAINTY = "fidelity.nii.gz", "added_detail.nii.gz", "uncertainty.nii.gz"
 DICOM = "dicom"
 OWN = {
-    RECORD, OUTPUT, SIDECAR, SEGMENTATION, REPORT_HTML, REPORT_JSON, REPORT_CSV, FIDELITY, ADDED_DETAIL, UNCERTAINTY,
-    DICOM,
+    RECORD, OUTPUT, SIDECAR, SEGMENTATION, REPORT_HTML, REPORT_JSON, REPORT_CSV, REPORT_VALUES, FIDELITY,
+    ADDED_DETAIL, UNCERTAINTY, DICOM,
 }  # fmt: skip
 OF_FILE_MANAGERS = ("Thumbs.db", "desktop.ini")  # as hidden files are
 

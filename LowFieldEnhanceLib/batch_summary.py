@@ -123,7 +123,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> st
     volumes = dict.fromkeys(key for row in rows for key in _volumes(row))
     columns = [
         "name", "state", "seconds", "method", "preset", "verdict", "residual_rms", "share_above_3", *means, "lesions",
-        "outside_range", "message", "input", "report", *volumes,
+        "outside_range", "message", "input", "report", "notice", *volumes,
     ]  # fmt: skip
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -141,6 +141,7 @@ def _flat(row: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]
         "share_above_3": seen.get("share_above_3"),
         "outside_range": "; ".join(row.get("outside_range", [])),
         "message": (row["failure"] or {}).get("message"),
+        "notice": DERIVED,
         **(row.get("summary") or {}),
         **_volumes(row),
     }

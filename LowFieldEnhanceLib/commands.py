@@ -12,7 +12,7 @@ from typing import Any
 from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS
-from .scan_options import with_contrast
+from .scan_options import add_lpips_option, with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
 
@@ -146,6 +146,7 @@ def add_demo(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", default="demo-output", help="folder for the results (default: demo-output)")
     parser.add_argument("-m", "--method", default="bridged", help="default: bridged")
     parser.add_argument("-p", "--preset", default="fast", help="default: fast")
+    add_lpips_option(parser)
     parser.set_defaults(run=run_demo)
 
 
@@ -156,6 +157,8 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .ours import check_ours, provenance_of
     from .resources import resource
 
+    settings = pipeline.Options(method=options.method, preset=options.preset, lpips=options.lpips)
+    settings.check()
     folder = Path(options.output)
     wanted = outputs.Wanted(
         output=folder / "enhanced.nii.gz",
@@ -172,7 +175,6 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     wanted.check([])
     check_ours(folder / "input.nii.gz")
     reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
-    settings = pipeline.Options(method=options.method, preset=options.preset)
     result = pipeline.enhance(image, settings, reference=reference, events=events)
     write_image(image, folder / "input.nii.gz", f"{SIMULATED} of Colin27")
     return wanted.write(result)

@@ -164,7 +164,7 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     fidelity = in_noise_units(report["fidelity"])
     return {
         **{name: summary[name] for name in names if name in summary},
-        **{name: images[name] for name in ("psnr", "ssim") if name in images},
+        **_scores(images),
         "residual_rms": fidelity.get("rms"),
         "share_above_3": fidelity.get("share_above_3"),
         "share_contradicting": (report.get("added_detail") or {}).get("share_flagged", {}).get("contradicting"),
@@ -181,7 +181,13 @@ def _input_row(report: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"method": INPUT, "preset": "", "failure": None}
     if "mean_absolute_error_input_percent" in summary:
         row["mean_absolute_error_enhanced_percent"] = summary["mean_absolute_error_input_percent"]
-    return {**row, **{name: images[name] for name in ("psnr", "ssim") if name in images}}
+    return {**row, **_scores(images)}
+
+
+def _scores(images: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a report's image scores that the table shows; LPIPS if it was asked for."""
+    found = {name: images[name] for name in ("psnr", "ssim") if name in images}
+    return found if images.get("lpips") is None else {**found, "lpips": images["lpips"]}
 
 
 def _columns(has_reference: bool, has_images: bool) -> dict[str, str]:
@@ -192,7 +198,7 @@ def _columns(has_reference: bool, has_images: bool) -> dict[str, str]:
     else:
         columns["mean_absolute_change_percent"] = "Mean absolute volume change, %"
     if has_images:
-        columns |= {"psnr": "PSNR, dB", "ssim": "SSIM"}
+        columns |= {"psnr": "PSNR, dB", "ssim": "SSIM", "lpips": "LPIPS"}
     return {
         **columns,
         "residual_rms": "Residual, noise SD",
@@ -209,6 +215,7 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "mean_absolute_change_percent": "{:.1f}".format,
     "psnr": "{:.2f}".format,
     "ssim": "{:.3f}".format,
+    "lpips": "{:.4f}".format,
     "residual_rms": "{:.2f}".format,
     "share_above_3": lambda share: f"{100 * share:.2f}",
     "share_contradicting": lambda share: f"{100 * share:.2f}",
@@ -242,19 +249,20 @@ def outside_range(comparison: Comparison) -> list[str]:
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """The table; a bar in a sentence is escaped."""
+    """The notice as a line of its own, then the table; a bar in a sentence is escaped."""
     lines = [headings(comparison), ["---"] * len(headings(comparison)), *table_rows(comparison)]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
+    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join([f"**{DERIVED}**", "", *table]) + "\n"
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Machine names as headings and full precision; ``failure`` holds its sentence."""
+    """Machine names as headings and full precision; ``failure`` holds its sentence, ``notice`` the mark."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    keys = [*comparison.columns, "verdict", "failure"]
+    keys = [*comparison.columns, "verdict", "failure", "notice"]
     writer.writerow(keys)
     for row in comparison.rows:
-        flat = {**row, "failure": (row["failure"] or {}).get("message")}
+        flat = {**row, "failure": (row["failure"] or {}).get("message"), "notice": DERIVED}
         writer.writerow(["" if flat.get(key) is None else spreadsheet_text(flat[key]) for key in keys])
     return stream.getvalue()
 

@@ -53,6 +53,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             spacing=options.spacing,
             segment=options.segment,
             register_reference=options.register,
+            lpips=options.lpips,
         ),
         contrasts=read_others(options.others, image.contrast),
         **read_reference(options, image.contrast),

@@ -6,6 +6,7 @@ Each ``run`` gets the parsed options and the events, and returns the fields of i
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from .dicom.options import add_dicom_options
@@ -35,7 +36,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--added-detail", help="write what the scan does not support, in %% of the local contrast")
     parser.add_argument("--report", help="write a report: .html, .json or .csv by its ending")
     parser.add_argument("--report-json", help="write the report as JSON too")
-    parser.add_argument("--report-csv", help="write the structure table as CSV too")
+    parser.add_argument("--report-csv", help="write the report as CSV too: structures, and NAME_values.csv")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
     parser.add_argument(
@@ -90,6 +91,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             samples=options.samples,
             data_consistency=options.data_consistency,
             register_reference=options.register,
+            lpips=options.lpips,
         ),
         contrasts=read_others(options.others, image.contrast),
         **read_reference(options, image.contrast),
@@ -106,7 +108,7 @@ def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser = groups.add_parser("report", parents=[common], help="report on an enhanced scan that already exists")
     parser.add_argument("input", help="the low-field scan")
     parser.add_argument("enhanced", help="the enhanced volume, same frame of reference")
-    parser.add_argument("-o", "--output", required=True, help=".html, .json or .csv")
+    parser.add_argument("-o", "--output", required=True, help=".html, .json, or .csv: structures, and NAME_values.csv")
     add_reference_options(parser)
     parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
     parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
@@ -123,9 +125,11 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from . import outputs, pipeline
     from .image_io import read_image, read_labels
     from .ours import check_ours, provenance_beside
+    from .safe_files import all_or_none
 
     outputs.check_report(options.output)
-    check_ours(options.output)
+    for path in outputs.report_paths(options.output):
+        check_ours(path)
     check_reference(options)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     result = pipeline.assess(
@@ -139,6 +143,8 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         register_reference=options.register,
         spacing=options.spacing,
         made_by=provenance_beside(options.enhanced),
+        lpips=options.lpips,
     )
-    outputs.write_report(result, options.output)
+    with all_or_none() as place:
+        outputs.write_reports(result, [Path(options.output)], place)
     return {"report": str(options.output), "verdict": result.report["verdict"]}

@@ -18,6 +18,7 @@ from .evaluation.added_detail import AddedDetail, added_detail
 from .evaluation.data_consistency import Projection, measure_fidelity
 from .evaluation.intensity import score_images
 from .evaluation.lesions import lesion_report, lesion_section
+from .evaluation.lpips import Lpips, read_lpips
 from .evaluation.report import build_report
 from .evaluation.report_structures import find_unreferenced
 from .evaluation.uncertainty import Uncertainty
@@ -74,7 +75,7 @@ def judge(
     Args:
         subject: the scan.
         enhanced: on its working grid, in its intensity scale.
-        options: its ``segment`` and ``added_detail`` are heeded.
+        options: its ``segment``, ``added_detail`` and ``lpips`` are heeded.
         provenance: of the enhanced volume; completed here.
         started: of the method, on the clock of time.monotonic.
         events: progress and cancel.
@@ -90,6 +91,9 @@ def judge(
         events.progress("segment the result", 0, 1)
         labels_after = subject.segmenter.segment(enhanced, events)
     events.progress("report", 0, 1)
+    lpips = None if options.lpips is None else read_lpips(options.lpips)
+    if lpips is not None:
+        provenance = {**provenance, "lpips_sha256": lpips.sha256}
     report = build_report(
         before=prepared.on_grid,
         enhanced=enhanced,
@@ -105,12 +109,13 @@ def judge(
         provenance=_completed(provenance, subject, started),
         valid_range=valid_range,
         uncertainty=None if spread is None else spread.as_report(prepared.brain, prepared.sigma),
-        data_consistency=None if consistency is None else _consistency(consistency, subject),
+        data_consistency=None if consistency is None else _consistency(consistency, subject, lpips),
         added_detail=None if detail is None else detail.summary,
         lesions=_lesions(subject, enhanced),
         noise_plausible=prepared.noise_plausible,
         reference_field=None if reference is None else reference.field_of_view,
         unreferenced=None if reference is None else _unreferenced(subject, reference, labels_after),
+        lpips=lpips,
     )
     events.progress("report", 1, 1)
     return Result(
@@ -141,14 +146,14 @@ def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDet
         return None
 
 
-def _consistency(consistency: Projection, subject: Subject) -> dict[str, Any]:
+def _consistency(consistency: Projection, subject: Subject, lpips: Lpips | None) -> dict[str, Any]:
     """The block of the projection; against a reference with the image scores that the volume had before."""
     block = consistency.as_report()
     reference = subject.reference
     if reference is not None and reference.incomparable is None and consistency.start is not None:
         brain = subject.prepared.brain & reference.field_of_view
         try:
-            block["images_before"] = asdict(score_images(reference.image.array, consistency.start, brain))
+            block["images_before"] = asdict(score_images(reference.image.array, consistency.start, brain, lpips))
         except BadInput:  # an empty or constant reference must not cost the user the finished run
             block["images_before"] = None
     return block

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import BadInput
+from .evaluation.lpips import read_lpips
 from .samples import MOST_SAMPLES, check_samples
 
 SPACING_LIMITS_MM = (0.3, 5.0)
@@ -33,6 +35,8 @@ class Options:
         data_consistency: project the result onto the acquired scan (see evaluation.data_consistency).
         register_reference: move the reference onto the scan first (rigid; see evaluation.registration).
         added_detail: map what the result shows beyond the scan (see evaluation.added_detail).
+        lpips: file with the weights of SqueezeNet 1.1 (torchvision's layout), for LPIPS among the image scores against
+            a reference; None leaves LPIPS out.
 
     Raises:
         BadInput: a number is none.
@@ -51,6 +55,7 @@ class Options:
     data_consistency: bool = False
     register_reference: bool = False
     added_detail: bool = True
+    lpips: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         """Numbers of NumPy become Python's own, which the provenance can hold."""
@@ -63,7 +68,8 @@ class Options:
         """Refuse numbers that no run can have.
 
         Raises:
-            BadInput: the spacing, the noise level, the seed or the number of samples is out of its range.
+            BadInput: the spacing, the noise level, the seed or the number of samples is out of its range, or the file
+                for LPIPS cannot be used.
         """
         low, high = SPACING_LIMITS_MM
         if not low <= self.spacing <= high:
@@ -72,6 +78,8 @@ class Options:
             raise BadInput(f"the noise level {self.sigma:g} must be a number above 0")
         check_seed(self.seed)
         check_samples(self.samples)
+        if self.lpips is not None:
+            read_lpips(self.lpips)
 
 
 def check_seed(seed: int) -> None:

@@ -14,7 +14,8 @@ from .formats.itk import check_path
 from .image_io import DERIVED, EXTENSIONS, NOTES
 
 SCHEMAS = "lowfieldenhance-"  # begins the schema of every JSON file but the sidecar
-CSV_HEADINGS = ("label_id,name,side,", "name,state,seconds,")  # of the report's and of the batch's table
+# of the report's tables, and of the batch's
+CSV_HEADINGS = ("label_id,name,side,", "section,key,value,unit", "name,state,seconds,")
 PAGE_TITLE = "<title>LowFieldEnhance "
 HEAD = 4096  # bytes of a page or table in which its mark is
 

@@ -30,7 +30,7 @@ class Wanted:
         output: the enhanced volume; a ``.json`` sidecar with its provenance is written beside it.
         segmentation: labels of the enhanced volume.
         fidelity: residual in units of sigma on the scan's grid.
-        reports: HTML, JSON and CSV by their endings.
+        reports: HTML, JSON and CSV by their endings; beside a CSV one with the values that are of no structure.
         uncertainty: standard deviation among the samples, in the scan's intensity unit.
         added_detail: what the scan does not support, in percent of the local contrast.
         dicom: a new folder for a derived MR series, a DICOM SEG and a DICOM SR.
@@ -75,12 +75,13 @@ class Wanted:
             check_output(path, list(inputs))
         for path in self.reports:
             check_report(path)
+        reports = report_paths(*self.reports)
         if self.dicom is not None:
             self.dicom.check()
-        everything = [p.resolve() for p in (*volumes, *self.reports)]
+        everything = [p.resolve() for p in (*volumes, *reports)]
         if len(set(everything)) != len(everything):
             raise BadInput("two outputs have the same name")
-        for path in (*volumes, *self.reports, self.sidecar):
+        for path in (*volumes, *reports, self.sidecar):
             check_ours(path)
 
     def in_frame_of(self, scan: Image, events: Events) -> Wanted:
@@ -96,7 +97,7 @@ class Wanted:
             if getattr(self, name) is not None:
                 fields[name] = str(getattr(self, name))
         if self.reports:
-            fields["report"] = ", ".join(str(p) for p in self.reports)
+            fields["report"] = ", ".join(str(p) for p in report_paths(*self.reports))
         if self.dicom is not None:
             fields["dicom"] = str(self.dicom.folder)
         fields["verdict"] = result.report["verdict"]
@@ -115,8 +116,7 @@ class Wanted:
             write_image(result.uncertainty, place(self.uncertainty), DEVIATION)
         if self.added_detail is not None and result.added_detail is not None:
             write_image(result.added_detail, place(self.added_detail), ADDED_DETAIL)
-        for path in self.reports:
-            write_report(result, place(path))
+        write_reports(result, self.reports, place)
         if self.dicom is not None:
             self.dicom.write(result, place)
 
@@ -131,8 +131,28 @@ def check_report(path: str | Path) -> None:
         raise BadInput(f"the report {target} is a folder; name a file")
 
 
+def report_paths(*reports: str | Path) -> list[Path]:
+    """The files of these reports: of a CSV also ``report_values.csv`` beside ``report.csv``."""
+    paths = [Path(report) for report in reports]
+    return [*paths, *(_values_beside(path) for path in paths if path.suffix.lower() == ".csv")]
+
+
+def _values_beside(table: Path) -> Path:
+    return table.with_name(f"{table.stem}_values{table.suffix}")
+
+
+def write_reports(result: Result, reports: Sequence[Path], place: Staged) -> None:
+    """Write all files of :func:`report_paths` under their temporary names."""
+    from .evaluation.report_files import write_values_csv
+
+    for path in reports:
+        write_report(result, place(path))
+        if path.suffix.lower() == ".csv":
+            write_values_csv(result.report, place(_values_beside(path)))
+
+
 def write_report(result: Result, path: str | Path) -> None:
-    """Write the report in the format of its ending."""
+    """Write the report in the format of its ending; as CSV the table of the structures."""
     from .evaluation import html, report_files
 
     check_report(path)

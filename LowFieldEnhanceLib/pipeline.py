@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -129,7 +130,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
     if not same_grid(case.grid, Grid.of(prepared.on_grid)):
         events.warning(
             f"the networks of {method.title} know voxels of {grid_mm:g} mm; they work on those, and the result is "
-            f"interpolated to {options.spacing:g} mm"
+            f"interpolated to {options.spacing:g} mm{_finer(options.spacing, grid_mm)}"
         )
     outcome = run_samples(
         method, case, prepared, options.preset, options.seed, options.samples, options.brain_only,
@@ -177,6 +178,7 @@ def assess(
     register_reference: bool = False,
     spacing: float = 1.0,
     made_by: Mapping[str, Any] | None = None,
+    lpips: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Report on an enhanced volume that already exists, made by whatever method.
 
@@ -184,12 +186,12 @@ def assess(
         image: the low-field scan.
         enhanced: in the same frame of reference; brought to the scan's canonical grid.
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
-        register_reference, spacing: see :class:`Options`.
+        register_reference, spacing, lpips: see :class:`Options`.
         made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside).
     """
     events = events or Events()
     check_images(enhanced)
-    options = Options(device=device, register_reference=register_reference, spacing=spacing)
+    options = Options(device=device, register_reference=register_reference, spacing=spacing, lpips=lpips)
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     started = time.monotonic()
     moved = resample(enhanced, Grid.of(subject.prepared.on_grid), "cubic")
@@ -201,6 +203,13 @@ def assess(
         "device": subject.device,
     }
     return judge(subject, moved, options, provenance, started, events, common_range(_models(()).values()))
+
+
+def _finer(spacing: float, grid_mm: float) -> str:
+    """What a reader has to know of an output with smaller voxels than the networks'; empty for others."""
+    if spacing >= grid_mm:
+        return ""
+    return f": it holds no detail finer than {grid_mm:g} mm, and none could be checked against a truth"
 
 
 def _models(names: tuple[str, ...]) -> dict[str, ModelInfo]:

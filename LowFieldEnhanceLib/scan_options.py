@@ -12,11 +12,19 @@ from .image import ASSUMED, CONTRASTS, Image
 
 
 def add_reference_options(parser: argparse.ArgumentParser) -> None:
-    """``--reference``, ``--reference-labels`` and ``--register``."""
+    """``--reference``, ``--reference-labels``, ``--register`` and ``--lpips``."""
     parser.add_argument("--reference", help="high-field scan of the same head, same frame of reference (or --register)")
     parser.add_argument("--reference-labels", help="its label map (FreeSurfer ids)")
     parser.add_argument("--register", action="store_true",
                         help="the reference was taken in another position: move it onto the scan first")  # fmt: skip
+    add_lpips_option(parser)
+
+
+def add_lpips_option(parser: argparse.ArgumentParser) -> None:
+    """``--lpips``, for a command that has a reference."""
+    parser.add_argument("--lpips", metavar="FILE",
+                        help="weights of SqueezeNet 1.1 (torchvision's squeezenet1_1): the report gives LPIPS against "
+                             "the reference too; needs: pip install --no-deps lpips")  # fmt: skip
 
 
 def read_reference(options: argparse.Namespace, contrast: str) -> dict[str, Any]:
@@ -38,11 +46,18 @@ def check_reference(options: argparse.Namespace) -> None:
     """Refuse options of a reference without one.
 
     Raises:
-        BadInput: ``--register`` or ``--reference-labels`` without ``--reference``.
+        BadInput: ``--register``, ``--reference-labels`` or ``--lpips`` without ``--reference``, or a file that is not
+            one for LPIPS.
     """
-    for given, name in ((options.register, "--register"), (options.reference_labels, "--reference-labels")):
+    for given, name in (
+        (options.register, "--register"), (options.reference_labels, "--reference-labels"), (options.lpips, "--lpips"),
+    ):  # fmt: skip
         if given and not options.reference:
             raise BadInput(f"{name} needs --reference FILE")
+    if options.lpips:
+        from .evaluation.lpips import read_lpips
+
+        read_lpips(options.lpips)
 
 
 def with_contrast(image: Image, events: Events, said: str | None = None) -> Image:

@@ -178,8 +178,10 @@ def open_subject(
 
     Raises:
         BadInput: an argument of another class, no brain was found, a contrast cannot be used, the lesions lie outside
-            the brain, or the reference cannot be registered.
+            the brain, the reference cannot be registered, or LPIPS without a reference.
     """
+    if options.lpips is not None and reference is None:
+        raise BadInput("LPIPS compares with a reference, and none was given")
     _check_kind(brain, Image, "the brain mask", "read_image reads one from a file")
     for given, what in ((lesions, "the lesions"), (reference_labels, "the reference's labels")):
         _check_kind(given, LabelMap, what, "read_labels reads one from a file")

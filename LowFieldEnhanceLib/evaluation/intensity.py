@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .lpips import Lpips
 
 RANGE_PERCENTILE = 99.9
+RANGE = f"{RANGE_PERCENTILE}th percentile - minimum of the reference, inside the mask"
 SSIM_SIGMA_VOXELS = 1.5
 SSIM_TRUNCATE = 3.5  # with sigma 1.5 a window of 11 voxels, as in Wang et al. 2004
 SSIM_RADIUS = int(SSIM_TRUNCATE * SSIM_SIGMA_VOXELS + 0.5)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from ..errors import BadInput, CorruptModel, MissingModel
+from ..weight_files import file_sha256
 from .checks import as_pair, bounding_box
 
 DATA_VARIABLE = "LOWFIELDENHANCE_DATA"
@@ -83,6 +83,9 @@ class Lpips:
         heads_path: the heads' weights; None means those of the installed package ``lpips`` (which is not imported).
         device: where to compute.
 
+    Attributes:
+        sha256: of the two files, ``backbone`` and ``heads``, for the provenance.
+
     Raises:
         MissingModel: a file is not there.
         CorruptModel: a file does not hold these weights.
@@ -96,6 +99,7 @@ class Lpips:
         self.device = torch.device(device)
         self._network = _load_backbone(backbone_path).to(self.device)
         self._heads = [head.to(self.device) for head in _load_heads(heads_path)]
+        self.sha256 = {"backbone": file_sha256(backbone_path), "heads": file_sha256(heads_path)}
         self._shift = torch.tensor(SHIFT, device=self.device).view(1, 3, 1, 1)
         self._scale = torch.tensor(SCALE, device=self.device).view(1, 3, 1, 1)
 
@@ -162,6 +166,21 @@ class Lpips:
         return self._network((x - self._shift) / self._scale)
 
 
+def read_lpips(path: str | os.PathLike[str]) -> Lpips:
+    """The metric with a user's file of SqueezeNet weights, on the processor, so that figures do not depend on a device.
+
+    Raises:
+        BadInput: the file is missing, cannot be read or does not hold these weights, or the package ``lpips`` with the
+            heads is not installed.
+    """
+    try:
+        return Lpips(Path(path))
+    except (MissingModel, CorruptModel) as error:
+        raise BadInput(str(error)) from error
+    except TypeError as error:
+        raise BadInput(f"the weights for LPIPS must be the path of a file, not {type(path).__name__}") from error
+
+
 def default_backbone_path() -> Path:
     """``lpips/squeezenet1_1.pth`` in the folder that the environment variable LOWFIELDENHANCE_DATA names.
 
@@ -194,7 +213,7 @@ def slice_indices(mask: np.ndarray, axis: int, stride: int) -> np.ndarray:
 
 def _load_backbone(path: Path) -> SqueezeNetFeatures:
     network = SqueezeNetFeatures()
-    state = {key: value for key, value in _load_state(path).items() if key.startswith("features.")}
+    state = {key: value for key, value in _load_state(path).items() if str(key).startswith("features.")}
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
@@ -217,7 +236,7 @@ def _load_state(path: Path) -> dict[str, torch.Tensor]:
         raise MissingModel(f"the LPIPS weights {path} are not there")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # of a file that is something else the unpickler raises errors of any kind
         raise CorruptModel(f"the LPIPS weights {path} cannot be read") from error
     if not isinstance(state, dict):
         raise CorruptModel(f"the LPIPS weights {path} are not a state dict")

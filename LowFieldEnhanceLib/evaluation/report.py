@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,11 +21,14 @@ from .checks import check_same_shape
 from .fidelity import GAUSSIAN_SHARE_ABOVE_3, FidelitySummary
 from .input_checks import input_checks
 from .input_intensity import intensity_figures
-from .intensity import score_images
+from .intensity import RANGE, score_images
 from .report_files import plain
 from .report_structures import structure_rows, summary_of
 from .report_text import percent, verdict_of
 from .uncertainty import with_spread
+
+if TYPE_CHECKING:
+    from .lpips import Lpips
 
 SCHEMA = "lowfieldenhance-report/2"
 NOTICE = DERIVED
@@ -53,6 +56,7 @@ def build_report(
     noise_plausible: bool = True,
     reference_field: np.ndarray | None = None,
     unreferenced: Mapping[int, str] | None = None,
+    lpips: Lpips | None = None,
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -79,6 +83,7 @@ def build_report(
         reference_field: bool on the working grid, where the reference was measured; None: where it is not 0 in the
             checks, everywhere in the scores.
         unreferenced: structures of which the reference says nothing, with the reason (see report_structures).
+        lpips: the metric, for its score against the reference; None leaves it out.
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -125,7 +130,7 @@ def build_report(
         "structures": with_spread(structures, uncertainty),
         "images": None
         if reference is None or lies.get("images_left_out")
-        else _images(reference, before, enhanced, brain, reference_field),
+        else _images(reference, before, enhanced, brain, reference_field, lpips),
         "registration": registration,
         "provenance": provenance,
     }
@@ -187,17 +192,22 @@ def in_noise_units(fidelity: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _images(
-    reference: Image, before: Image, enhanced: Image, brain: np.ndarray, field: np.ndarray | None
+    reference: Image,
+    before: Image,
+    enhanced: Image,
+    brain: np.ndarray,
+    field: np.ndarray | None,
+    lpips: Lpips | None,
 ) -> dict[str, Any] | None:
     """Image scores of both against the reference inside the brain; None where the reference shows nothing there."""
     cut = field is not None and not field[brain].all()
     brain = brain & field if cut else brain
     try:
         scores = {
-            name: asdict(score_images(reference.array, image.array, brain))
+            name: asdict(score_images(reference.array, image.array, brain, lpips))
             for name, image in (("input", before), ("enhanced", enhanced))
         }
     except BadInput:  # an empty or constant reference must not cost the user the finished run
         return None
     mask = "brain inside the reference's field of view" if cut else "brain"
-    return {"mask": mask, "fit": "linear, inside the mask", **scores}
+    return {"mask": mask, "fit": "linear, inside the mask", "range": RANGE, **scores}

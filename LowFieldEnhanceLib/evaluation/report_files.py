@@ -1,4 +1,4 @@
-"""The report as files: strict JSON for machines, the structure table as CSV for spreadsheets."""
+"""The report as files: strict JSON for machines; for spreadsheets the structures in one table, all else in another."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import csv
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..safe_files import replaced
 from .report_structures import INPUT_ONLY_COLUMNS
+from .report_values import COLUMNS, value_rows
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell that a spreadsheet computes begins with
 
@@ -29,20 +30,34 @@ def write_json(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
 
 
 def write_csv(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
-    """Write the structures, one a row, six significant digits, an empty cell for None.
+    """Write the structures, one a row, six significant digits, an empty cell for None; the last column is the notice.
 
     Raises:
         BadInput: the folder does not exist.
     """
     rows = report["structures"]
     columns = list(dict.fromkeys(key for row in rows for key in row)) or list(INPUT_ONLY_COLUMNS)
+    cells = [[*(row.get(column) for column in columns), report.get("notice")] for row in rows]
+    _write_table([*columns, "notice"], cells, path)
+
+
+def write_values_csv(report: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Write everything but the structures as a long table, with the notice and the provenance (see report_values).
+
+    Raises:
+        BadInput: the folder does not exist.
+    """
+    _write_table(COLUMNS, value_rows(report), path)
+
+
+def _write_table(columns: Sequence[str], rows: Iterable[Iterable[Any]], path: str | os.PathLike[str]) -> None:
     with (
         replaced(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as stream,
     ):
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([csv_cell(row.get(column)) for column in columns] for row in rows)
+        writer.writerows([csv_cell(value) for value in row] for row in rows)
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
@@ -59,9 +74,11 @@ def plain(value: Any) -> Any:  # noqa: ANN401
 
 
 def csv_cell(value: Any) -> str:  # noqa: ANN401
-    """A cell of a table: six significant digits, empty for None, text as :func:`spreadsheet_text`."""
+    """A cell of a table: six significant digits, empty for None, true or false, text as :func:`spreadsheet_text`."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return str(value).lower()
     return f"{value:.6g}" if isinstance(value, float) else spreadsheet_text(value)
 
 

@@ -20,11 +20,14 @@ LOW_CONFIDENCE = 0.5  # below, the segmenter gives the label less than half of i
 
 COMMON_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "volume_enhanced_ml")
 REFERENCE_COLUMNS = (
-    "volume_reference_ml", "error_input_percent", "error_enhanced_percent", "dice_input", "dice_enhanced",
-    "hd95_mm", "assd_mm", "surface_dice",
+    "volume_reference_ml", "error_input_percent", "error_enhanced_percent", "absolute_error_input_percent",
+    "absolute_error_enhanced_percent", "dice_input", "dice_enhanced", "hd95_mm", "assd_mm", "surface_dice",
+    "hd95_input_mm", "assd_input_mm", "surface_dice_input",
 )  # fmt: skip
 LAST_COLUMNS = ("change_percent", "confidence_input", "confidence_enhanced", "note")
-NOT_COMPARED = dict.fromkeys(REFERENCE_COLUMNS)
+DERIVED_COLUMNS = ("absolute_error_input_percent", "absolute_error_enhanced_percent")  # properties, no fields
+NOT_COMPARED = dict.fromkeys(column for column in REFERENCE_COLUMNS if column not in DERIVED_COLUMNS)
+SURFACES = (("hd95_input_mm", "hd95_mm"), ("assd_input_mm", "assd_mm"), ("surface_dice_input", "surface_dice"))
 MOST_OUTSIDE = 0.01  # share of a structure that may lie outside the reference's field of view
 INPUT_ONLY_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "confidence_input")
 
@@ -81,6 +84,7 @@ def find_unreferenced(
 def _row(item: StructureComparison, columns: tuple[str, ...], reason: str | None = None) -> dict[str, Any]:
     note = "; ".join(filter(None, (reason, _note(item)))) or None
     values = {**asdict(item), "label_id": item.label, "note": note}
+    values |= {column: getattr(item, column) for column in DERIVED_COLUMNS}
     return {column: values[column] for column in columns}
 
 
@@ -118,4 +122,8 @@ def summary_of(rows: list[dict[str, Any]], against_reference: bool, segmented: b
     if against_reference:
         closer = [abs(row["error_enhanced_percent"]) < abs(row["error_input_percent"]) for row in kept]
         summary["structures_closer"] = sum(closer)
+        for pair in SURFACES:
+            both = [row for row in kept if all(row[key] is not None for key in pair)]  # found in all three maps
+            for key in pair:
+                summary[f"mean_{key}"] = float(np.mean([row[key] for row in both])) if both else None
     return summary

@@ -33,6 +33,7 @@ class StructureComparison:
         dice_input, dice_enhanced: Dice against the reference, 0..1, higher is better.
         hd95_mm, assd_mm: enhanced against reference, mm, lower is better.
         surface_dice: enhanced against reference at the tolerance (1 mm), 0..1, higher is better.
+        hd95_input_mm, assd_input_mm, surface_dice_input: the same three of the input against the reference.
         confidence_input, confidence_enhanced: the segmenter's mean posterior in the structure, 0..1.
     """
 
@@ -50,6 +51,9 @@ class StructureComparison:
     hd95_mm: float | None
     assd_mm: float | None
     surface_dice: float | None
+    hd95_input_mm: float | None
+    assd_input_mm: float | None
+    surface_dice_input: float | None
     confidence_input: float | None
     confidence_enhanced: float | None
 
@@ -104,8 +108,8 @@ def compare_structures(
     for label in label_table():
         if not any(label.id in found for found in volumes):
             continue
-        surface = None if overlaps is None else _surface(folded[1], folded[2], label.id, tolerance_mm)
-        rows.append(_compare(label, folded, [v.get(label.id, 0.0) for v in volumes], overlaps, surface))
+        surfaces = [_surface(m, folded[2], label.id, tolerance_mm) for m in folded[:2]] if overlaps is not None else []
+        rows.append(_compare(label, folded, [v.get(label.id, 0.0) for v in volumes], overlaps, surfaces))
     return rows
 
 
@@ -114,9 +118,10 @@ def _compare(
     maps: list[LabelMap],
     volumes: list[float],
     overlaps: list[dict[int, float]] | None,
-    surface: SurfaceScores | None,
+    surfaces: list[SurfaceScores],
 ) -> StructureComparison:
     reference = volumes[2] if len(volumes) == 3 else None
+    before, after = surfaces or (None, None)
     return StructureComparison(
         label=label.id,
         name=label.name,
@@ -129,16 +134,19 @@ def _compare(
         error_enhanced_percent=None if reference is None else percent_difference(volumes[1], reference),
         dice_input=None if overlaps is None else _defined(overlaps[0].get(label.id, math.nan)),
         dice_enhanced=None if overlaps is None else _defined(overlaps[1].get(label.id, math.nan)),
-        hd95_mm=None if surface is None else _defined(surface.hd95_mm),
-        assd_mm=None if surface is None else _defined(surface.assd_mm),
-        surface_dice=None if surface is None else _defined(surface.surface_dice),
+        hd95_mm=None if after is None else _defined(after.hd95_mm),
+        assd_mm=None if after is None else _defined(after.assd_mm),
+        surface_dice=None if after is None else _defined(after.surface_dice),
+        hd95_input_mm=None if before is None else _defined(before.hd95_mm),
+        assd_input_mm=None if before is None else _defined(before.assd_mm),
+        surface_dice_input=None if before is None else _defined(before.surface_dice),
         confidence_input=maps[0].confidence.get(label.id),
         confidence_enhanced=maps[1].confidence.get(label.id),
     )
 
 
-def _surface(enhanced: LabelMap, reference: LabelMap, label: int, tolerance_mm: float) -> SurfaceScores:
-    return surface_scores(enhanced.array == label, reference.array == label, reference.affine, tolerance_mm)
+def _surface(labels: LabelMap, reference: LabelMap, label: int, tolerance_mm: float) -> SurfaceScores:
+    return surface_scores(labels.array == label, reference.array == label, reference.affine, tolerance_mm)
 
 
 def _defined(value: float) -> float | None:

@@ -4,8 +4,9 @@
 
 The scan of ULF-sim v1 of one head, brought to outputs of 0.7, 1.5 and 2 mm: the networks work on 1 mm and the result is
 interpolated (as the pipeline does), or they work on the output's own voxels. Scored inside the brain against the
-high-field image on the output's grid (cubic; for coarser grids after a Gaussian of 0.35 voxels). Writes
-output_spacing.json and output_spacing.md beside this file.
+high-field image on the output's grid (cubic; for coarser grids after a Gaussian of 0.35 voxels). At 0.7 mm that truth
+is the 1 mm image interpolated, so it says nothing of finer detail. Writes output_spacing.json and output_spacing.md
+beside this file.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from LowFieldEnhanceLib.image_io import read_image, read_labels, write_image, wr
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 
 FILES = {
-    "batch.json", "enhanced.json", "enhanced.nii.gz", "report.csv", "report.html", "report.json", "segmentation.nii.gz",
+    "batch.json", "enhanced.json", "enhanced.nii.gz", "report.csv", "report.html", "report.json", "report_values.csv",
+    "segmentation.nii.gz",
 }  # fmt: skip
 SUMMARY = {"summary.csv", "summary.html", "summary.json"}
 QUICK = ("-m", "cubic", "--spacing", "4", "--device", "cpu")

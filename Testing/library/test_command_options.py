@@ -77,6 +77,7 @@ def path_in(folder: Path) -> Callable[[str], str]:
         (["-m", "dps", "-p", "paper"], "preset", "paper"),
         (["-m", "latent"], "method", "latent"),
         (["--reference", "{reference_T1w}", "--register"], "register_reference", True),
+        (["--reference", "{reference_T1w}", "--lpips", "weights.pth"], "lpips", "weights.pth"),
     ],
 )
 def test_a_setting_of_enhance_is_that_of_the_run_and_changes_no_other(
@@ -84,6 +85,7 @@ def test_a_setting_of_enhance_is_that_of_the_run_and_changes_no_other(
     value: Any,
 ) -> None:  # fmt: skip
     path = path_in(folder)
+    monkeypatch.setattr("LowFieldEnhanceLib.evaluation.lpips.read_lpips", lambda _: None)
     given = [path(text[1:-1]) if text.startswith("{") else text for text in given]
     command = ["enhance", path("scan_T1w"), "-o", path("new"), *given]
     (_, settings), _, _ = called(monkeypatch, "LowFieldEnhanceLib.pipeline.enhance", command, capsys)
@@ -124,7 +126,8 @@ def test_every_option_of_report_is_heeded(
     command = ["report", path("scan_T1w"), path("enhanced_of_it"), "-o", str(folder / "r.html"), "--register",
                "--reference", path("reference_T1w"), "--reference-labels", path("reference_labels"),
                "--brain-mask", path("mask"), "--lesions", path("lesions"), "--spacing", "1.5",
-               "--device", "cpu"]  # fmt: skip
+               "--device", "cpu", "--lpips", "weights.pth"]  # fmt: skip
+    monkeypatch.setattr("LowFieldEnhanceLib.evaluation.lpips.read_lpips", lambda _: None)
     images, named, _ = called(monkeypatch, "LowFieldEnhanceLib.pipeline.assess", command, capsys)
     for name, image in zip(("scan_T1w", "enhanced_of_it"), images, strict=True):
         np.testing.assert_array_equal(image.array, voxels() + FILES.index(name))
@@ -132,6 +135,7 @@ def test_every_option_of_report_is_heeded(
     np.testing.assert_array_equal(named["brain"].array, voxels() + FILES.index("mask"))
     assert (named["reference_labels"].array.max(), named["lesions"].array.max()) == (2, 3)
     assert (named["spacing"], named["register_reference"], named["device"]) == (1.5, True, "cpu")
+    assert named["lpips"] == "weights.pth"
 
 
 def test_every_option_of_simulate_is_heeded(
@@ -156,10 +160,12 @@ def test_every_option_of_compare_is_heeded(
     command = ["compare", path("scan_T1w"), "-o", str(folder / "new"), "-m", "cubic,linear", "--no-segment", "--seed",
                "4", "--spacing", "1.5", "--device", "cpu", "--reference", path("reference_T1w"), "--register",
                "--brain-mask", path("mask"), "--lesions", path("lesions"),
-               "--with", f"T2w={path('other_T2w')}"]  # fmt: skip
+               "--lpips", "weights.pth", "--with", f"T2w={path('other_T2w')}"]  # fmt: skip
+    monkeypatch.setattr("LowFieldEnhanceLib.evaluation.lpips.read_lpips", lambda _: None)
     (_, choices, settings), named, _ = called(monkeypatch, "LowFieldEnhanceLib.compare.compare", command, capsys)
     assert [name for name, _ in choices] == ["cubic", "linear"]
     changed = {"segment": False, "seed": 4, "spacing": 1.5, "device": "cpu", "register_reference": True}
+    changed["lpips"] = "weights.pth"
     assert asdict(settings) == {**asdict(pipeline.Options()), **changed}
     np.testing.assert_array_equal(named["reference"].array, voxels() + FILES.index("reference_T1w"))
     np.testing.assert_array_equal(named["brain"].array, voxels() + FILES.index("mask"))

@@ -43,7 +43,8 @@ def test_without_a_reference_nothing_speaks_of_error(scan: Image) -> None:
 
 def test_the_markdown_table_keeps_its_columns_whatever_the_sentences_hold(scan: Image) -> None:
     lines = module.to_markdown(compare(scan, [("cubic", "fast")], start=unprepared, run=fake_run({}))).splitlines()
-    assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert lines[:2] == [f"**{DERIVED}**", ""]
+    assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines[2:]}) == 1
     assert "| 4.6 | 1.25 | 1.23 | 3.2 | 2 |" in lines[-1]
 
 
@@ -60,6 +61,7 @@ def test_csv_and_json_hold_the_rows(comparison: Comparison) -> None:
     table = list(csv.DictReader(io.StringIO(module.to_csv(comparison))))
     assert [row["method"] for row in table] == ["input", "cubic", "regression", "bridged"]
     assert float(table[1]["residual_rms"]) == comparison.rows[1]["residual_rms"]
+    assert {row["notice"] for row in table} == {DERIVED}
     document = json.loads(module.to_json(comparison))
     assert document["schema"] == "lowfieldenhance-comparison/1"
     assert document["notice"] == DERIVED

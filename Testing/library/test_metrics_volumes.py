@@ -61,7 +61,7 @@ def test_with_a_reference_volumes_errors_and_agreement_are_those_of_the_boxes() 
     assert (row.confidence_input, row.confidence_enhanced) == (0.6, 0.9)
 
 
-def test_surface_scores_are_enhanced_against_reference_in_millimetres() -> None:
+def test_surface_scores_are_enhanced_and_input_against_reference_in_millimetres() -> None:
     low = label_map(id_16=np.s_[0:12, 0:12, 0])
     enhanced = label_map(id_16=np.s_[0:12, 0:12, 4])
     reference = label_map(id_16=np.s_[0:12, 0:12, 6])
@@ -69,6 +69,7 @@ def test_surface_scores_are_enhanced_against_reference_in_millimetres() -> None:
     assert row.hd95_mm == pytest.approx(5.0)  # two voxels of 2.5 mm
     assert row.assd_mm == pytest.approx(5.0)
     assert row.surface_dice == 0.0
+    assert (row.hd95_input_mm, row.assd_input_mm, row.surface_dice_input) == pytest.approx((15.0, 15.0, 0.0))
     (tolerant,) = compare_structures(low, enhanced, reference, tolerance_mm=5.0)
     assert tolerant.surface_dice == 1.0
 
@@ -81,7 +82,9 @@ def test_without_a_reference_there_is_change_and_never_error() -> None:
     fields = dataclasses.asdict(row)
     for name in ("volume_reference_ml", "error_input_percent", "error_enhanced_percent", "dice_input", "dice_enhanced"):
         assert fields[name] is None
-    for name in ("hd95_mm", "assd_mm", "surface_dice", "confidence_input", "confidence_enhanced"):
+    for name in ("hd95_mm", "assd_mm", "surface_dice", "hd95_input_mm", "assd_input_mm", "surface_dice_input"):
+        assert fields[name] is None
+    for name in ("confidence_input", "confidence_enhanced"):
         assert fields[name] is None
     assert row.absolute_error_input_percent is None
     assert row.absolute_error_enhanced_percent is None

@@ -16,7 +16,7 @@ from test_report_html import report as report_page
 from LowFieldEnhanceLib import image_io
 from LowFieldEnhanceLib.batch import run_batch
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json
+from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json, write_values_csv
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.ours import check_ours, is_enhanced, sidecar_of
 from LowFieldEnhanceLib.outputs import Wanted, write_report
@@ -80,6 +80,7 @@ def test_reports_and_summaries_are_known(tmp_path: Path) -> None:
     report = report_page()
     write_json(report, tmp_path / "r.json")
     write_csv(report, tmp_path / "r.csv")
+    write_values_csv(report, tmp_path / "r_values.csv")
     write_csv({"structures": []}, tmp_path / "empty.csv")
     run_batch(scans_in(tmp_path / "in", "a"), tmp_path / "out", FakeWork())
     for path in (*tmp_path.glob("*.*"), *(tmp_path / "out").glob("summary.*")):

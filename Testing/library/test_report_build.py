@@ -134,6 +134,10 @@ def test_with_a_reference_the_verdict_gives_the_mean_absolute_volume_errors() ->
     assert report["has_reference"]
     assert report["summary"]["mean_absolute_error_input_percent"] == pytest.approx((0 + 50 + 25) / 3)
     assert report["summary"]["mean_absolute_error_enhanced_percent"] == pytest.approx((0 + 10 + 5) / 3)
+    for key in ("hd95_input_mm", "hd95_mm", "assd_input_mm", "assd_mm", "surface_dice_input", "surface_dice"):
+        expected = np.mean([row[key] for row in report["structures"]])
+        assert report["summary"][f"mean_{key}"] == pytest.approx(expected)
+    assert report["summary"]["mean_hd95_mm"] < report["summary"]["mean_hd95_input_mm"]
     assert report["summary"]["structures_closer"] == 2
     assert "over 3 structures is 5.0 % in the enhanced scan, lower than the 25.0 % in the input" in report["verdict"]
 

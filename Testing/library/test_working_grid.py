@@ -15,6 +15,7 @@ from judging_support import OPTIONS
 from scipy import ndimage
 
 from LowFieldEnhanceLib import pipeline
+from LowFieldEnhanceLib.evaluation.html import render_html
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.methods.base import Case
@@ -76,12 +77,20 @@ def test_at_another_output_spacing_the_networks_see_what_they_know_and_the_resul
     second = resample(second.with_array(second.array + 1), Grid.of(first), "linear").array - 1
     np.testing.assert_allclose(second[deep], first.array[deep], atol=0.03)
     assert "voxels of 4 mm" in warned and "interpolated to 2 mm" in warned and "voxels of" not in quiet
+    for text in (warned, " ".join(render_html(fine.report, {}).split())):
+        assert "it holds no detail finer than 4 mm, and none could be checked against a truth" in text
     assert fine.report["provenance"]["method_spacing"] == TRAINED_MM and fine.report["provenance"]["spacing"] == 2.0
     np.testing.assert_allclose(fine.enhanced.spacing, 2.0)
     inner = ndimage.binary_erosion(fine.brain, iterations=4)
     expected = resample(coarse.enhanced, Grid.of(fine.enhanced), "cubic").array
     away, change = (np.abs(fine.enhanced.array - other)[inner].mean() for other in (expected, fine.before.array))
     assert away < 0.1 * change and change > 5.0  # and it is no mere interpolation of the scan
+
+
+def test_an_output_coarser_than_the_networks_is_interpolated_and_lacks_nothing(low: Image, seen: list[Case]) -> None:
+    result, warned = run(low, "regression", 5.0)
+    for text in (warned, render_html(result.report, {})):
+        assert "interpolated to 5 mm" in text and "no detail finer" not in text
 
 
 def test_a_method_without_networks_works_on_the_output_grid(low: Image, seen: list[Case]) -> None:
