@@ -171,6 +171,9 @@ def assess(
     lesions: LabelMap | None = None,
     register_reference: bool = False,
     spacing: float = 1.0,
+    sigma: float | None = None,
+    fwhm: tuple[float, float, float] | None = None,
+    profile: str = "gaussian",
 ) -> Result:
     """Report on an enhanced volume that already exists, made by whatever method.
 
@@ -178,15 +181,22 @@ def assess(
         image: the low-field scan.
         enhanced: in the same frame of reference; brought to the scan's canonical grid.
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
-        register_reference, spacing: see :class:`Options`.
+        register_reference, spacing, sigma, fwhm, profile: see :class:`Options`.
     """
     events = events or Events()
     check_images(enhanced)
-    options = Options(device=device, register_reference=register_reference, spacing=spacing)
+    options = Options(
+        device=device, register_reference=register_reference, spacing=spacing, sigma=sigma, fwhm=fwhm, profile=profile
+    )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     started = time.monotonic()
     moved = resample(enhanced, Grid.of(subject.prepared.on_grid), "cubic")
-    provenance = {"method": "unknown (an existing volume)", "title": "Existing volume", "device": subject.device}
+    provenance = {
+        "method": "unknown (an existing volume)",
+        "title": "Existing volume",
+        **subject.made_with,
+        "device": subject.device,
+    }
     return judge(subject, moved, options, provenance, started, events, common_range(_models(()).values()))
 
 

@@ -18,7 +18,7 @@ from .catalogue import ALL_METHODS, METHODS
 from .job import Job
 from .loading import REPORT_ROLE, addDerived, addPage, presentInput, readText
 from .report import addTable
-from .request import Request, record, scanArguments
+from .request import FORWARD, Request, record, scanArguments
 from .scene import ATTRIBUTE_PREFIX, DERIVED, RunResult
 
 COMPARISON_TABLE = "comparison table"
@@ -34,6 +34,7 @@ SETTINGS = (
     "device",
     "seed",
     "spacing",
+    *FORWARD,
 )
 NOTE = "note"
 
