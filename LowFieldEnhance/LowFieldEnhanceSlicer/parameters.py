@@ -110,6 +110,7 @@ class LowFieldEnhanceParameterNode:
     psfWidthJ: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
     psfWidthK: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
     sliceProfile: SliceProfile = SliceProfile.GAUSSIAN
+    displacementFile: str
     outputVolume: slicer.vtkMRMLScalarVolumeNode
     outputSegmentation: slicer.vtkMRMLSegmentationNode
     outputFidelity: slicer.vtkMRMLScalarVolumeNode
@@ -124,7 +125,7 @@ class LowFieldEnhanceParameterNode:
 # Settings that are called the same in a request and mean the same.
 SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "seed", "spacing", "n4",
              "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
-             "dataConsistency", "noiseLevel", *PSF_WIDTHS, *CHOICES, "dicomFolder")  # fmt: skip
+             "dataConsistency", "noiseLevel", *PSF_WIDTHS, "displacementFile", *CHOICES, "dicomFolder")  # fmt: skip
 NODES = ("inputVolume", "t1wVolume", "t2wVolume", "flairVolume", "referenceVolume", "referenceSegmentation", "lesions",
          *CHOICES, "resultVolume", "comparisonTable")  # fmt: skip
 OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}

@@ -20,7 +20,8 @@ PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "bra
          "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples", "dataConsistency",
          "registerReference")  # fmt: skip
 PSF_WIDTHS = ("psfWidthI", "psfWidthJ", "psfWidthK")
-FORWARD = ("noiseLevel", *PSF_WIDTHS, "sliceProfile")  # plain too; results of earlier versions do not have them
+FORWARD = ("noiseLevel", *PSF_WIDTHS, "sliceProfile")
+ADDED = (*FORWARD, "displacementFile")  # plain too; results of earlier versions do not have them
 NODES = ("inputVolume", "referenceVolume", "referenceSegmentation", "lesions")
 
 MOST_SAMPLES = 32
@@ -53,6 +54,7 @@ class Request:
         psfWidthI, psfWidthJ, psfWidthK: full widths at half maximum of the scan's point-spread function along its axes,
             mm; 0 takes the voxel size.
         sliceProfile: gaussian, box or point.
+        displacementFile: the field or transform (ITK) with which the scan was unwarped, for the method latent; "" none.
         outputVolume, outputSegmentation, outputFidelity, outputUncertainty, outputAddedDetail: nodes to fill: empty
             ones or earlier results of the same scan; None makes a new one.
         earlierInputs: of a run that repeats another: what that one's volumes were, see :func:`record`.
@@ -84,6 +86,7 @@ class Request:
     psfWidthJ: float = 0.0
     psfWidthK: float = 0.0
     sliceProfile: str = "gaussian"
+    displacementFile: str = ""
     outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
     outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
     outputFidelity: slicer.vtkMRMLScalarVolumeNode | None = None
@@ -142,6 +145,7 @@ def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Pa
     line += ["--uncertainty", str(outputs / "uncertainty.nrrd")] if request.makesUncertainty else []
     line += ["--added-detail", str(outputs / "added_detail.nrrd")] if request.makeAddedDetail else []
     line += ["--data-consistency"] if request.dataConsistency else []
+    line += ["--displacement", request.displacementFile] if request.displacementFile else []
     line += ["--dicom", str(dicom)] if dicom is not None else []
     line += ["--dicom-source", str(files["dicom"])] if dicom is not None and "dicom" in files else []
     return [*line, "--report", str(outputs / "report.html"), "--report-json", str(outputs / "report.json")]
@@ -169,7 +173,7 @@ def record(request: Request, node: slicer.vtkMRMLNode, digests: Mapping[str, str
     """
     sources = {**{name: getattr(request, name) for name in NODES}, **request.otherVolumes}
     sources = {name: source for name, source in sources.items() if source is not None}
-    settings = {name: getattr(request, name) for name in (*PLAIN, *FORWARD)}
+    settings = {name: getattr(request, name) for name in (*PLAIN, *ADDED)}
     # by name too: the reference to a node that is deleted later goes without a trace
     settings[SOURCES] = {name: source.GetName() for name, source in sources.items()}
     settings[DIGESTS] = dict(digests)
@@ -196,7 +200,7 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     try:
         settings: dict[str, Any] = json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")
         made, digests = settings.get(SOURCES, {}), settings.get(DIGESTS, {})
-        known = {name: settings[name] for name in FORWARD if name in settings}
+        known = {name: settings[name] for name in ADDED if name in settings}
         settings = {name: settings[name] for name in PLAIN} | known
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"'{node.GetName()}' does not say how it was made, so it cannot be made again.") from error

@@ -42,7 +42,7 @@ def reasonAgainst(request: Request) -> str:
             return f"{entry.title} needs the optional Python package {package}, which is not installed."
     reasons = (_reasonAgainstVolume(f"The {name}", node, request) for name, node in request.volumes.items())
     further = (_reasonAgainstOthers, _reasonAgainstReferenceSegmentation, _reasonAgainstLesions,
-               reasonAgainstOutputs, _reasonAgainstDicom)  # fmt: skip
+               _reasonAgainstDisplacement, reasonAgainstOutputs, _reasonAgainstDicom)  # fmt: skip
     return next(filter(None, reasons), "") or next(filter(None, (check(request) for check in further)), "")
 
 
@@ -139,6 +139,12 @@ def _reasonAgainstSegmentation(
     if matrixBetween(volumeNode, node) is None:
         warped = f"The {what} '{node.GetName()}'" if isWarped(node) else f"The volume '{volumeNode.GetName()}'"
         return f"{warped} is under a warping transform; harden it first."
+    return ""
+
+
+def _reasonAgainstDisplacement(request: Request) -> str:
+    if request.displacementFile and not Path(request.displacementFile).is_file():
+        return f"The displacement field '{request.displacementFile}' is not a file that exists."
     return ""
 
 

@@ -19,7 +19,7 @@ from LowFieldEnhanceSlicer.dicom_delivery import DicomDelivery
 from LowFieldEnhanceSlicer.estimate import estimate
 from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.parameters import SliceProfile, requestOf
-from LowFieldEnhanceSlicer.request import NARROWEST_MM, REQUEST_ATTRIBUTE, WIDEST_MM, requestFromProvenance
+from LowFieldEnhanceSlicer.request import ADDED, NARROWEST_MM, REQUEST_ATTRIBUTE, WIDEST_MM, requestFromProvenance
 from LowFieldEnhanceSlicer.run_progress import stagesOf
 from LowFieldEnhanceSlicer.scene import writeMrb
 
@@ -334,14 +334,33 @@ def test_what_the_user_knew_of_the_scan_survives_saving_and_run_again(applicatio
     assert {name: getattr(requestOf(person.parameters), name) for name in FORWARD} == FORWARD
 
 
+def test_a_displacement_field_reaches_the_run_and_the_next_one(person, stub, tmp_path):
+    ui, field = person.ui, tmp_path / "unwarp.nii.gz"
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    choose(ui.methodComboBox, "Distilled latent super-resolution")
+    ui.displacementPathLineEdit.setProperty("currentPath", str(field))
+    assert not ui.applyButton.isEnabled() and str(field) in ui.applyButton.toolTip()
+    field.write_bytes(b"the child reads it")
+    ui.seedSpinBox.setValue(1)
+    run(person)
+    assert optionsOf(stub).displacement == str(field)
+    ui.displacementPathLineEdit.setProperty("currentPath", "")
+    run(person)
+    assert optionsOf(stub).displacement is None
+    first = next(node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+                 if str(field) in (node.GetAttribute(REQUEST_ATTRIBUTE) or ""))  # fmt: skip
+    assert requestFromProvenance(first).displacementFile == str(field)
+
+
 def test_a_result_of_a_version_without_them_can_still_be_repeated(person, stub):
     nodes = person.logic.process(person.loadScan()).nodes
     settings = json.loads(nodes.enhanced.GetAttribute(REQUEST_ATTRIBUTE))
     assert settings.keys() >= FORWARD.keys()
-    earlier = {name: value for name, value in settings.items() if name not in FORWARD}
+    earlier = {name: value for name, value in settings.items() if name not in ADDED}
     nodes.enhanced.SetAttribute(REQUEST_ATTRIBUTE, json.dumps(earlier))
     found = requestFromProvenance(nodes.enhanced)
     assert (found.noiseLevel, found.psfWidths, found.sliceProfile) == (0.0, (), "gaussian")
+    assert found.displacementFile == ""
 
 
 @pytest.mark.parametrize(
