@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .enhance_command import add_enhance, run_enhance
 from .errors import BadInput
 from .events import Events
+from .scan_options import forward_options
 
 if TYPE_CHECKING:
     from .batch_results import Request
@@ -115,7 +116,7 @@ class EachScan:
         preset = options.preset or method.presets[0]
         check_preset(method, preset)
         choose_device(options.device)
-        Options(seed=options.seed, spacing=options.spacing, sigma=options.sigma, samples=options.samples).check()
+        Options(seed=options.seed, spacing=options.spacing, samples=options.samples, **forward_options(options)).check()
         self._options = argparse.Namespace(**{**vars(options), "preset": preset})
         self._provenance = {
             **{name: getattr(self._options, name) for name in IN_PROVENANCE},

@@ -12,7 +12,7 @@ from typing import Any
 from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS
-from .scan_options import add_lpips_option, with_contrast
+from .scan_options import PROFILES, add_lpips_option, with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
 
@@ -57,7 +57,7 @@ def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--spacing", type=float, nargs=3, default=(1.6, 1.6, 5.0), metavar=("R", "A", "S"),
                         help="mm (default: 1.6 1.6 5)")  # fmt: skip
     parser.add_argument("--snr", type=float, default=20.0, help="white matter over noise (default: 20)")
-    parser.add_argument("--profile", default="gaussian", choices=("gaussian", "box", "point"),
+    parser.add_argument("--profile", default="gaussian", choices=PROFILES,
                         help="of a slice (default: gaussian)")  # fmt: skip
     parser.add_argument("--noise", default="rician", choices=("rician", "gaussian"), help="default: rician")
     parser.add_argument(
@@ -65,7 +65,11 @@ def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--bias", type=float, default=0.0, help="standard deviation of the log bias field (default: 0)")
     parser.add_argument(
-        "--field-contrast", type=float, default=0.0, help="0 (default) keeps the contrast, 1 is that of 64 mT"
+        "--field-contrast",
+        type=float,
+        default=0.0,
+        help="0 (default) keeps the contrast, 1 is that of 64 mT sequences with relaxation times of 50 mT, the nearest "
+        "published ones",
     )
     parser.add_argument(
         "--labels", help="label map of the input, for the SNR and --field-contrast (which segments without)"

@@ -7,7 +7,15 @@ from typing import Any
 
 from .events import Events
 from .image import CONTRASTS
-from .scan_options import add_reference_options, check_reference, read_others, read_reference, with_contrast
+from .scan_options import (
+    add_forward_options,
+    add_reference_options,
+    check_reference,
+    forward_options,
+    read_others,
+    read_reference,
+    with_contrast,
+)
 
 Groups = Any  # argparse's sub-parser action has no public type
 
@@ -29,6 +37,7 @@ def add_compare(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
     parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm (default: 1)")
+    add_forward_options(parser)
     parser.add_argument("--no-segment", dest="segment", action="store_false", help="images and residuals only, faster")
     parser.set_defaults(run=run_compare)
 
@@ -54,6 +63,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             segment=options.segment,
             register_reference=options.register,
             lpips=options.lpips,
+            **forward_options(options),
         ),
         contrasts=read_others(options.others, image.contrast),
         **read_reference(options, image.contrast),

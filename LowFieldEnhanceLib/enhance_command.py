@@ -13,7 +13,16 @@ from .dicom.options import add_dicom_options
 from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS
-from .scan_options import add_reference_options, check_reference, path_of, read_others, read_reference, with_contrast
+from .scan_options import (
+    add_forward_options,
+    add_reference_options,
+    check_reference,
+    forward_options,
+    path_of,
+    read_others,
+    read_reference,
+    with_contrast,
+)
 
 Groups = Any  # argparse's sub-parser action has no public type
 
@@ -44,7 +53,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
-    parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")
+    add_forward_options(parser)
     parser.add_argument("--displacement", metavar="FIELD",
                         help="field or transform (ITK) with which the scan was unwarped, for 'latent'")  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, metavar="N",
@@ -87,7 +96,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             spacing=options.spacing,
             brain_only=options.brain_only,
             n4=options.n4,
-            sigma=options.sigma,
+            **forward_options(options),
             samples=options.samples,
             data_consistency=options.data_consistency,
             register_reference=options.register,
@@ -117,6 +126,7 @@ def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", type=float, default=1.0, help="of the grid on which both are compared, mm (default: 1)"
     )
+    add_forward_options(parser)
     parser.set_defaults(run=run_report)
 
 
@@ -144,6 +154,7 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         spacing=options.spacing,
         made_by=provenance_beside(options.enhanced),
         lpips=options.lpips,
+        **forward_options(options),
     )
     with all_or_none() as place:
         outputs.write_reports(result, [Path(options.output)], place)

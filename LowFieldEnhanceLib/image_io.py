@@ -16,6 +16,7 @@ import SimpleITK
 
 from .errors import BadInput
 from .formats.dicom_input import is_dicom, read_dicom_file, read_series
+from .formats.field_strength import sidecar_field
 from .formats.itk import check_path, reason_of
 from .formats.nifti import check_nifti, orientation_doubt
 from .formats.text_headers import check_text_header
@@ -138,7 +139,7 @@ def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
         source = reader.Execute()
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
-    meta = {"file": path.name, **({ORIENTATION_DOUBT: doubt} if doubt else {})}
+    meta = {"file": path.name, **sidecar_field(path), **({ORIENTATION_DOUBT: doubt} if doubt else {})}
     return source, meta
 
 

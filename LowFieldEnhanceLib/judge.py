@@ -116,6 +116,8 @@ def judge(
         reference_field=None if reference is None else reference.field_of_view,
         unreferenced=None if reference is None else _unreferenced(subject, reference, labels_after),
         lpips=lpips,
+        fwhm=prepared.fwhm,
+        profile=prepared.profile,
     )
     events.progress("report", 1, 1)
     return Result(
@@ -140,7 +142,10 @@ def _unreferenced(subject: Subject, reference: Reference, after: LabelMap | None
 def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDetail | None:
     prepared = subject.prepared
     try:
-        return added_detail(prepared.on_grid, enhanced, prepared.acquired, prepared.sigma, prepared.brain)
+        return added_detail(
+            prepared.on_grid, enhanced, prepared.acquired, prepared.sigma, prepared.brain, prepared.fwhm,
+            prepared.profile,
+        )  # fmt: skip
     except BadInput as reason:  # an empty or flat volume must not cost the user the finished run
         events.warning(f"added detail was not measured: {reason}")
         return None

@@ -11,6 +11,7 @@ from typing import Any
 
 from .errors import BadInput
 from .evaluation.lpips import read_lpips
+from .physics.operator import check_profile
 from .samples import MOST_SAMPLES, check_samples
 
 SPACING_LIMITS_MM = (0.3, 5.0)
@@ -31,6 +32,9 @@ class Options:
         n4: bias-field correction first.
         segment: label the enhanced image and report structures.
         sigma: the user's noise level in the scan's units; None estimates it.
+        fwhm: the user's full widths at half maximum of the point-spread function along the axes i, j, k of the scan,
+            mm; None takes its spacing.
+        profile: the scan's slice profile: ``gaussian``, ``box`` (of that full width) or ``point`` (of none).
         samples: 1 to 64; from 2 on the spread among them is reported (see samples.run_samples).
         data_consistency: project the result onto the acquired scan (see evaluation.data_consistency).
         register_reference: move the reference onto the scan first (rigid; see evaluation.registration).
@@ -51,6 +55,8 @@ class Options:
     n4: bool = False
     segment: bool = True
     sigma: float | None = None
+    fwhm: tuple[float, float, float] | None = None
+    profile: str = "gaussian"
     samples: int = 1
     data_consistency: bool = False
     register_reference: bool = False
@@ -63,19 +69,23 @@ class Options:
             value = getattr(self, name)
             if value is not None or name != "sigma":
                 object.__setattr__(self, name, _number(name, value, kind))
+        if self.fwhm is not None:
+            widths = self.fwhm if hasattr(self.fwhm, "__iter__") else (self.fwhm,)
+            object.__setattr__(self, "fwhm", tuple(_number("fwhm", width, float) for width in widths))
 
     def check(self) -> None:
         """Refuse numbers that no run can have.
 
         Raises:
-            BadInput: the spacing, the noise level, the seed or the number of samples is out of its range, or the file
-                for LPIPS cannot be used.
+            BadInput: the spacing, the noise level, the point-spread function, the seed or the number of samples is out
+                of its range, or the file for LPIPS cannot be used.
         """
         low, high = SPACING_LIMITS_MM
         if not low <= self.spacing <= high:
             raise BadInput(f"the output spacing {self.spacing:g} mm must be between {low:g} and {high:g} mm")
         if self.sigma is not None and not (math.isfinite(self.sigma) and self.sigma > 0):
             raise BadInput(f"the noise level {self.sigma:g} must be a number above 0")
+        check_profile(self.fwhm, self.profile)
         check_seed(self.seed)
         check_samples(self.samples)
         if self.lpips is not None:

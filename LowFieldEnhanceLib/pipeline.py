@@ -179,6 +179,9 @@ def assess(
     spacing: float = 1.0,
     made_by: Mapping[str, Any] | None = None,
     lpips: str | os.PathLike[str] | None = None,
+    sigma: float | None = None,
+    fwhm: tuple[float, float, float] | None = None,
+    profile: str = "gaussian",
 ) -> Result:
     """Report on an enhanced volume that already exists, made by whatever method.
 
@@ -186,12 +189,20 @@ def assess(
         image: the low-field scan.
         enhanced: in the same frame of reference; brought to the scan's canonical grid.
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
-        register_reference, spacing, lpips: see :class:`Options`.
+        register_reference, spacing, lpips, sigma, fwhm, profile: see :class:`Options`.
         made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside).
     """
     events = events or Events()
     check_images(enhanced)
-    options = Options(device=device, register_reference=register_reference, spacing=spacing, lpips=lpips)
+    options = Options(
+        device=device,
+        register_reference=register_reference,
+        spacing=spacing,
+        lpips=lpips,
+        sigma=sigma,
+        fwhm=fwhm,
+        profile=profile,
+    )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     started = time.monotonic()
     moved = resample(enhanced, Grid.of(subject.prepared.on_grid), "cubic")
@@ -200,6 +211,7 @@ def assess(
         **{key: value for key, value in (made_by or {}).items() if key in WHO},
         **file_and_sha256("enhanced", enhanced),
         "enhanced_by": None if made_by is None else dict(made_by),
+        **subject.made_with,
         "device": subject.device,
     }
     return judge(subject, moved, options, provenance, started, events, common_range(_models(()).values()))

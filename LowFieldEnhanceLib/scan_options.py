@@ -10,6 +10,26 @@ from .errors import BadInput
 from .events import Events
 from .image import ASSUMED, CONTRASTS, Image
 
+PROFILES = ("gaussian", "box", "point")  # of physics.separable, which loads torch
+
+
+def add_forward_options(parser: argparse.ArgumentParser) -> None:
+    """``--sigma``, ``--psf`` and ``--profile``: what the user knows better of the scan than it is measured."""
+    parser.add_argument("--sigma", type=float, help="noise level of the scan, in its units (default: estimated)")
+    parser.add_argument("--psf", type=float, nargs=3, metavar=("I", "J", "K"),
+                        help="full widths at half maximum of the scan's point-spread function along the axes of its "
+                             "file, mm (default: its voxel size)")  # fmt: skip
+    parser.add_argument("--profile", choices=PROFILES, help="slice profile of the scan (default: gaussian)")
+
+
+def forward_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings ``sigma``, ``fwhm`` and ``profile`` of options.Options."""
+    return {
+        "sigma": options.sigma,
+        "fwhm": None if options.psf is None else tuple(options.psf),
+        "profile": options.profile or PROFILES[0],
+    }
+
 
 def add_reference_options(parser: argparse.ArgumentParser) -> None:
     """``--reference``, ``--reference-labels``, ``--register`` and ``--lpips``."""

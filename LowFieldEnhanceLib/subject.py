@@ -173,7 +173,7 @@ def open_subject(
 
     Args:
         segmenter, device: of all networks.
-        options: its spacing, n4, sigma and register_reference are heeded.
+        options: its spacing, n4, sigma, fwhm, profile and register_reference are heeded.
         image, contrasts, reference, reference_labels, brain, lesions, events, displacement: see pipeline.enhance.
 
     Raises:
@@ -196,7 +196,7 @@ def open_subject(
     if brain is not None:  # above 0.5 is brain, whatever its value: 1, 255 or a label
         inside = brain.with_array((brain.array > 0.5).astype(np.float32))
         known = resample(inside, Grid.of(on_grid), "linear").array > 0.5
-    prepared = prepare(image, on_grid, labels, known, n4=options.n4, sigma=options.sigma, events=events)
+    prepared = prepare(image, on_grid, labels, known, options.n4, options.sigma, events, options.fwhm, options.profile)
     lost = None
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work
@@ -213,6 +213,8 @@ def open_subject(
         "spacing": options.spacing,
         "n4": options.n4,
         "sigma": options.sigma,
+        "fwhm": None if options.fwhm is None else list(options.fwhm),
+        "profile": options.profile,
         "further_contrasts_sha256": {name: other.sha256() for name, other in (contrasts or {}).items()},
         "brain_mask_sha256": None if brain is None else brain.sha256(),
         "displacement": None if displacement is None else displacement.name,

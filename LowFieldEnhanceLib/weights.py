@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -41,9 +42,11 @@ class ModelInfo:
         card: file name of the model card beside models.json.
         training: record of the training run (data, minutes, device, steps; ``built_on``, the SHA-256 of the networks
             that it was trained on).
-        valid_range: scans it was trained for: ``contrasts`` (list of names or ["any"]), ``spacing_mm`` and ``snr``
-            as [low, high], ``intensity`` as figure to [low, high] by contrast (see evaluation.input_intensity); a key
-            it does not depend on is absent.
+        valid_range: scans it was trained for: ``contrasts`` (list of names or ["any"]), ``field_t``, ``spacing_mm`` and
+            ``snr`` as [low, high] (null: no upper limit), ``intensity`` as figure to [low, high] by contrast (see
+            evaluation.input_intensity), ["any"] where it was trained for all; a key it does not depend on is absent.
+        measured: ``benchmark``, ``command``, and ``figures`` by row or name, which Testing/benchmarks/model_figures.py
+            writes; empty for weights that no benchmark has seen.
     """
 
     name: str
@@ -55,6 +58,7 @@ class ModelInfo:
     card: str
     training: dict[str, Any] = field(default_factory=dict)
     valid_range: dict[str, Any] = field(default_factory=dict)
+    measured: dict[str, Any] = field(default_factory=dict)
 
 
 def _folders() -> list[Path]:
@@ -105,8 +109,8 @@ def model_info(name: str) -> tuple[ModelInfo, Path]:
 def common_range(infos: Iterable[ModelInfo]) -> dict[str, Any]:
     """What all of several networks were trained for: the overlap of their ``valid_range``.
 
-    ``contrasts`` as a list (absent if every network takes any), every other key as (low, high) of the networks that
-    name it, ``intensity`` with such a pair for each figure of each contrast.
+    ``contrasts`` as a list, every other key as (low, high) of the networks that name it, ``intensity`` with such a pair
+    for each figure of each contrast; a key of which every network takes any is absent.
     """
     common: dict[str, Any] = {}
     for info in infos:
@@ -132,12 +136,13 @@ def _narrow(common: dict[str, Any], valid_range: dict[str, Any]) -> None:
     for key, value in valid_range.items():
         if isinstance(value, dict):
             _narrow(common.setdefault(key, {}), value)
+        elif "any" in value:
+            continue
         elif key == "contrasts":
-            if "any" not in value:
-                common[key] = [v for v in common.get(key, value) if v in value]
+            common[key] = [v for v in common.get(key, value) if v in value]
         else:
-            low, high = common.get(key, value)
-            common[key] = (max(low, value[0]), min(high, value[1]))
+            low, high = common.get(key, (-math.inf, math.inf))
+            common[key] = (max(low, value[0]), high if value[1] is None else min(high, value[1]))
 
 
 def is_installed(name: str) -> bool:

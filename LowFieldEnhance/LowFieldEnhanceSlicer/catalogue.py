@@ -11,6 +11,7 @@ from pathlib import Path
 
 from LowFieldEnhanceLib.image import CONTRASTS
 from LowFieldEnhanceLib.methods.costs import BYTES_PER_VOXEL, RELATIVE_COST, SECONDS_PER_GIGAVOXEL
+from LowFieldEnhanceLib.scan_options import PROFILES
 
 __all__ = [
     "ALL_METHODS",
@@ -18,6 +19,7 @@ __all__ = [
     "CONTRASTS",
     "DEVICES",
     "METHODS",
+    "PROFILES",
     "SECONDS_PER_GIGAVOXEL",
     "MethodEntry",
     "cardPaths",

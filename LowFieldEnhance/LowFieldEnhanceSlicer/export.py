@@ -6,6 +6,7 @@ does not, so that happens in :meth:`InputCopies.write`, which touches no node.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,7 @@ import slicer
 from vtk.util import numpy_support
 
 from LowFieldEnhanceLib.errors import LowFieldEnhanceError
+from LowFieldEnhanceLib.formats.field_strength import FIELD_STRENGTH
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceLib.weights import model_info
@@ -22,7 +24,7 @@ from LowFieldEnhanceLib.weights import model_info
 from . import volumes
 from .reference_labels import SegmentationCopy
 from .request import Request
-from .source import dicomFiles
+from .source import dicomFiles, fieldStrength
 from .structure_names import listed, unknownSegments
 
 NO_DICOM_SOURCE = (
@@ -85,6 +87,7 @@ class InputCopies:
         self._volumes = {name: VolumeCopy(node) for name, node in request.volumes.items()}
         for name, copy in self._volumes.items():
             self._add(name.removesuffix(" volume"), copy.write)
+        self._field = fieldStrength(request.inputVolume)
         if request.referenceSegmentation is not None:
             self._addStructures(request.referenceSegmentation, request.referenceVolume)
         if request.lesions is not None:
@@ -105,6 +108,9 @@ class InputCopies:
         """
         for name, writer in self._writers.items():
             writer(self.files[name])
+        if self._field:  # as the sidecar of BIDS has it, since no volume format does
+            text = json.dumps({FIELD_STRENGTH: self._field})
+            self.files["input"].with_suffix(".json").write_text(text, encoding="utf-8")
         self.digests |= {name: copy.digest for name, copy in self._volumes.items()}
         changed = [name for name, digest in self.digests.items() if self._earlier.get(name, digest) != digest]
         if changed:

@@ -19,7 +19,7 @@ from .job import Job
 from .loading import PAGE, REPORT_ROLE, addDerived, addPage, presentInput, readText
 from .marks import ATTRIBUTE_PREFIX
 from .report import addTable
-from .request import Request, record, scanArguments
+from .request import FORWARD, Request, record, scanArguments
 from .scene import DERIVED, RunResult
 
 COMPARISON_TABLE = "comparison table"
@@ -35,6 +35,7 @@ SETTINGS = (
     "device",
     "seed",
     "spacing",
+    *FORWARD,
 )
 SAME = ("inputVolume", "contrast", "earlierInputs", "earlierWeights")
 NOTE = "note"

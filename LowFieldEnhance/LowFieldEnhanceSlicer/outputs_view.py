@@ -1,8 +1,9 @@
-"""The panel's outputs and what belongs to them: which nodes are filled, how many samples, where DICOM files go."""
+"""The panel's outputs and what belongs to them: which nodes are filled, how many samples, and the paths of files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ctk
@@ -14,7 +15,7 @@ from .request import Request
 
 
 class OutputsView:
-    """Enables what makes sense with the settings, and couples the DICOM folder with them.
+    """Enables what makes sense with the settings, and couples the DICOM folder and the displacement field with them.
 
     Args:
         ui: the widgets of the panel by name.
@@ -24,9 +25,12 @@ class OutputsView:
     def __init__(self, ui: Any, parameters: Callable[[], LowFieldEnhanceParameterNode | None]) -> None:
         self._ui = ui
         self._parameters = parameters
-        # By hand: Slicer connects this widget with paths only, and an empty path would be shown as ".".
+        # By hand: Slicer connects these widgets with paths only, and an empty path would be shown as ".".
         ui.dicomPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
-        ui.dicomPathLineEdit.currentPathChanged.connect(self._onDicomFolder)
+        ui.displacementPathLineEdit.filters = ctk.ctkPathLineEdit.Files
+        self._paths = {"dicomFolder": ui.dicomPathLineEdit, "displacementFile": ui.displacementPathLineEdit}
+        ui.dicomPathLineEdit.currentPathChanged.connect(partial(self._onPath, "dicomFolder"))
+        ui.displacementPathLineEdit.currentPathChanged.connect(partial(self._onPath, "displacementFile"))
 
     def refresh(self, request: Request) -> None:
         """Follow the settings."""
@@ -45,10 +49,11 @@ class OutputsView:
                 " far the enhanced volume depends on the head's orientation"
             ).format(count=MIRRORED)
         )
-        if ui.dicomPathLineEdit.currentPath != request.dicomFolder:
-            ui.dicomPathLineEdit.currentPath = request.dicomFolder
+        for name, edit in self._paths.items():
+            if edit.currentPath != getattr(request, name):
+                edit.currentPath = getattr(request, name)
 
-    def _onDicomFolder(self, path: str) -> None:
+    def _onPath(self, name: str, path: str) -> None:
         parameters = self._parameters()
-        if parameters is not None and parameters.dicomFolder != path:
-            parameters.dicomFolder = path
+        if parameters is not None and getattr(parameters, name) != path:
+            setattr(parameters, name, path)

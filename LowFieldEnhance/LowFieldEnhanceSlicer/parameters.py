@@ -9,7 +9,7 @@ from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, param
 
 from .catalogue import ALL_METHODS, METHODS
 from .outputs import CHOICES
-from .request import MOST_SAMPLES, Request
+from .request import MOST_NOISE, MOST_SAMPLES, PSF_WIDTHS, WIDEST_MM, Request
 
 
 class _Method(enum.Enum):
@@ -46,6 +46,17 @@ class Contrast(enum.Enum):
 
     def label(self):
         return _("Other (taken for T1w)") if self is Contrast.OTHER else self.value
+
+
+class SliceProfile(enum.Enum):
+    """How a slice of the scan sees the head through its thickness."""
+
+    GAUSSIAN = "gaussian"
+    BOX = "box"
+    POINT = "point"
+
+    def label(self):
+        return {"gaussian": _("Gaussian"), "box": _("Box"), "point": _("Point (no width)")}[self.value]
 
 
 class Device(enum.Enum):
@@ -93,6 +104,13 @@ class LowFieldEnhanceParameterNode:
     makeAddedDetail: bool = True
     samples: Annotated[int, WithinRange(1, MOST_SAMPLES)] = 1
     dataConsistency: bool = False
+    # 0: measured, and the voxel size; the panel says so in words
+    noiseLevel: Annotated[float, WithinRange(0.0, MOST_NOISE), Decimals(4), SingleStep(1.0)] = 0.0
+    psfWidthI: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
+    psfWidthJ: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
+    psfWidthK: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
+    sliceProfile: SliceProfile = SliceProfile.GAUSSIAN
+    displacementFile: str
     outputVolume: slicer.vtkMRMLScalarVolumeNode
     outputSegmentation: slicer.vtkMRMLSegmentationNode
     outputFidelity: slicer.vtkMRMLScalarVolumeNode
@@ -107,7 +125,7 @@ class LowFieldEnhanceParameterNode:
 # Settings that are called the same in a request and mean the same.
 SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "seed", "spacing", "n4",
              "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
-             "dataConsistency", *CHOICES, "dicomFolder")  # fmt: skip
+             "dataConsistency", "noiseLevel", *PSF_WIDTHS, "displacementFile", *CHOICES, "dicomFolder")  # fmt: skip
 NODES = ("inputVolume", "t1wVolume", "t2wVolume", "flairVolume", "referenceVolume", "referenceSegmentation", "lesions",
          *CHOICES, "resultVolume", "comparisonTable")  # fmt: skip
 OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}
@@ -126,6 +144,7 @@ def requestOf(parameters: LowFieldEnhanceParameterNode) -> Request:
         method=parameters.method.value,
         preset=preset if preset in presets else presets[0],
         device=parameters.device.value,
+        sliceProfile=parameters.sliceProfile.value,
         **{name: getattr(parameters, name) for name in SAME_NAME},
     )
 
@@ -145,6 +164,7 @@ def setFromRequest(parameters: LowFieldEnhanceParameterNode, request: Request) -
         parameters.method = Method(request.method)
         parameters.preset = Preset(request.preset)
         parameters.device = Device(request.device)
+        parameters.sliceProfile = SliceProfile(request.sliceProfile)
         for name in SAME_NAME:
             setattr(parameters, name, getattr(request, name))
 

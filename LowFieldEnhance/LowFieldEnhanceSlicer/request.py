@@ -18,9 +18,14 @@ SOURCES, DIGESTS = "sources", "digests"
 PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "brainOnly", "makeSegmentation",
          "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples", "dataConsistency",
          "registerReference")  # fmt: skip
+PSF_WIDTHS = ("psfWidthI", "psfWidthJ", "psfWidthK")
+FORWARD = ("noiseLevel", *PSF_WIDTHS, "sliceProfile")
+ADDED = (*FORWARD, "displacementFile")  # plain too; results of earlier versions do not have them
 NODES = ("inputVolume", "referenceVolume", "referenceSegmentation", "lesions")
 
 MOST_SAMPLES = 32
+MOST_NOISE = 1e6
+NARROWEST_MM, WIDEST_MM = 0.1, 30.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class Request:
         samples: 1 to 32 results, whose spread is reported: with other seeds, or of the mirrored scan if the method
             draws nothing.
         dataConsistency: project the result onto the scan at the end.
+        noiseLevel: of the scan, in its units; 0 measures it.
+        psfWidthI, psfWidthJ, psfWidthK: full widths at half maximum of the scan's point-spread function along its axes,
+            mm; 0 takes the voxel size.
+        sliceProfile: gaussian, box or point.
+        displacementFile: the field or transform (ITK) with which the scan was unwarped, for the method latent; "" none.
         outputVolume, outputSegmentation, outputFidelity, outputUncertainty, outputAddedDetail: nodes to fill: empty
             ones or earlier results of the same scan; None makes a new one.
         earlierInputs: of a run that repeats another: what that one's volumes were, see :func:`record`.
@@ -71,6 +81,12 @@ class Request:
     makeAddedDetail: bool = True
     samples: int = 1
     dataConsistency: bool = False
+    noiseLevel: float = 0.0
+    psfWidthI: float = 0.0
+    psfWidthJ: float = 0.0
+    psfWidthK: float = 0.0
+    sliceProfile: str = "gaussian"
+    displacementFile: str = ""
     outputVolume: slicer.vtkMRMLScalarVolumeNode | None = None
     outputSegmentation: slicer.vtkMRMLSegmentationNode | None = None
     outputFidelity: slicer.vtkMRMLScalarVolumeNode | None = None
@@ -95,6 +111,14 @@ class Request:
     def registersReference(self) -> bool:
         """Whether there is a reference to register and that is wanted."""
         return self.registerReference and self.referenceVolume is not None
+
+    @property
+    def psfWidths(self) -> tuple[float, ...]:
+        """Along i, j and k, mm; empty if none was given."""
+        given = [getattr(self, name) for name in PSF_WIDTHS]
+        if not any(given):
+            return ()
+        return tuple(width or size for width, size in zip(given, self.inputVolume.GetSpacing(), strict=True))
 
     @property
     def volumes(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
@@ -122,6 +146,7 @@ def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Pa
     line += ["--uncertainty", str(outputs / "uncertainty.nrrd")] if request.makesUncertainty else []
     line += ["--added-detail", str(outputs / "added_detail.nrrd")] if request.makeAddedDetail else []
     line += ["--data-consistency"] if request.dataConsistency else []
+    line += ["--displacement", request.displacementFile] if request.displacementFile else []
     line += ["--dicom", str(dicom)] if dicom is not None else []
     line += ["--dicom-source", str(files["dicom"])] if dicom is not None and "dicom" in files else []
     return [*line, "--report", str(outputs / "report.html"), "--report-json", str(outputs / "report.json")]
@@ -135,6 +160,9 @@ def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
     line += ["--reference-labels", str(files["labels"])] if "labels" in files else []
     line += ["--register"] if request.registersReference else []
     line += ["--lesions", str(files["lesions"])] if "lesions" in files else []
+    line += ["--sigma", repr(request.noiseLevel)] if request.noiseLevel else []
+    line += ["--psf", *(f"{width:.6g}" for width in request.psfWidths)] if request.psfWidths else []
+    line += ["--profile", request.sliceProfile] if request.sliceProfile != "gaussian" else []
     return [*line, "--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
 
 
@@ -146,7 +174,7 @@ def record(request: Request, node: slicer.vtkMRMLNode, digests: Mapping[str, str
     """
     sources = {**{name: getattr(request, name) for name in NODES}, **request.otherVolumes}
     sources = {name: source for name, source in sources.items() if source is not None}
-    settings = {name: getattr(request, name) for name in PLAIN}
+    settings = {name: getattr(request, name) for name in (*PLAIN, *ADDED)}
     # by name too: the reference to a node that is deleted later goes without a trace
     settings[SOURCES] = {name: source.GetName() for name, source in sources.items()}
     settings[DIGESTS] = dict(digests)
@@ -183,7 +211,8 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
     try:
         settings: dict[str, Any] = json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")
         made, digests = settings.get(SOURCES, {}), settings.get(DIGESTS, {})
-        settings = {name: settings[name] for name in PLAIN}
+        known = {name: settings[name] for name in ADDED if name in settings}
+        settings = {name: settings[name] for name in PLAIN} | known
     except (ValueError, KeyError, TypeError) as error:
         why = "was not made in Slicer" if isDerived(node) else "is no result of LowFieldEnhance"
         raise ValueError(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import slicer
 
-from .catalogue import CONTRASTS, DEVICES, METHODS
+from .catalogue import CONTRASTS, DEVICES, METHODS, PROFILES
 from .dependencies import installedVersion
 from .marks import isDerived
 from .outputs import reasonAgainstOutputs
 from .reference_labels import MOST_NUMBERED
-from .request import MOST_SAMPLES, Request
+from .request import MOST_NOISE, MOST_SAMPLES, NARROWEST_MM, PSF_WIDTHS, WIDEST_MM, Request
 from .segmentations import BINARY_LABELMAP
 from .source import modality
 from .structure_names import listed, unknownSegments
@@ -33,6 +33,8 @@ def reasonAgainst(request: Request) -> str:
         return f"The number of samples {request.samples} must be between 1 and {MOST_SAMPLES}."
     if request.inputVolume is None:
         return "Choose an input volume."
+    if reason := _reasonAgainstForwardModel(request):
+        return reason
     if request.referenceSegmentation is not None and request.referenceVolume is None:
         return "A reference segmentation needs a reference volume."
     for package in entry.packages:
@@ -40,8 +42,22 @@ def reasonAgainst(request: Request) -> str:
             return f"{entry.title} needs the optional Python package {package}, which is not installed."
     reasons = (_reasonAgainstVolume(f"The {name}", node, request) for name, node in request.volumes.items())
     further = (_reasonAgainstOthers, _reasonAgainstReferenceSegmentation, _reasonAgainstLesions,
-               reasonAgainstOutputs, _reasonAgainstDicom)  # fmt: skip
+               _reasonAgainstDisplacement, reasonAgainstOutputs, _reasonAgainstDicom)  # fmt: skip
     return next(filter(None, reasons), "") or next(filter(None, (check(request) for check in further)), "")
+
+
+def _reasonAgainstForwardModel(request: Request) -> str:
+    """What the user knows better of the scan than it is measured."""
+    if not 0 <= request.noiseLevel <= MOST_NOISE:
+        return f"The noise level {request.noiseLevel:g} must be above 0; 0 measures it."
+    if request.sliceProfile not in PROFILES:
+        return f"There is no slice profile '{request.sliceProfile}'; choose {', '.join(PROFILES)}."
+    widths = [getattr(request, name) for name in PSF_WIDTHS]
+    if not all(width == 0 or NARROWEST_MM <= width <= WIDEST_MM for width in widths):
+        return f"The PSF widths must be between {NARROWEST_MM:g} and {WIDEST_MM:g} mm; 0 takes the voxel size."
+    if request.sliceProfile == "point" and any(widths):
+        return "The slice profile 'point' has no width; give no PSF widths, or choose another profile."
+    return ""
 
 
 def _reasonAgainstVolume(name: str, node: slicer.vtkMRMLScalarVolumeNode, request: Request) -> str:
@@ -123,6 +139,12 @@ def _reasonAgainstSegmentation(
     if matrixBetween(volumeNode, node) is None:
         warped = f"The {what} '{node.GetName()}'" if isWarped(node) else f"The volume '{volumeNode.GetName()}'"
         return f"{warped} is under a warping transform; harden it first."
+    return ""
+
+
+def _reasonAgainstDisplacement(request: Request) -> str:
+    if request.displacementFile and not Path(request.displacementFile).is_file():
+        return f"The displacement field '{request.displacementFile}' is not a file that exists."
     return ""
 
 

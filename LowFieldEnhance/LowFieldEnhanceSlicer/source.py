@@ -1,4 +1,4 @@
-"""What is known of a scan beyond its voxels: contrast and modality, from its name and its DICOM tags."""
+"""What is known of a scan beyond its voxels: contrast, modality and field, from its name, file and DICOM tags."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import slicer
 
 from . import hierarchy
 
-SERIES_DESCRIPTION, PROTOCOL_NAME, MODALITY = "0008,103e", "0018,1030", "0008,0060"
+SERIES_DESCRIPTION, PROTOCOL_NAME, MODALITY, FIELD = "0008,103e", "0018,1030", "0008,0060", "0018,0087"
 INSTANCE_UIDS = "DICOM.instanceUIDs"
 MODALITY_ATTRIBUTE = "DICOM.Modality"
 
@@ -28,6 +28,16 @@ def modality(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
     item = shTree.GetItemByDataNode(volumeNode)
     known = shTree.GetItemAttribute(item, MODALITY_ATTRIBUTE) if item else ""
     return (known or dicomValue(volumeNode, MODALITY)).strip()
+
+
+def fieldStrength(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
+    """Tesla as the DICOM header has it, or a BIDS sidecar beside the volume's file; empty where neither gives it."""
+    from LowFieldEnhanceLib.formats.field_strength import FIELD_STRENGTH, sidecar_field
+
+    storage = volumeNode.GetStorageNode()
+    file = (storage.GetFileName() if storage is not None else None) or ""
+    beside = sidecar_field(Path(file)).get(FIELD_STRENGTH, "") if file else ""
+    return dicomValue(volumeNode, FIELD).strip() or str(beside)
 
 
 def dicomValue(volumeNode: slicer.vtkMRMLVolumeNode, tag: str) -> str:

@@ -66,7 +66,13 @@ class AddedDetail:
 
 
 def added_detail(
-    before: Image, enhanced: Image, acquired: Image, sigma: float, brain: np.ndarray, fwhm: Any = None
+    before: Image,
+    enhanced: Image,
+    acquired: Image,
+    sigma: float,
+    brain: np.ndarray,
+    fwhm: Sequence[float] | None = None,
+    profile: str = "gaussian",
 ) -> AddedDetail:
     """Split the enhanced scan into what the acquired one supports and what was added to it or taken from it.
 
@@ -77,6 +83,7 @@ def added_detail(
         sigma: noise standard deviation of ``acquired`` in its unit, above 0.
         brain: bool on the working grid.
         fwhm: of the PSF along the axes of ``acquired``, mm; None takes its spacing.
+        profile: slice profile, see physics.separable.
 
     Returns:
         The maps and a summary: ``rms_percent`` of the three maps; ``share_flagged`` (0..1) of the brain where the whole
@@ -94,7 +101,7 @@ def added_detail(
     box = bounding_box(brain, math.ceil(MARGIN_MM / min(before.spacing)))
     inside = brain[box]
     fine, start = cropped(enhanced, box), before.array[box]
-    operator = ForwardOperator(fine.shape, fine.affine, acquired.shape, acquired.affine, fwhm)
+    operator = ForwardOperator(fine.shape, fine.affine, acquired.shape, acquired.affine, fwhm, profile)
     covered = resample(fine.with_array(inside.astype(np.float32)), Grid.of(acquired), "linear").array > 0.5
     if not covered.any():
         raise BadInput("the acquired scan does not cover the brain of the enhanced one, so nothing can be compared")

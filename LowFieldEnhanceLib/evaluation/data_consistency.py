@@ -83,7 +83,9 @@ def measure_fidelity(enhanced: Image, prepared: Prepared) -> tuple[Image, Fideli
 def scan_model(enhanced: Image, prepared: Prepared) -> tuple[ForwardOperator, np.ndarray]:
     """The forward model from the volume's grid to the scan's, and the brain (bool) on the scan's grid."""
     scan = prepared.acquired
-    operator = ForwardOperator(enhanced.shape, enhanced.affine, scan.shape, scan.affine)
+    operator = ForwardOperator(
+        enhanced.shape, enhanced.affine, scan.shape, scan.affine, prepared.fwhm, prepared.profile
+    )
     brain = enhanced.with_array(prepared.brain.astype(np.float32))
     return operator, resample(brain, Grid.of(scan), "linear").array > 0.5
 

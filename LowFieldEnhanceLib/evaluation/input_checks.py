@@ -1,7 +1,7 @@
 """Is this scan one that the models were made for? Each check is a name, a yes or no, and a sentence with figures.
 
-Contrast, spacing, noise and intensities are compared with the range that the weights of the run were trained in (the
-``valid_range`` of models.json); the other checks ask whether the scan itself is complete and plausible.
+Contrast, field strength, spacing, noise and intensities are compared with the range that the weights of the run were
+trained in (the ``valid_range`` of models.json); the other checks ask whether the scan itself is complete and plausible.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ..segmentation.labels import LabelMap
 TRAINED_SPACING_MM = (1.0, 6.0)  # where no model says otherwise
 SPACING_TOLERANCE_MM = 0.02  # headers round
 MIN_SNR = 5.0  # likewise
+MADE_FOR_T = (0.05, 0.5)  # likewise; training pairs are simulated, so no weights have seen any field
+FIELD_TOLERANCE_T = 0.003  # headers round
 PLAUSIBLE_BRAIN_ML = (800.0, 2000.0)
 CUT_AREA_MM2 = 50.0  # brain in the outermost plane; a few stray voxels are no cut
 MIN_OVERLAP = 0.8  # Dice of two masks of the same brain, scanned and segmented twice, is above 0.9
@@ -27,7 +29,7 @@ MIN_OVERLAP = 0.8  # Dice of two masks of the same brain, scanned and segmented 
 # the brains as a whole overlap with 0.87 to 0.96.
 MIN_WHITE_MATTER = 0.7
 MIN_REFERENCE_COVER = 0.9
-TRAINED_RANGE = ("spacing", "noise", "contrast", "intensity")
+TRAINED_RANGE = ("spacing", "noise", "contrast", "field strength", "intensity")
 FIGURES = {
     "clipped_percent": "{:.2g} % of the brain is brighter than the networks' range",
     "white_level": "white matter lies at {:.2f} of the intensity scale",
@@ -52,17 +54,17 @@ def input_checks(
     orientation_doubt: str | None = None,
     white_matter: float | None = None,
 ) -> list[dict[str, Any]]:
-    """Spacing, noise, brain volume, field of view, contrast; orientation if the anatomy is known; intensities if their
-    range is; a reference's cover.
+    """Spacing, noise, brain volume, field of view, contrast, field strength; orientation if the anatomy is known;
+    intensities if their range is; a reference's cover.
 
     Args:
-        source: the report's ``input``: spacing (mm), snr (or None), brain_ml, contrast and, if it is to be checked,
-            intensity (see evaluation.input_intensity).
+        source: the report's ``input``: spacing (mm), snr (or None), brain_ml, contrast and, if they are to be checked,
+            field_t (or None) and intensity (see evaluation.input_intensity).
         before: the scan on the RAS-like working grid, which spans the scan's field of view.
         brain: bool on that grid.
         reference: on that grid, 0 where it was not measured.
         valid_range: what the models of the run were trained for (weights.common_range): ``spacing_mm`` and ``snr``
-            as (low, high), ``contrasts``, ``intensity`` by contrast; each may be absent.
+            and ``field_t`` as (low, high), ``contrasts``, ``intensity`` by contrast; each may be absent.
         registered: whether the reference was moved onto the scan.
         labels: anatomy of the scan on the grid.
         field: bool on the grid, where the reference was measured; None: where it is not 0.
@@ -82,6 +84,7 @@ def input_checks(
         _brain_volume(source["brain_ml"]),
         _field_of_view(before, brain),
         _contrast(source["contrast"], valid.get("contrasts")),
+        _field_strength(source.get("field_t"), valid.get("field_t", MADE_FOR_T)),
     ]
     orientation = None if labels is None else _orientation(labels)
     if orientation_doubt is not None:
@@ -191,6 +194,17 @@ def _contrast(contrast: str, known: Sequence[str] | None) -> dict[str, Any]:
     if known is not None and contrast not in known:
         return _check("contrast", False, f"the contrast is {contrast}, the models know {', '.join(known)}")
     return _check("contrast", True, f"the contrast is {contrast}")
+
+
+def _field_strength(field_t: float | None, valid: Sequence[float]) -> dict[str, Any]:
+    """No doubt without a header that gives it, as most NIfTI files come."""
+    if field_t is None:
+        return _check("field strength", True, "the field strength is unknown, since the scan's header does not give it")
+    low, high = valid
+    ok = low - FIELD_TOLERANCE_T <= field_t <= high + FIELD_TOLERANCE_T
+    where = "within" if ok else "outside"
+    text = f"the field strength is {field_t:.3g} T, {where} the {low:g} to {high:g} T that the models are made for"
+    return _check("field strength", ok, text)
 
 
 def _intensity(figures: Mapping[str, float | None], valid: Mapping[str, Sequence[float]]) -> dict[str, Any]:

@@ -7,13 +7,14 @@ described in ``Resources/report-schema.json``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import BadInput
+from ..formats.field_strength import field_strength_t
 from ..image import ORIENTATION_DOUBT, Image
 from ..image_io import DERIVED
 from ..segmentation.labels import WHITE_MATTER, LabelMap
@@ -57,6 +58,8 @@ def build_report(
     reference_field: np.ndarray | None = None,
     unreferenced: Mapping[int, str] | None = None,
     lpips: Lpips | None = None,
+    fwhm: Sequence[float] | None = None,
+    profile: str = "gaussian",
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -84,6 +87,7 @@ def build_report(
             checks, everywhere in the scores.
         unreferenced: structures of which the reference says nothing, with the reason (see report_structures).
         lpips: the metric, for its score against the reference; None leaves it out.
+        fwhm, profile: the point-spread function of ``acquired`` that fidelity was measured with (options.Options).
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -101,6 +105,11 @@ def build_report(
     structures = structure_rows(labels_before, labels_after, reference_labels, unreferenced)
     lies = registration or {}
     source = _input(before, brain, acquired, labels_before, fidelity, sigma_source)
+    source["psf"] = {
+        "fwhm_mm": [round(float(width), 4) for width in fwhm or acquired.spacing],
+        "profile": profile,
+        "source": "spacing" if fwhm is None else "user",
+    }
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "notice": NOTICE,
@@ -146,6 +155,7 @@ def _input(
     return {
         "file": str(acquired.meta.get("file", "")),
         "contrast": acquired.known_contrast,
+        "field_t": field_strength_t(acquired.meta),
         "shape": list(acquired.shape),
         "spacing": [round(step, 4) for step in acquired.spacing],
         "sigma": fidelity.sigma,

@@ -12,6 +12,7 @@ import SimpleITK
 
 from ..errors import BadInput
 from .dicom_frames import place_frames
+from .field_strength import FIELD_STRENGTH
 from .itk import check_path, reason_of
 from .slice_positions import check_alike, slice_step
 
@@ -19,7 +20,7 @@ TAGS = {
     "0008|0060": "Modality",
     "0008|103e": "SeriesDescription",
     "0018|0024": "SequenceName",
-    "0018|0087": "MagneticFieldStrength",
+    "0018|0087": FIELD_STRENGTH,
     "0018|1030": "ProtocolName",
     "0020|000e": "SeriesInstanceUID",
     "0020|0052": "FrameOfReferenceUID",

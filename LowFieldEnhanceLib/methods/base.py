@@ -37,6 +37,7 @@ class Case:
         acquisitions: contrast to how it was acquired; a network is told nothing about one that is absent.
         device: torch device of the run.
         log_jacobian: on the working grid (see preprocess.unwarp); None if the scan came without a displacement field.
+        fwhm, profile: point-spread function of ``measured``, see options.Options.
     """
 
     inputs: Mapping[str, Image]
@@ -47,6 +48,8 @@ class Case:
     device: str = "cpu"
     acquisitions: Mapping[str, Acquisition] = field(default_factory=dict)
     log_jacobian: np.ndarray | None = None
+    fwhm: tuple[float, float, float] | None = None
+    profile: str = "gaussian"
 
     @classmethod
     def of(
@@ -62,7 +65,7 @@ class Case:
         return cls(
             {contrast: prepared.model_input, **(others or {})}, contrast, prepared.mask, prepared.measured,
             prepared.sigma / prepared.scale, device, {contrast: prepared.acquisition, **(acquisitions or {})},
-            log_jacobian,
+            log_jacobian, prepared.fwhm, prepared.profile,
         )  # fmt: skip
 
     @property

@@ -50,7 +50,7 @@ class DiffDeurSettings:
         fresh: share of new noise in the re-noising, see diffusion.samplers.hqs.
         first_epochs, epochs: of the coordinate network in the first data step and in every later one, at most.
         fit: the coordinate network.
-        forward: what the user knows of slice profile and noise.
+        forward: slice profile and noise in the place of the case's.
     """
 
     start: int = 300
@@ -183,7 +183,7 @@ def measurement_details(measurement: Measurement, estimate: Tensor) -> dict[str,
     return {
         "sigma": measurement.sigma,
         "fwhm_mm": [float(w) for w in measurement.operator.fwhm],
-        "profile": measurement.settings.profile,
+        "profile": measurement.profile,
         "data_residual": measurement.rms(intensity(estimate)),
     }
 

@@ -34,7 +34,7 @@ class DpsSettings:
         step_size: zeta of the paper, for x_t = sqrt(abar) x_0 + sqrt(1 - abar) eps, times Measurement.density: a voxel
             of the scan is a mean over many unknowns, so that the gradient of a norm is the shorter the larger it is.
             Hence far more than the paper's 0.3 .. 1, where every unknown has a measurement of its own size.
-        forward: what the user knows of slice profile and noise.
+        forward: slice profile and noise in the place of the case's.
     """
 
     start: int = 100

@@ -26,7 +26,7 @@ class IremSettings:
         epochs: at most.
         target: data residual (in units of the noise) at which the fit stops: below it, noise would be fitted.
         fit: the coordinate network.
-        forward: what the user knows of slice profile and noise.
+        forward: slice profile and noise in the place of the case's.
     """
 
     epochs: int = 40

@@ -24,16 +24,16 @@ SMALLEST_SIGMA = 1e-3  # of the intensity scale: a scan without noise would make
 
 @dataclass(frozen=True)
 class ForwardSettings:
-    """The forward model, where the user knows the scan better than the defaults.
+    """The forward model in the place of the case's (ablations and benchmarks; users give theirs in the options).
 
     Attributes:
-        fwhm: of the point-spread function along each axis of the scan, mm; None takes its spacing.
-        profile: slice profile, see physics.separable.
+        fwhm: of the point-spread function along each axis of the scan, mm; None takes the case's.
+        profile: slice profile, see physics.separable; None takes the case's.
         sigma: noise of the scan divided by its intensity scale (as Case.sigma); None takes the case's.
     """
 
     fwhm: tuple[float, float, float] | None = None
-    profile: str = "gaussian"
+    profile: str | None = None
     sigma: float | None = None
 
 
@@ -52,9 +52,11 @@ class Measurement:
     """
 
     def __init__(self, case: Case, settings: ForwardSettings | None = None) -> None:
-        self.settings = settings or ForwardSettings()
-        sigma = case.sigma if self.settings.sigma is None else self.settings.sigma
-        if not (sigma >= 0 and np.isfinite(sigma)) or self.settings.sigma == 0:
+        settings = settings or ForwardSettings()
+        self.fwhm = case.fwhm if settings.fwhm is None else settings.fwhm
+        self.profile = settings.profile or case.profile
+        sigma = case.sigma if settings.sigma is None else settings.sigma
+        if not (sigma >= 0 and np.isfinite(sigma)) or settings.sigma == 0:
             raise BadInput(f"the noise level {sigma:g} must be above 0")
         self.sigma = max(float(sigma), SMALLEST_SIGMA)
         self.image, self.scan = case.inputs[case.target], case.measured
@@ -125,7 +127,7 @@ class Measurement:
         """A between parts of both grids that begin at the given voxels."""
         return ForwardOperator(
             fine_shape, _moved(self.image.affine, fine_start), shape, _moved(self.scan.affine, start),
-            self.settings.fwhm, self.settings.profile, device=self.device,
+            self.fwhm, self.profile, device=self.device,
         )  # fmt: skip
 
 

@@ -1,10 +1,11 @@
-"""Field-dependent tissue contrast: relaxation times at 64 mT and 3 T, sequence equations, and moving a head between.
+"""Field-dependent tissue contrast: relaxation times at 50 mT and 3 T, sequence equations, and moving a head between.
 
-Relaxation changes with the field: at 64 mT the T1 of grey and white matter are short and close together, so a T1w
-scan has less contrast between them than at 3 T, whatever the resolution.
+Relaxation changes with the field: at 50 mT the T1 of grey and white matter are short and close together, so a T1w
+scan has less contrast between them than at 3 T, whatever the resolution. The 64 mT scans that are simulated with the
+50 mT values are that far from true: T1 rises a little from 50 to 64 mT.
 
 Sources of the tissue values (ms):
-    64 mT: O'Reilly and Webb, MRM 2022;87:884 (measured at 50 mT, the nearest in-vivo whole-brain values).
+    50 mT: O'Reilly and Webb, MRM 2022;87:884: the nearest published in-vivo whole-brain values to 64 mT.
     3 T:   white and grey matter: Stanisz et al., MRM 2005;54:507. CSF T1: Rooney et al., MRM 2007;57:308;
            CSF T2: of the order of free water, 2 s.
     Proton densities: BrainWeb, Kwan et al., IEEE TMI 1999;18:1085.
@@ -46,7 +47,7 @@ class Sequence:
     ti: float | None = None
 
 
-TISSUE_64MT = {"WM": Tissue(275, 102, 0.77), "GM": Tissue(327, 102, 0.86), "CSF": Tissue(3695, 1584, 1.0)}
+TISSUE_50MT = {"WM": Tissue(275, 102, 0.77), "GM": Tissue(327, 102, 0.86), "CSF": Tissue(3695, 1584, 1.0)}
 TISSUE_3T = {"WM": Tissue(1084, 69, 0.77), "GM": Tissue(1820, 99, 0.86), "CSF": Tissue(4300, 2000, 1.0)}
 LOW_FIELD = {"T1w": Sequence(1500, 6, 300), "T2w": Sequence(2000, 161), "FLAIR": Sequence(4000, 161, 1400)}
 HIGH_FIELD = {"T1w": Sequence(2500, 2.8, 1060), "T2w": Sequence(3200, 60), "FLAIR": Sequence(9000, 120, 2500)}
@@ -65,7 +66,7 @@ def signal(tissue: Tissue, sequence: Sequence) -> float:
 
 
 def field_ratios(contrast: str, floor: float = 0.02) -> dict[str, float]:
-    """Low-field over high-field signal a tissue, white matter = 1: what turns a 3 T head into a 64 mT one.
+    """Low-field over high-field signal a tissue, white matter = 1: what turns a 3 T head into a low-field one.
 
     ``floor`` (share of the white-matter signal) keeps the ratio finite where a sequence nulls a tissue.
 
@@ -76,7 +77,7 @@ def field_ratios(contrast: str, floor: float = 0.02) -> dict[str, float]:
         raise BadInput(
             f"the field-dependent contrast of '{contrast}' is unknown; it is known for {', '.join(LOW_FIELD)}"
         )
-    low = {t: signal(TISSUE_64MT[t], LOW_FIELD[contrast]) for t in TISSUES}
+    low = {t: signal(TISSUE_50MT[t], LOW_FIELD[contrast]) for t in TISSUES}
     high = {t: signal(TISSUE_3T[t], HIGH_FIELD[contrast]) for t in TISSUES}
     relative = {t: max(low[t] / low["WM"], floor) / max(high[t] / high["WM"], floor) for t in TISSUES}
     return {t: relative[t] / relative["WM"] for t in TISSUES}

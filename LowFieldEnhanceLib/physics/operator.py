@@ -15,9 +15,31 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInput
-from .separable import SeparableOperator, profile_matrix
+from .separable import FWHM_LIMITS_MM, PROFILES, SeparableOperator, profile_matrix
 
 PARALLEL_TOLERANCE = 1e-4
+
+
+def check_profile(fwhm: Sequence[float] | None, profile: str) -> None:
+    """Refuse a point-spread function that no scan has.
+
+    Args:
+        fwhm: full width at half maximum along each axis of the scan, mm; None stands for its spacing.
+        profile: ``gaussian``, ``box`` or ``point``.
+
+    Raises:
+        BadInput: an unknown profile, not three widths of 0.1 to 30 mm, or widths of a point, which has none.
+    """
+    if profile not in PROFILES:
+        raise BadInput(f"unknown slice profile '{profile}'; it must be one of {', '.join(PROFILES)}")
+    if fwhm is None:
+        return
+    low, high = FWHM_LIMITS_MM
+    if len(fwhm) != 3 or not all(low <= width <= high for width in fwhm):
+        said = " ".join(f"{width:g}" for width in fwhm)
+        raise BadInput(f"the widths of the point-spread function ({said}) must be three of {low:g} to {high:g} mm")
+    if profile == "point":
+        raise BadInput("the slice profile 'point' has no width, so no widths of the point-spread function can be given")
 
 
 class ForwardOperator:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 PROFILES = ("gaussian", "box", "point")
+FWHM_LIMITS_MM = (0.1, 30.0)  # of a point-spread function; no scanner's is narrower or wider
 SIGMA_PER_FWHM = 1.0 / (2.0 * math.sqrt(2.0 * math.log(2.0)))
 
 

@@ -32,7 +32,8 @@ class Protocol:
         fwhm: of the PSF along each axis, mm; None takes the spacing.
         noise: ``rician`` or ``gaussian``.
         bias: standard deviation of the log bias field's knots.
-        contrast: strength of the change to 64 mT contrast (needs labels); 0 leaves the contrast as it is.
+        contrast: strength of the change to low-field contrast (needs labels; physics.contrast: sequences of a 64 mT
+            scanner, relaxation times of 50 mT); 0 leaves the contrast as it is.
         filtered: full width at half maximum, in voxels of the scan, of the Gaussian filter that the scanner sends the
             image through: it widens the PSF and makes the noise of neighbours alike; 0 for none. The SNR is that after
             the filter.

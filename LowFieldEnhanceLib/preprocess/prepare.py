@@ -38,6 +38,7 @@ class Prepared:
         sigma: noise level in the scan's units.
         sigma_source: ``background``, ``difference`` or ``user``.
         stripped: whether the scan shows the brain alone (see brain.is_stripped).
+        fwhm, profile: the scan's point-spread function, see options.Options.
     """
 
     acquired: Image
@@ -48,6 +49,8 @@ class Prepared:
     sigma: float
     sigma_source: str
     stripped: bool
+    fwhm: tuple[float, float, float] | None = None
+    profile: str = "gaussian"
 
     @property
     def weight(self) -> np.ndarray:
@@ -111,6 +114,8 @@ def prepare(
     n4: bool = False,
     sigma: float | None = None,
     events: Events | None = None,
+    fwhm: tuple[float, float, float] | None = None,
+    profile: str = "gaussian",
 ) -> Prepared:
     """Mask, bias, scale and noise of one scan.
 
@@ -122,6 +127,7 @@ def prepare(
         n4: correct the bias field.
         sigma: the user's noise level; None estimates it.
         events: cancel.
+        fwhm, profile: the user's point-spread function, see options.Options.
 
     Raises:
         BadInput: no brain of at least 50 mL was found, more than a fifth of it is negative, or the user's noise level
@@ -148,7 +154,8 @@ def prepare(
     if sigma is None:
         sigma, source = estimate_sigma(image.array, head, None if labels is None else _white_matter(labels, image))
     stripped = is_stripped(on_grid.array, brain, on_grid.spacing)
-    return Prepared(image, on_grid, brain, dilated(brain, MASK_MARGIN), scale, float(sigma), source, stripped)
+    grown = dilated(brain, MASK_MARGIN)
+    return Prepared(image, on_grid, brain, grown, scale, float(sigma), source, stripped, fwhm, profile)
 
 
 def _white_matter(labels: LabelMap, image: Image) -> np.ndarray:

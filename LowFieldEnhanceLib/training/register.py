@@ -1,14 +1,16 @@
 """Put trained weights into the model registry: ``python -m LowFieldEnhanceLib.training.register RUN [RUN ...]``.
 
 Copies ``<run>/<name>.safetensors`` to Resources/Models (or ``--models``), the networks of ``EIGHT_BITS`` with 8 bits a
-weight, and writes the entry in models.json. The checksum in the registry is that of the file there. ``--ranges`` alone
-takes over what has changed in ``RANGES`` below.
+weight, and writes the entry in models.json. The checksum in the registry is that of the file there. What the former
+weights were measured at is dropped (Testing/benchmarks/model_figures.py writes it anew). ``--ranges`` alone takes over
+what has changed in ``RANGES`` below.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,9 @@ INTENSITY = {
 }
 # the voxels of all pairs and slices that they were trained on; the segmenter resamples by itself
 ENHANCEMENT = {"contrasts": ["T1w", "T2w", "FLAIR"], "grid_mm": [1.0, 1.0]}
-DEGRADED = {**ENHANCEMENT, "spacing_mm": [1.0, 6.0], "snr": [8, 40], "intensity": INTENSITY}
+# The fields of the scanners that they are meant for. Pairs are simulated from high-field heads, so a field shows in no
+# training but by what comes with it: coarse voxels and noise. Its tissue contrast does not.
+DEGRADED = {**ENHANCEMENT, "field_t": [0.05, 0.5], "spacing_mm": [1.0, 6.0], "snr": [8, 40], "intensity": INTENSITY}
 RANGES = {
     "regression_unet": DEGRADED,
     "bridged_bridge": DEGRADED,
@@ -57,7 +61,14 @@ RANGES = {
     "latent_autoencoder": ENHANCEMENT,
     "latent_teacher": DEGRADED,
     "latent_student": DEGRADED,
-    "segmenter": {"contrasts": ["any"], "spacing_mm": [1.0, 6.0]},
+    # noise of 0 to 8 % of the brightest voxel (training.synthetic); white matter of real heads has half of it and more
+    "segmenter": {
+        "contrasts": ["any"],
+        "field_t": ["any"],
+        "spacing_mm": [1.0, 6.0],
+        "snr": [6, None],
+        "intensity": ["any"],
+    },
 }
 
 
@@ -91,6 +102,9 @@ def register(run: Path, models: Path) -> dict[str, Any]:
     }
     path = models / "models.json"
     registry = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"schema": 1, "models": {}}
+    former = registry["models"].get(name, {})
+    if former.get("sha256") == entry["sha256"] and "measured" in former:
+        entry["measured"] = former["measured"]
     registry["models"][name] = entry
     registry["models"] = dict(sorted(registry["models"].items()))
     _write(path, registry)
@@ -114,6 +128,23 @@ def refresh_ranges(models: Path) -> None:
     registry = json.loads(path.read_text(encoding="utf-8"))
     for name, entry in registry["models"].items():
         entry["valid_range"] = _valid_range(name, entry["training"])
+    _write(path, registry)
+
+
+def record_measured(models: Path, figures: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write what networks were measured at into their entries; nothing for one takes away what stood there.
+
+    Args:
+        models: folder of models.json.
+        figures: by name of the network, see weights.ModelInfo.
+    """
+    path = models / "models.json"
+    registry = json.loads(path.read_text(encoding="utf-8"))
+    for name, measured in figures.items():
+        entry = registry["models"][name]
+        entry.pop("measured", None)
+        if measured:
+            entry["measured"] = dict(measured)
     _write(path, registry)
 
 

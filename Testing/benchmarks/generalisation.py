@@ -4,7 +4,8 @@
 
 Each line changes one thing of ULF-sim v1 (see quality.py): slices in another axis or thicker, more noise, noise that a
 filter smeared over its neighbours, a slice profile of another shape and width than assumed, another tone curve, strong
-bias, the contrast of 64 mT, a tilted head, a field of view that cuts the brain, and lesions. Scores are those of
+bias, the contrast of 64 mT (relaxation times of 50 mT), a
+tilted head, a field of view that cuts the brain, and lesions. Scores are those of
 quality.py. Writes generalisation.json and generalisation.md beside this file: PSNR and LPIPS of each method, and how
 much it gains over cubic interpolation.
 """

@@ -160,6 +160,7 @@ def test_an_output_folder_inside_the_input_folder_is_not_picked_up_and_inputs_st
         (["{data}", "-o", "{out}", "-p", "slow"], 2, "no preset"),
         (["{data}", "-o", "{out}", "--spacing", "90"], 2, "spacing"),
         (["{data}", "-o", "{out}", "--sigma", "inf"], 2, "noise level"),
+        (["{data}", "-o", "{out}", "--psf", "0", "1", "1"], 2, "point-spread function"),
         (["{data}", "-o", "{out}", "--seed", "99999999999999999999"], 2, "the seed"),
         (["{data}", "-o", "{out}", "--displacement", "gone.nii"], 2, "does not exist"),
         (["{data}", "-o", "{out}", "--device", "abacus"], 2, "unknown device"),

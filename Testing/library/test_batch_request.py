@@ -48,7 +48,7 @@ def asked(scan: Scan, *given: str) -> Request:
     [
         ("-m", "cubic"), ("-p", "standard"), ("--seed", "1"), ("--spacing", "2"), ("--brain-only",), ("--n4",),
         ("--sigma", "5"), ("--samples", "2"), ("--data-consistency",), ("--register",), ("--contrast", "T2w"),
-        ("--maps",), ("--dicom",),
+        ("--maps",), ("--dicom",), ("--psf", "2", "2", "5"), ("--profile", "box"),
     ],
     ids=lambda given: given[0],
 )  # fmt: skip

@@ -98,14 +98,26 @@ def test_bad_input_is_one_sentence_exit_code_2_and_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("sigma", ["inf", "nan", "0", "-1"])
-def test_a_noise_level_that_is_none_is_refused_before_any_work(
-    sigma: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        *(([f"--sigma={sigma}"], "noise level") for sigma in ("inf", "nan", "0", "-1")),
+        (["--psf", "1", "1", "0"], "widths of the point-spread function"),
+        (["--psf", "1", "1", "nan"], "widths of the point-spread function"),
+        (["--psf", "1", "1", "5", "--profile", "point"], "has no width"),
+        (["--profile", "sinc"], "invalid choice: 'sinc'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["enhance", "report", "compare"])
+def test_noise_and_profile_that_no_scan_has_are_refused_before_any_work(
+    command: str, given: list[str], sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["enhance", SAMPLE, "-m", "cubic", "-o", str(tmp_path / "e.nii.gz"), f"--sigma={sigma}"]
-    code, events = run_json(capsys, *arguments)
+    inputs = {"enhance": [SAMPLE, "-m", "cubic"], "report": [SAMPLE, SAMPLE], "compare": [SAMPLE, "-m", "cubic"]}
+    output = {"enhance": "e.nii.gz", "report": "r.html", "compare": "folder"}[command]
+    code, events = run_json(capsys, command, *inputs[command], "-o", str(tmp_path / output), *given)
     assert code == 2 and [event["event"] for event in events] == ["error"]
-    assert "noise level" in events[0]["message"]
+    assert sentence in events[0]["message"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_input_is_never_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

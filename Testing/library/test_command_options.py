@@ -72,6 +72,8 @@ def path_in(folder: Path) -> Callable[[str], str]:
         (["--brain-only"], "brain_only", True),
         (["--n4"], "n4", True),
         (["--sigma", "12.5"], "sigma", 12.5),
+        (["--psf", "1.6", "1.7", "5"], "fwhm", (1.6, 1.7, 5.0)),
+        (["--profile", "box"], "profile", "box"),
         (["--samples", "3"], "samples", 3),
         (["--data-consistency"], "data_consistency", True),
         (["-m", "dps", "-p", "paper"], "preset", "paper"),
@@ -126,7 +128,8 @@ def test_every_option_of_report_is_heeded(
     command = ["report", path("scan_T1w"), path("enhanced_of_it"), "-o", str(folder / "r.html"), "--register",
                "--reference", path("reference_T1w"), "--reference-labels", path("reference_labels"),
                "--brain-mask", path("mask"), "--lesions", path("lesions"), "--spacing", "1.5",
-               "--device", "cpu", "--lpips", "weights.pth"]  # fmt: skip
+               "--device", "cpu", "--lpips", "weights.pth", "--sigma", "9", "--psf", "2", "2", "6",
+               "--profile", "box"]  # fmt: skip
     monkeypatch.setattr("LowFieldEnhanceLib.evaluation.lpips.read_lpips", lambda _: None)
     images, named, _ = called(monkeypatch, "LowFieldEnhanceLib.pipeline.assess", command, capsys)
     for name, image in zip(("scan_T1w", "enhanced_of_it"), images, strict=True):
@@ -136,6 +139,7 @@ def test_every_option_of_report_is_heeded(
     assert (named["reference_labels"].array.max(), named["lesions"].array.max()) == (2, 3)
     assert (named["spacing"], named["register_reference"], named["device"]) == (1.5, True, "cpu")
     assert named["lpips"] == "weights.pth"
+    assert (named["sigma"], named["fwhm"], named["profile"]) == (9.0, (2.0, 2.0, 6.0), "box")
 
 
 def test_every_option_of_simulate_is_heeded(

@@ -12,7 +12,7 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.physics.contrast import (
     LOW_FIELD,
     TISSUE_3T,
-    TISSUE_64MT,
+    TISSUE_50MT,
     Sequence,
     Tissue,
     apply_field_contrast,
@@ -36,14 +36,14 @@ def test_inversion_recovery_is_null_at_its_null_time_and_never_negative() -> Non
 
 def test_t1_lengthens_with_field_and_grey_white_contrast_of_t1w_shrinks_at_64_mt() -> None:
     for tissue in ("WM", "GM"):
-        assert TISSUE_3T[tissue].t1 > 3 * TISSUE_64MT[tissue].t1
+        assert TISSUE_3T[tissue].t1 > 3 * TISSUE_50MT[tissue].t1
     assert field_ratios("T1w")["GM"] > 1.2  # grey comes nearer to white
-    assert signal(TISSUE_64MT["CSF"], LOW_FIELD["T1w"]) == 0  # CSF stays dark
+    assert signal(TISSUE_50MT["CSF"], LOW_FIELD["T1w"]) == 0  # CSF stays dark
 
 
 def test_fluid_is_brightest_in_t2w_and_dark_in_flair() -> None:
     def low(tissue: str, contrast: str) -> float:
-        return signal(TISSUE_64MT[tissue], LOW_FIELD[contrast])
+        return signal(TISSUE_50MT[tissue], LOW_FIELD[contrast])
 
     assert low("CSF", "T2w") > 1.5 * low("GM", "T2w")
     assert low("CSF", "FLAIR") < 0.3 * low("GM", "FLAIR")

@@ -31,7 +31,8 @@ def failed(checks: list[dict[str, Any]]) -> dict[str, str]:
 
 def test_a_plain_scan_passes_every_check() -> None:
     checks = input_checks(SOURCE, GRID, brain_mask())
-    assert [check["name"] for check in checks] == ["spacing", "noise", "brain volume", "field of view", "contrast"]
+    assert [check["name"] for check in checks] == ["spacing", "noise", "brain volume", "field of view", "contrast",
+                                               "field strength"]  # fmt: skip
     assert failed(checks) == {}
 
 
@@ -45,6 +46,9 @@ def test_a_plain_scan_passes_every_check() -> None:
         ("brain volume", {"brain_ml": 799.0}, "measures 799 mL, outside"),
         ("brain volume", {"brain_ml": 2001.0}, "measures 2001 mL, outside"),
         ("contrast", {"contrast": "other"}, "unknown"),
+        ("field strength", {"field_t": 3.0}, "is 3 T, outside the 0.05 to 0.5 T"),
+        ("field strength", {"field_t": 0.55}, "is 0.55 T, outside"),
+        ("field strength", {"field_t": 0.02}, "is 0.02 T, outside"),
     ],
 )
 def test_each_check_fails_for_its_own_reason_only(name: str, changes: dict[str, Any], text: str) -> None:
@@ -54,7 +58,15 @@ def test_each_check_fails_for_its_own_reason_only(name: str, changes: dict[str, 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"spacing": [0.99, 1.0, 6.01]}, {"snr": 5.0}, {"brain_ml": 800.0}, {"brain_ml": 2000.0}]
+    "changes",
+    [
+        {"spacing": [0.99, 1.0, 6.01]},
+        {"snr": 5.0},
+        {"brain_ml": 800.0},
+        {"brain_ml": 2000.0},
+        {"field_t": 0.05},
+        {"field_t": 0.5},
+    ],  # fmt: skip
 )
 def test_the_limits_themselves_pass(changes: dict[str, Any]) -> None:
     assert failed(input_checks({**SOURCE, **changes}, GRID, brain_mask())) == {}
@@ -66,11 +78,12 @@ def test_the_limits_themselves_pass(changes: dict[str, Any]) -> None:
         ("spacing", "outside the 2 to 4 mm"),
         ("noise", "is 20.0, below 25"),
         ("contrast", "the contrast is T1w, the models know T2w, FLAIR"),
+        ("field strength", "is 0.064 T, outside the 0.1 to 0.5 T"),
     ],
 )
 def test_what_the_models_were_trained_for_decides(name: str, text: str) -> None:
-    valid = {"spacing_mm": [2.0, 4.0], "snr": [25.0, 40.0], "contrasts": ["T2w", "FLAIR"]}
-    assert text in failed(input_checks(SOURCE, GRID, brain_mask(), valid_range=valid))[name]
+    valid = {"spacing_mm": [2.0, 4.0], "snr": [25.0, 40.0], "contrasts": ["T2w", "FLAIR"], "field_t": [0.1, 0.5]}
+    assert text in failed(input_checks({**SOURCE, "field_t": 0.064}, GRID, brain_mask(), valid_range=valid))[name]
 
 
 def test_a_scan_with_less_noise_than_any_seen_in_training_is_outside_too() -> None:
@@ -80,9 +93,16 @@ def test_a_scan_with_less_noise_than_any_seen_in_training_is_outside_too() -> No
     assert "is 130.0, above 40" in text and "interpolated" in text
 
 
-def test_only_spacing_noise_contrast_and_intensity_are_the_range_of_the_weights() -> None:
+def test_a_field_strength_that_no_header_gives_is_unknown_and_no_reason_to_warn() -> None:
+    checks = input_checks({**SOURCE, "field_t": None}, GRID, brain_mask())
+    assert failed(checks) == {} and "is unknown" in checks[-1]["text"]
+
+
+def test_only_spacing_noise_contrast_field_and_intensity_are_the_range_of_the_weights() -> None:
     checks = input_checks({**SOURCE, "intensity": USUAL}, GRID, brain_mask(), GRID, {"intensity": {"T1w": SEEN}})
-    assert {c["name"] for c in checks if c["trained_range"]} == {"spacing", "noise", "contrast", "intensity"}
+    assert {c["name"] for c in checks if c["trained_range"]} == {
+        "spacing", "noise", "contrast", "field strength", "intensity",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -87,9 +87,14 @@ def test_the_card_tells_the_range_that_the_registry_holds_and_registering_anew_w
         assert "; {:g}-{:g} mm".format(*known["spacing_mm"]) in text
     assert ("SNR" in text) == ("snr" in known)
     if "snr" in known:
-        assert "SNR {:g}-{:g};".format(*known["snr"]) in text
-    assert ("signal of white matter" in text) == ("intensity" in known)
-    for contrast, figures in known.get("intensity", {}).items():
+        low, high = known["snr"]
+        assert (f"SNR {low:g} and more" if high is None else f"SNR {low:g}-{high:g};") in text
+    field = known.get("field_t")
+    assert field is None or ("any field" if field == ["any"] else "{:g}-{:g} T".format(*field)) in text
+    intensity = known.get("intensity", {})
+    assert ("any intensity" in text) == (intensity == ["any"])
+    assert ("signal of white matter" in text) == isinstance(known.get("intensity"), dict)
+    for contrast, figures in {} if intensity == ["any"] else intensity.items():
         assert "{:.2f}-{:.2f} ({})".format(*figures["grey_to_white"], contrast) in text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -106,3 +107,25 @@ def test_a_registered_run_has_the_bits_of_its_network_and_the_checksum_of_its_fi
     found = weight_files.read_weights(models / f"{name}.safetensors")["w"]
     torch.testing.assert_close(found, tensors["w"], rtol=0, atol=float(tensors["w"].abs().max()) * (1 / 254 + 1 / 2048))
     assert torch.equal(found, tensors["w"].half().float()) == (name not in register.EIGHT_BITS)
+
+
+def test_figures_belong_to_the_weights_that_they_were_measured_with(tmp_path: Path) -> None:
+    run, models, name = tmp_path / "run", tmp_path / "models", "regression_unet"
+    models.mkdir()
+
+    def registered(seed: int) -> dict[str, Any]:
+        tensors = {"w": torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))}
+        weight_files.save_weights(tensors, run / f"{name}.safetensors")
+        record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "finished": True, "sha256": "of the run"}
+        (run / "training.json").write_text(json.dumps(record))
+        register.register(run, models)
+        return json.loads((models / "models.json").read_text())["models"][name]
+
+    figures = {"benchmark": "b", "command": "c", "figures": {"psnr": 24.0}}
+    assert "measured" not in registered(0)
+    register.record_measured(models, {name: figures})
+    assert registered(0)["measured"] == figures  # the same weights once more
+    assert "measured" not in registered(1)
+    register.record_measured(models, {name: figures})
+    register.record_measured(models, {name: {}})
+    assert "measured" not in registered(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -176,7 +177,7 @@ def test_a_network_that_was_trained_on_another_state_of_one_beside_it_is_named(m
 def test_the_common_range_is_what_every_network_was_trained_for(models: Path) -> None:
     ranges = (
         {"contrasts": ["T1w", "T2w"], "spacing_mm": [1.0, 6.0], "snr": [8, 40]},
-        {"contrasts": ["any"], "spacing_mm": [2.0, 9.0]},
+        {"contrasts": ["any"], "spacing_mm": [2.0, 9.0], "intensity": ["any"], "field_t": ["any"]},
         {"contrasts": ["T2w", "FLAIR"]},
         {"intensity": {"T2w": {"white_level": [0.3, 0.7], "clipped_percent": [0, 1]}}},
         {"intensity": {"T2w": {"white_level": [0.4, 0.9]}, "T1w": {"white_level": [0.7, 0.9]}}},
@@ -190,3 +191,7 @@ def test_the_common_range_is_what_every_network_was_trained_for(models: Path) ->
         "T2w": {"white_level": (0.4, 0.7), "clipped_percent": (0, 1)}, "T1w": {"white_level": (0.7, 0.9)},
     }  # fmt: skip
     assert weights.common_range(infos[1:2]) == {"spacing_mm": (2.0, 9.0)}
+    change_entry(models, valid_range={"snr": [10, None]})
+    open_range = weights.model_info(NAME)[0]
+    assert weights.common_range([open_range]) == {"snr": (10, math.inf)}
+    assert weights.common_range([open_range, infos[0]])["snr"] == (10, 40)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.cli import build_parser
 from LowFieldEnhanceSlicer import dicom_delivery, volumes
-from LowFieldEnhanceSlicer.catalogue import METHODS, MIRRORED
+from LowFieldEnhanceSlicer.catalogue import METHODS, MIRRORED, PROFILES
 from LowFieldEnhanceSlicer.dicom_delivery import DicomDelivery
 from LowFieldEnhanceSlicer.estimate import estimate
 from LowFieldEnhanceSlicer.job import JobState
-from LowFieldEnhanceSlicer.parameters import requestOf
+from LowFieldEnhanceSlicer.parameters import SliceProfile, requestOf
+from LowFieldEnhanceSlicer.request import ADDED, NARROWEST_MM, REQUEST_ATTRIBUTE, WIDEST_MM, requestFromProvenance
 from LowFieldEnhanceSlicer.run_progress import stagesOf
 from LowFieldEnhanceSlicer.scene import writeMrb
 
@@ -287,3 +289,100 @@ def test_without_dicom_output_no_instance_is_copied(person, stub, fromDicom):
     run(person)
     assert optionsOf(stub).dicom is None and optionsOf(stub).dicom_source is None
     assert volumes.imageFromVolumeNode(person.parameters.resultVolume).array.any()
+
+
+FORWARD = {"noiseLevel": 12.5, "psfWidthI": 2.0, "psfWidthJ": 0.0, "psfWidthK": 6.25, "sliceProfile": "box"}
+
+
+def knowTheScan(ui) -> None:
+    """A noise level, two of three widths, and another profile."""
+    ui.noiseSpinBox.setValue(12.5)
+    ui.psfISpinBox.setValue(2.0)
+    ui.psfKSpinBox.setValue(6.25)
+    choose(ui.profileComboBox, "Box")
+
+
+def test_noise_and_point_spread_are_measured_unless_the_user_knows_better(person, stub):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    shown = [box.text() for box in (ui.noiseSpinBox, ui.psfISpinBox, ui.psfJSpinBox, ui.psfKSpinBox)]
+    assert (*shown, ui.profileComboBox.currentText()) == ("Measured", "Voxel", "Voxel", "Voxel", "Gaussian")
+    run(person)
+    options = optionsOf(stub)
+    assert (options.sigma, options.psf, options.profile) == (None, None, None)
+    knowTheScan(ui)
+    run(person)
+    options = optionsOf(stub)
+    assert (options.sigma, options.profile) == (12.5, "box")
+    assert options.psf == pytest.approx([2.0, 1.6, 6.25])  # the voxel size along the axis that was left
+
+
+def test_what_the_user_knew_of_the_scan_survives_saving_and_run_again(application, person, stub, tmp_path):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    knowTheScan(ui)
+    run(person)
+    path = writeMrb(application.scene, tmp_path / "scene.mrb")
+    application.scene.Clear(0)
+    assert ui.noiseSpinBox.value() == 0 and ui.profileComboBox.currentText() == "Gaussian"
+    assert application.scene.ReadFromMRB(str(path), False)
+    assert {name: getattr(requestOf(person.parameters), name) for name in FORWARD} == FORWARD
+    for box in (ui.noiseSpinBox, ui.psfISpinBox, ui.psfKSpinBox):
+        box.setValue(0.0)
+    choose(ui.profileComboBox, "Gaussian")
+    press(ui.againButton)
+    assert {name: getattr(requestOf(person.parameters), name) for name in FORWARD} == FORWARD
+
+
+def test_a_displacement_field_reaches_the_run_and_the_next_one(person, stub, tmp_path):
+    ui, field = person.ui, tmp_path / "unwarp.nii.gz"
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    choose(ui.methodComboBox, "Distilled latent super-resolution")
+    ui.displacementPathLineEdit.setProperty("currentPath", str(field))
+    assert not ui.applyButton.isEnabled() and str(field) in ui.applyButton.toolTip()
+    field.write_bytes(b"the child reads it")
+    ui.seedSpinBox.setValue(1)
+    run(person)
+    assert optionsOf(stub).displacement == str(field)
+    ui.displacementPathLineEdit.setProperty("currentPath", "")
+    run(person)
+    assert optionsOf(stub).displacement is None
+    first = next(node for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+                 if str(field) in (node.GetAttribute(REQUEST_ATTRIBUTE) or ""))  # fmt: skip
+    assert requestFromProvenance(first).displacementFile == str(field)
+
+
+def test_a_result_of_a_version_without_them_can_still_be_repeated(person, stub):
+    nodes = person.logic.process(person.loadScan()).nodes
+    settings = json.loads(nodes.enhanced.GetAttribute(REQUEST_ATTRIBUTE))
+    assert settings.keys() >= FORWARD.keys()
+    earlier = {name: value for name, value in settings.items() if name not in ADDED}
+    nodes.enhanced.SetAttribute(REQUEST_ATTRIBUTE, json.dumps(earlier))
+    found = requestFromProvenance(nodes.enhanced)
+    assert (found.noiseLevel, found.psfWidths, found.sliceProfile) == (0.0, (), "gaussian")
+    assert found.displacementFile == ""
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"noiseLevel": -1.0}, "noise level -1 must be above 0"),
+        ({"noiseLevel": float("nan")}, "noise level nan"),
+        ({"psfWidthJ": 31.0}, "between 0.1 and 30 mm"),
+        ({"psfWidthJ": 0.05}, "between 0.1 and 30 mm"),
+        ({"sliceProfile": "sinc"}, "no slice profile 'sinc'; choose gaussian, box, point"),
+        ({"sliceProfile": "point", "psfWidthK": 5.0}, "'point' has no width"),
+    ],
+)
+def test_what_no_scan_has_is_refused_before_the_run(person, stub, settings, sentence):
+    for start in (person.logic.process, person.logic.compare):
+        with pytest.raises(ValueError, match=sentence):
+            start(person.loadScan(), **settings)
+    assert stub.calls == []
+
+
+def test_the_limits_of_the_panel_are_those_of_the_library():
+    from LowFieldEnhanceLib.physics.separable import FWHM_LIMITS_MM
+
+    assert (NARROWEST_MM, WIDEST_MM) == FWHM_LIMITS_MM
+    assert [profile.value for profile in SliceProfile] == list(PROFILES)

@@ -14,9 +14,13 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QTextBrowser
 from slicer_host.properties import useSlicerProperties
 
+from LowFieldEnhanceLib.formats.field_strength import field_strength_t
+from LowFieldEnhanceLib.image_io import read_image
 from LowFieldEnhanceSlicer import catalogue, layout, volumes
 from LowFieldEnhanceSlicer.estimate import duration, estimate
+from LowFieldEnhanceSlicer.export import InputCopies
 from LowFieldEnhanceSlicer.parameters import Method, Preset, requestOf
+from LowFieldEnhanceSlicer.request import Request
 from LowFieldEnhanceSlicer.scene import writeMrb
 
 pytest_plugins = ["panel_fixtures"]
@@ -74,6 +78,25 @@ def test_contrast_is_guessed_from_dicom_tags_then_the_name(person, monkeypatch):
     scan.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
     ui.inputSelector.setCurrentNode(scan)
     assert ui.contrastComboBox.currentText() == "T2w"
+
+
+def test_the_field_strength_goes_along_from_dicom_tags_or_a_sidecar(person, monkeypatch, tmp_path):
+    def handedOver(scan, folder: str) -> float | None:
+        (tmp_path / folder).mkdir()
+        copies = InputCopies(Request(scan), tmp_path / folder)
+        copies.write()
+        return field_strength_t(read_image(copies.files["input"]).meta)
+
+    scan = person.loadScan("Head T1w")
+    assert handedOver(scan, "unknown") is None
+    scan.AddDefaultStorageNode()
+    scan.GetStorageNode().SetFileName(str(tmp_path / "sub-01_T1w.nii.gz"))
+    (tmp_path / "sub-01_T1w.json").write_text('{"MagneticFieldStrength": 0.064}')
+    assert handedOver(scan, "sidecar") == 0.064
+    database = SimpleNamespace(isOpen=True, instanceValue=lambda uid, tag: "3" if tag == "0018,0087" else "")
+    monkeypatch.setattr(slicer, "dicomDatabase", database, raising=False)
+    scan.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    assert handedOver(scan, "DICOM") == 3.0
 
 
 def test_the_input_contrast_cannot_be_given_twice(person):
