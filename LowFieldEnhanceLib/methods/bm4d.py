@@ -18,28 +18,11 @@ from ..image import CONTRASTS
 from ..interpreter import python_executable
 from ..preprocess.grid import Grid, resample
 from .base import Case, Cost, Enhancement, check_preset
+from .bm4d_stage import NO_MEMORY
 
 POLL_SECONDS = 0.1
 LEAST_SIGMA = 1e-4  # of an image in [0, 1]
-FAILED = 3  # exit status of a child that lacked memory
-
-# Arguments: sys.path as JSON, folder, noise. Without basic.npy it writes the basic estimate, with it the final one.
-# Nothing is ever written to its input; the end of it says that the parent is gone.
-CHILD = f"""
-import json, os, sys, threading
-sys.path[:] = json.loads(sys.argv[1])
-threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
-import numpy as np
-from bm4d import BM4DStages, bm4d
-os.chdir(sys.argv[2])
-try:
-    done = os.path.exists("basic.npy")
-    pilot = np.load("basic.npy") if done else BM4DStages.HARD_THRESHOLDING
-    result = bm4d(np.load("image.npy"), float(sys.argv[3]), stage_arg=pilot)
-    np.save("final.npy" if done else "basic.npy", result)
-except MemoryError:
-    os._exit({FAILED})
-"""
+SCRIPT = Path(__file__).with_name("bm4d_stage.py")
 
 
 class Bm4d:
@@ -96,7 +79,7 @@ def _run_stage(folder: Path, sigma: float, events: Events) -> None:
     with (
         open(folder / "said", "wb") as said,
         subprocess.Popen(
-            [python_executable(), "-c", CHILD, json.dumps(sys.path), str(folder), str(sigma)],
+            [python_executable(), str(SCRIPT), json.dumps(sys.path), str(folder), str(sigma)],
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=said,
@@ -108,7 +91,7 @@ def _run_stage(folder: Path, sigma: float, events: Events) -> None:
                 events.check()
         finally:
             child.kill()
-    if child.returncode in (FAILED, -9):  # the system ends a process for memory by SIGKILL
+    if child.returncode in (NO_MEMORY, -9):  # the system ends a process for memory by SIGKILL
         raise OutOfMemory("BM4D lacked memory; choose a larger output spacing")
     if child.returncode:
         last = (folder / "said").read_text(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]

@@ -18,14 +18,21 @@ from LowFieldEnhanceLib.errors import BadInput, Cancelled, OutOfMemory
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.methods import bm4d as module
 from LowFieldEnhanceLib.methods.base import Case
+from LowFieldEnhanceLib.methods.bm4d_stage import NO_MEMORY
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
-
-SLEEPS = "import time; time.sleep(60)"
 
 
 @pytest.fixture(scope="module")
 def case(phantom) -> Case:
     return thick_slices(phantom)
+
+
+@pytest.fixture
+def child(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The program of the child, to be written."""
+    script = tmp_path_factory.mktemp("child") / "stage.py"
+    monkeypatch.setattr(module, "SCRIPT", script)
+    return script
 
 
 @pytest.fixture
@@ -64,11 +71,9 @@ def test_it_is_the_packages_result_on_the_interpolated_scan(case: Case, folder: 
     assert not list(folder.iterdir())
 
 
-def test_a_cancel_ends_the_child_within_two_seconds(
-    case: Case, folder: Path, children: list, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cancel_ends_the_child_within_two_seconds(case: Case, folder: Path, children: list, child: Path) -> None:
     pytest.importorskip("bm4d")
-    monkeypatch.setattr(module, "CHILD", SLEEPS)
+    child.write_text("import time; time.sleep(60)")
     events = Events()
     asked: list[float] = []
 
@@ -84,24 +89,24 @@ def test_a_cancel_ends_the_child_within_two_seconds(
         run("bm4d", "fast", case, events=events)
     thread.join()
     assert time.monotonic() - asked[0] < 2.0
-    assert [child.returncode is not None for child in children] == [True]
+    assert [one.returncode is not None for one in children] == [True]
     assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
     ("script", "error", "said"),
     [
-        (f"import os; os._exit({module.FAILED})", OutOfMemory, "lacked memory"),
+        (f"import os; os._exit({NO_MEMORY})", OutOfMemory, "lacked memory"),
         ("import os; os.kill(os.getpid(), 9)", OutOfMemory, "lacked memory"),
         ("print('first'); raise SystemExit('the last line')", RuntimeError, "status 1: the last line"),
         ("import os; os._exit(7)", RuntimeError, "status 7: it said nothing"),
     ],
 )
 def test_a_child_that_fails_is_told_of(
-    script: str, error: type[Exception], said: str, case: Case, folder: Path, monkeypatch: pytest.MonkeyPatch
+    script: str, error: type[Exception], said: str, case: Case, folder: Path, child: Path
 ) -> None:
     pytest.importorskip("bm4d")
-    monkeypatch.setattr(module, "CHILD", script)
+    child.write_text(script)
     with pytest.raises(error, match=said):
         run("bm4d", "fast", case)
     assert not list(folder.iterdir())
@@ -113,9 +118,9 @@ def test_the_child_tells_a_lack_of_memory_and_ends_with_its_parent(tmp_path: Pat
         "import time\nclass BM4DStages: HARD_THRESHOLDING = 1\n"
         "def bm4d(image, sigma, stage_arg):\n    if sigma > 1: raise MemoryError\n    time.sleep(60)\n"
     )
-    command = [sys.executable, "-c", module.CHILD, json.dumps([str(tmp_path), *sys.path]), str(tmp_path)]
+    command = [sys.executable, str(module.SCRIPT), json.dumps([str(tmp_path), *sys.path]), str(tmp_path)]
     with subprocess.Popen([*command, "2.0"], stdin=subprocess.PIPE) as child:
-        assert child.wait(30) == module.FAILED
+        assert child.wait(30) == NO_MEMORY
     with subprocess.Popen([*command, "0.1"], stdin=subprocess.PIPE) as child:
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(1)
