@@ -217,6 +217,13 @@ def test_the_snr_is_the_white_matters_mean_over_sigma() -> None:
     assert source["brain_ml"] == pytest.approx(1440.0)
 
 
+def test_a_whole_head_is_told_from_a_brain_alone() -> None:
+    assert report_of()["input"]["brain_only"] is False  # noise as bright as the brain all around
+    alone = scan().with_array(np.where(brain_mask(), scan().array, 0))
+    assert report_of(before=alone)["input"]["brain_only"] is True
+    assert report_of(brain=np.zeros_like(brain_mask()), before=alone)["input"]["brain_only"] is False
+
+
 def test_images_of_different_shapes_are_refused() -> None:
     with pytest.raises(BadInput, match="brain mask"):
         report_of(brain=np.ones((3, 3, 3), bool))

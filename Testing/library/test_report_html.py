@@ -112,6 +112,13 @@ def test_the_page_with_a_reference_gives_errors_and_image_scores() -> None:
     assert "−50.0" in page.texts and "−20.0" in page.texts  # 500 and 800 voxels against 1000
 
 
+def test_the_page_of_a_whole_head_says_that_its_cortex_is_too_large_and_that_of_a_brain_alone_does_not() -> None:
+    made = report()
+    for alone in (False, True):
+        made["input"]["brain_only"] = alone
+        assert ("the whole head" in Page(render_html(made, PICTURES)).text) is not alone
+
+
 def test_the_verdict_comes_first_then_the_notice() -> None:
     made = report()
     page = Page(render_html(made, PICTURES))
