@@ -81,7 +81,8 @@ def test_a_report_on_an_existing_volume_says_which_and_who_enhanced_it(
 ) -> None:
     scan, enhanced, report = (str(files / name) for name in ("scan_T1w.nii.gz", "e.nii.gz", "r.json"))
     assert run_json(capsys, "enhance", scan, "-m", "cubic", "--seed", "5", "--spacing", "4", "-o", enhanced)[0] == 0
-    sidecar = json.loads((files / "e.json").read_text(encoding="utf-8"))
+    sidecar = json.loads((files / "e.json").read_text(encoding="utf-8")) | {"seconds": 12345.0}
+    (files / "e.json").write_text(json.dumps(sidecar), encoding="utf-8")
 
     def judged(volume: str) -> dict:
         assert run_json(capsys, "report", scan, volume, "--spacing", "4", "-o", report)[0] == 0
@@ -92,7 +93,7 @@ def test_a_report_on_an_existing_volume_says_which_and_who_enhanced_it(
     made = judged(enhanced)
     assert made["enhanced_file"] == "e.nii.gz" and made["enhanced_sha256"] == read_image(enhanced).sha256()
     assert made["enhanced_by"] == sidecar and (made["method"], made["seed"]) == ("cubic", 5)
-    assert made["seconds"] != sidecar["seconds"], "the time of the report is its own"
+    assert made["seconds"] < 1000, "the time of the report is its own"
     (files / "e.json").unlink()
     made = judged(enhanced)
     assert made["enhanced_by"] is None and made["method"].startswith("unknown") and "seed" not in made
