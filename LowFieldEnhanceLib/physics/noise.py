@@ -137,10 +137,10 @@ def difference_sigma(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | Non
         Standard deviation in units of the array; 0 where the mask leaves nothing to measure.
     """
     if calm is not None and _second_differences(array, mask & calm, (1, 1, 1)).size >= LEAST_CALM:
-        lags = _uncorrelated_lags(array, mask & calm)
+        lags, level = _uncorrelated(array, mask & calm)
         if lags == [1, 1, 1]:
-            return _lagged_level(array, mask & calm, lags)
-    return _lagged_level(array, mask, _uncorrelated_lags(array, mask))
+            return level
+    return _uncorrelated(array, mask)[1]
 
 
 def noise_widths(array: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
@@ -153,8 +153,7 @@ def noise_widths(array: np.ndarray, mask: np.ndarray) -> tuple[float, float, flo
     Returns:
         0 along the axes where the noise is white as far as that can be told.
     """
-    lags = _uncorrelated_lags(array, mask)
-    level = _lagged_level(array, mask, lags)
+    lags, level = _uncorrelated(array, mask)
     widths = []
     for axis, lag in enumerate(lags):
         near = [1 if number == axis else other for number, other in enumerate(lags)]
@@ -164,8 +163,8 @@ def noise_widths(array: np.ndarray, mask: np.ndarray) -> tuple[float, float, flo
     return widths[0], widths[1], widths[2]
 
 
-def _uncorrelated_lags(array: np.ndarray, mask: np.ndarray) -> list[int]:
-    """n along each axis, see :func:`difference_sigma`."""
+def _uncorrelated(array: np.ndarray, mask: np.ndarray) -> tuple[list[int], float]:
+    """n along each axis, and the level there; see :func:`difference_sigma`."""
     lags = [1, 1, 1]
     level = _lagged_level(array, mask, lags)
     for axis in range(3):
@@ -175,7 +174,7 @@ def _uncorrelated_lags(array: np.ndarray, mask: np.ndarray) -> list[int]:
             if not other > CORRELATED * level:
                 break
             lags, level = wider, other
-    return lags
+    return lags, level
 
 
 def _lagged_level(array: np.ndarray, mask: np.ndarray, lags: Sequence[int]) -> float:
