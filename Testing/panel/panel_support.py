@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import time
@@ -13,6 +14,7 @@ import slicer
 from panel_tools import grab, press, waitUntil
 from PySide6.QtWidgets import QApplication
 
+from LowFieldEnhanceLib.cli import build_parser
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import write_image, write_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
@@ -166,3 +168,14 @@ class Person:
         QApplication.processEvents()
         parent.resize(460, max(900, parent.layout().heightForWidth(460), parent.minimumSizeHint().height()))
         return grab(parent, ARTEFACTS / f"{name}.png")
+
+
+def optionsOf(stub: Stub) -> argparse.Namespace:
+    """The options of the child that was started last."""
+    return build_parser().parse_args(stub.calls[-1])
+
+
+def run(person: Person) -> None:
+    """Apply, and wait for the end."""
+    press(person.ui.applyButton)
+    person.waitForEnd()

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import slicer
-from panel_support import SPACING
+from panel_support import SPACING, optionsOf
 from panel_tools import press
 from PySide6.QtCore import Qt
 from slicer_host.properties import useSlicerProperties
 from test_panel_trust import drawnLesions, labelMapNode, scanWithLesions
 
-from LowFieldEnhanceLib.cli import build_parser
 from LowFieldEnhanceSlicer import hierarchy, volumes
 from LowFieldEnhanceSlicer.catalogue import METHODS
 from LowFieldEnhanceSlicer.job import JobState
@@ -124,7 +123,7 @@ def test_the_command_line_of_a_comparison(person, prepared, opened):
     chooseMethods(person, "bridged", "cubic")
     press(ui.compareButton)
     person.waitForEnd()
-    options = build_parser().parse_args(prepared.calls[-1])
+    options = optionsOf(prepared)
     assert options.methods == "bridged:fast,cubic:fast" and options.contrast == "T1w"
     assert options.reference and options.register and options.seed == 5 and options.lesions is None
 
@@ -139,11 +138,11 @@ def test_chosen_lesions_are_handed_to_the_comparison_and_found_again(person, pre
     chooseMethods(person, "cubic")
     press(ui.compareButton)
     person.waitForEnd()
-    assert Path(build_parser().parse_args(prepared.calls[-1]).lesions).name == "lesions.nrrd"
+    assert Path(optionsOf(prepared).lesions).name == "lesions.nrrd"
     table = person.parameters.comparisonTable
     assert requestFromProvenance(table).lesions is lesions
     job = person.logic.compare(ui.inputSelector.currentNode(), "cubic", lesions=lesions)
-    assert job.state is JobState.FINISHED and build_parser().parse_args(prepared.calls[-1]).lesions
+    assert job.state is JobState.FINISHED and optionsOf(prepared).lesions
 
 
 def test_a_comparison_of_one_method_says_nothing_of_disagreement(person, prepared, opened, tmp_path):
