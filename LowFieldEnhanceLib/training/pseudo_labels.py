@@ -1,8 +1,9 @@
 """Labels for heads that have none, so that the segmenter meets real T2w and FLAIR images (self-training, Lee 2013).
 
 The segmenter labels the T1w image of a head with several co-registered contrasts; these labels then serve for all of
-its contrasts. Brain that it missed is left open, and so is a tumour. Labels that it is not sure of count too: those are
-the borders, and with them left open nothing told the network how large a structure is on T2w and FLAIR.
+its contrasts. Fluid in the sulci is told by the T1w intensity. Brain that it missed is left open, and so is a tumour.
+Labels that it is not sure of count too: those are the borders, and with them left open nothing told the network how
+large a structure is on T2w and FLAIR.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from ..evaluation.checks import bounding_box
 from .data import Head, head_names, load_heads, read_array
+from .free_fluid import FREE_FLUID, open_sulci
 from .synthetic import IGNORE, LabelledHead
 
 MARGIN = 6  # voxels kept around the brain
@@ -34,6 +36,8 @@ def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = Non
     shown = ((head.images[0].float() + 1) / 2).numpy()
     channels = label(shown)
     brain = head.mask.numpy()
+    for fluid in open_sulci(shown, channels, brain):
+        channels = np.where(fluid, FREE_FLUID, channels)
     open_ = brain & (channels == 0)
     if tumour is not None:
         open_ |= tumour > 0

@@ -20,11 +20,13 @@ from ..physics.bias import random_bias_field
 from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
 from ..segmentation.labels import mirrored_channels, to_channels
 from .data import Head, load_heads, read_array
+from .free_fluid import FREE_FLUID, open_sulci
 
 IGNORE = 255
 SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
 BARE_SHARE = 0.2  # of the painted heads: without skull, eyes and skin
-FREE_FLUID = int(to_channels(np.array([24]))[0])  # around the brain
+KNOWN_ORDER = 0.8  # of the painted heads: tissues ordered as in T1w, T2w or FLAIR
+LEAST_GAP = 0.08  # between two tissues of these
 FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
 
 
@@ -57,15 +59,19 @@ def load_label_maps(root: Path) -> list[LabelledHead]:
 
 
 def labelled_oasis(heads: Sequence[Head]) -> list[LabelledHead]:
-    """Real T1w heads with manual labels; brain voxels without a label are ignored in the loss."""
+    """Real T1w heads with manual labels and the fluid in their sulci; other unlabelled brain is ignored in the loss."""
     result = []
     for head in heads:
         if head.labels is None:
             continue
         target = head.labels.clone()
+        fluid, shallow = map(
+            torch.from_numpy, open_sulci(head.images[0].float().numpy(), target.numpy(), head.mask.numpy())
+        )
+        target[fluid] = FREE_FLUID
         unknown = head.mask & (target == 0)
         tissue = torch.where(unknown, torch.tensor(FIRST_EXTRA, dtype=torch.uint8), target)
-        target[unknown] = IGNORE
+        target[unknown | shallow] = IGNORE
         result.append(LabelledHead(target, tissue, ((head.images[0] + 1) / 2).half()))
     return result
 
@@ -93,7 +99,7 @@ class HeadGenerator:
         seed: int = 0,
         voxel: float = 1.0,
         others: Sequence[LabelledHead] = (),
-        other_share: float = 0.3,
+        other_share: float = 0.2,
     ) -> None:
         self.others, self.other_share = list(others), other_share if others else 0.0
         self.voxel = voxel
@@ -128,12 +134,7 @@ class HeadGenerator:
             image = F.grid_sample(head.image[None, None].float(), grid, align_corners=True)[0, 0]
             image = image.clamp_min(0) ** float(np.exp(0.25 * self.rng.standard_normal()))
         else:
-            bare = bool(self.rng.random() < BARE_SHARE)
-            image = self._paint(tissue, bare)
-            if bare:
-                # Label maps call the fluid in the sulci CSF, the manual labels of brains without a skull call it
-                # cortex. Without a skull nothing tells the two apart, so there only the latter teach it.
-                target = torch.where(target == FREE_FLUID, torch.full_like(target, IGNORE), target)
+            image = self._paint(tissue, bare=bool(self.rng.random() < BARE_SHARE))
         if self.rng.random() < 0.5:
             image, target = image.flip(0), self._mirrored(target.flip(0))
         return self._acquire(image)[None], target
@@ -177,7 +178,7 @@ class HeadGenerator:
         """Random mean and spread a class; left and right alike; lesions; ``bare``: no tissue outside the brain."""
         means, spreads = self.rng.uniform(0.05, 1.0, 256), self.rng.uniform(0.0, 0.08, 256)
         means[0], spreads[0] = (0.0, 0.0) if self.rng.random() < 0.7 else (self.rng.uniform(0, 0.3), 0.02)
-        if self.rng.random() < 0.5:
+        if self.rng.random() < KNOWN_ORDER:
             self._mimic_contrast(means)
         mirror = self.mirror.numpy()
         for channel in range(len(mirror)):
@@ -191,11 +192,12 @@ class HeadGenerator:
         return self._lesions(image, tissue)
 
     def _mimic_contrast(self, means: np.ndarray) -> None:
-        """Half of the samples follow the order of T1w, T2w or FLAIR, so that real contrasts are never far away."""
+        """Tissues in the order of T1w, T2w or FLAIR, at least :data:`LEAST_GAP` apart: real contrasts come often."""
         from ..segmentation.labels import label_table
 
         order = [("WM", "GM", "CSF"), ("CSF", "GM", "WM"), ("GM", "WM", "CSF")][self.rng.integers(3)]
-        levels = dict(zip(order, sorted(self.rng.uniform(0.1, 1.0, 3), reverse=True), strict=True))
+        free = sorted(self.rng.uniform(0.05, 1.0 - 2 * LEAST_GAP, 3))
+        levels = {tissue: free[2 - n] + LEAST_GAP * (2 - n) for n, tissue in enumerate(order)}
         for channel, label in enumerate(label_table(), start=1):
             means[channel] = np.clip(levels[label.tissue] + 0.04 * self.rng.standard_normal(), 0.02, 1.1)
 
