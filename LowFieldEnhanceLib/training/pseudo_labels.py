@@ -17,9 +17,9 @@ import torch
 from ..evaluation.checks import bounding_box
 from .data import Head, head_names, load_heads, read_array
 from .free_fluid import FREE_FLUID, open_sulci
+from .surroundings import nearness, padded
 from .synthetic import IGNORE, LabelledHead
 
-MARGIN = 6  # voxels kept around the brain
 Labeller = Callable[[np.ndarray], np.ndarray]
 
 
@@ -43,10 +43,11 @@ def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = Non
         open_ |= tumour > 0
     target = np.where(brain, channels, 0).astype(np.uint8)
     target[open_] = IGNORE
-    box = bounding_box(brain, MARGIN)
-    cropped = torch.from_numpy(np.ascontiguousarray(target[box]))
+    box = bounding_box(brain, 0)
+    cropped = padded(torch.from_numpy(np.ascontiguousarray(target[box])))
+    near = nearness(padded(head.mask[box]))
     return [
-        LabelledHead(cropped, cropped, ((head.images[(channel, *box)].float() + 1) / 2).half())
+        LabelledHead(cropped, cropped, padded(((head.images[(channel, *box)].float() + 1) / 2).half()), near)
         for channel in range(3)
         if bool(head.present[channel])
     ]

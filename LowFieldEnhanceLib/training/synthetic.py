@@ -21,11 +21,13 @@ from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, 
 from ..segmentation.labels import mirrored_channels, to_channels
 from .data import Head, load_heads, read_array
 from .free_fluid import FREE_FLUID, open_sulci
+from .surroundings import Dresser, nearness, padded
 
 IGNORE = 255
 SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
 BARE_SHARE = 0.2  # of the painted heads: without skull, eyes and skin
 KNOWN_ORDER = 0.8  # of the painted heads: tissues ordered as in T1w, T2w or FLAIR
+DRESSED_SHARE = 0.5  # of the real heads: with surroundings
 LEAST_GAP = 0.08  # between two tissues of these
 FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
 
@@ -38,11 +40,13 @@ class LabelledHead:
         target: uint8 (I, J, K) network channels; 255 where no label is known.
         tissue: uint8 (I, J, K) classes with a common random intensity: channels, or 40.. outside the brain.
         image: float16 (I, J, K) in 0..1 or None.
+        near: uint8 (I, J, K), see surroundings.nearness; None for a head that is not stripped.
     """
 
     target: Tensor
     tissue: Tensor
     image: Tensor | None
+    near: Tensor | None = None
 
 
 def load_label_maps(root: Path) -> list[LabelledHead]:
@@ -72,7 +76,8 @@ def labelled_oasis(heads: Sequence[Head]) -> list[LabelledHead]:
         unknown = head.mask & (target == 0)
         tissue = torch.where(unknown, torch.tensor(FIRST_EXTRA, dtype=torch.uint8), target)
         target[unknown | shallow] = IGNORE
-        result.append(LabelledHead(target, tissue, ((head.images[0] + 1) / 2).half()))
+        image = ((head.images[0] + 1) / 2).half()
+        result.append(LabelledHead(*map(padded, (target, tissue, image)), nearness(padded(head.mask))))
     return result
 
 
@@ -108,6 +113,7 @@ class HeadGenerator:
         self.shape = self.shapes[0]
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
+        self.dresser = Dresser(self.rng, self.generator)
         self.mirror = torch.from_numpy(mirrored_channels().astype(np.uint8))
 
     @classmethod
@@ -129,10 +135,13 @@ class HeadGenerator:
         use_real, pool = self._pool()
         head = pool[self.rng.integers(len(pool))]
         grid = self._grid(head)
-        target, tissue = _nearest((head.target, head.tissue), grid)
+        volumes = [head.target, head.tissue] + ([] if head.near is None else [head.near])
+        target, tissue, *near = _nearest(volumes, grid)
         if use_real and head.image is not None:
             image = F.grid_sample(head.image[None, None].float(), grid, align_corners=True)[0, 0]
             image = image.clamp_min(0) ** float(np.exp(0.25 * self.rng.standard_normal()))
+            if near and self.rng.random() < DRESSED_SHARE:
+                image, target = self.dresser(image, target, near[0])
         else:
             image = self._paint(tissue, bare=bool(self.rng.random() < BARE_SHARE))
         if self.rng.random() < 0.5:

@@ -18,6 +18,7 @@ from LowFieldEnhanceLib.preprocess.brain import brain_mask
 from LowFieldEnhanceLib.segmentation.labels import LabelMap, from_channels, label_table, to_channels
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import read_array
+from LowFieldEnhanceLib.training.free_fluid import open_sulci
 
 MAPS = ("training_seg_01", "training_seg_11")
 CONTRASTS = {
@@ -71,12 +72,17 @@ def colin27(templates: Path, segmenter: Segmenter) -> dict[str, float]:
     """Our brain mask of ch2.nii.gz against ch2bet.nii.gz (Debian's mricron-data, /usr/share/mricron/templates).
 
     Returns:
-        ``dice``, and ``beyond_ml`` and ``missed_ml``: brain of ours alone and of BET's alone.
+        ``dice``, and ``beyond_ml`` and ``missed_ml``: brain of ours alone and of BET's alone; ``fluid_in_cortex``:
+        share of what we call cortex that is as dark as fluid (see training.free_fluid).
     """
-    found = brain_mask(segmenter.segment(read_image(templates / "ch2.nii.gz", "T1w")))
+    image = read_image(templates / "ch2.nii.gz", "T1w")
+    labels = segmenter.segment(image)
+    found = brain_mask(labels)
     known = read_image(templates / "ch2bet.nii.gz", "T1w").array > 0
     beyond, missed = (float((a & ~b).sum()) / 1000 for a, b in ((found, known), (known, found)))
-    return {"dice": dice(found, known), "beyond_ml": beyond, "missed_ml": missed}
+    fluid = open_sulci(image.array, to_channels(labels.array), found)[1]
+    share = float(fluid.sum() / np.isin(labels.array, CORTEX).sum())
+    return {"dice": dice(found, known), "beyond_ml": beyond, "missed_ml": missed, "fluid_in_cortex": share}
 
 
 def sentences(results: dict[str, Any]) -> list[str]:
@@ -93,6 +99,6 @@ def sentences(results: dict[str, Any]) -> list[str]:
                   f"its volume {np.mean(share):.2f} times the map's.", ""]  # fmt: skip
     if colin:
         lines += [f"Brain mask of Colin27, a whole head that no training saw, against BET's: Dice {colin['dice']:.3f}; "
-                  f"{colin['beyond_ml']:.0f} mL in ours alone, {colin['missed_ml']:.0f} mL in BET's alone.",
-                  ""]  # fmt: skip
+                  f"{colin['beyond_ml']:.0f} mL in ours alone, {colin['missed_ml']:.0f} mL in BET's alone; "
+                  f"{colin['fluid_in_cortex']:.1%} of what is called cortex is as dark as fluid.", ""]  # fmt: skip
     return lines

@@ -9,7 +9,8 @@ import torch
 from LowFieldEnhanceLib.segmentation.labels import to_channels
 from LowFieldEnhanceLib.training.data import Head
 from LowFieldEnhanceLib.training.free_fluid import FREE_FLUID, open_sulci
-from LowFieldEnhanceLib.training.pseudo_labels import MARGIN, pseudo_labelled
+from LowFieldEnhanceLib.training.pseudo_labels import pseudo_labelled
+from LowFieldEnhanceLib.training.surroundings import REACH
 from LowFieldEnhanceLib.training.synthetic import FIRST_EXTRA, IGNORE, labelled_oasis
 
 CORTEX, VENTRICLE, WHITE = (int(to_channels(np.array([v]))[0]) for v in (3, 4, 2))
@@ -60,8 +61,9 @@ def head(labels: torch.Tensor | None) -> Head:
 def test_manual_labels_learn_of_free_fluid_and_leave_dark_cortex_open() -> None:
     (result,) = labelled_oasis([head(torch.from_numpy(planes(LABELS).astype(np.uint8)))])
     expected = [0, FREE_FLUID, IGNORE, CORTEX, CORTEX, CORTEX, IGNORE, VENTRICLE, WHITE]
-    assert result.target[:, 4, 4].tolist() == expected
-    assert result.tissue[:, 4, 4].tolist() == [
+    inner = (slice(REACH, -REACH), REACH + 4, REACH + 4)
+    assert result.target[inner].tolist() == expected
+    assert result.tissue[inner].tolist() == [
         0,
         FREE_FLUID,
         CORTEX,
@@ -77,7 +79,6 @@ def test_manual_labels_learn_of_free_fluid_and_leave_dark_cortex_open() -> None:
 def test_labels_made_on_t1w_call_its_dark_sulci_fluid_on_every_contrast() -> None:
     both = pseudo_labelled(head(None), lambda shown: planes(LABELS).astype(np.uint8))
     assert len(both) == 2
-    start = max(1 - MARGIN, 0)  # of the box around the brain, which the image's edge cuts
     for labelled in both:
-        found = labelled.target[:, 4, 4].tolist()
-        assert found == [0, FREE_FLUID, FREE_FLUID, CORTEX, CORTEX, CORTEX, IGNORE, VENTRICLE, WHITE][start:]
+        found = labelled.target[REACH:-REACH, REACH + 4, REACH + 4].tolist()
+        assert found == [FREE_FLUID, FREE_FLUID, CORTEX, CORTEX, CORTEX, IGNORE, VENTRICLE, WHITE]

@@ -7,7 +7,9 @@ import torch
 
 from LowFieldEnhanceLib.segmentation.labels import mirrored_channels
 from LowFieldEnhanceLib.training.data import Head
-from LowFieldEnhanceLib.training.pseudo_labels import MARGIN, pseudo_labelled
+from LowFieldEnhanceLib.training.free_fluid import FREE_FLUID
+from LowFieldEnhanceLib.training.pseudo_labels import pseudo_labelled
+from LowFieldEnhanceLib.training.surroundings import REACH
 from LowFieldEnhanceLib.training.synthetic import IGNORE, HeadGenerator
 
 SIZE = 40
@@ -36,10 +38,10 @@ def test_every_contrast_gets_the_labels_of_the_t1w_up_to_the_borders_and_the_res
     tumour[12, 20, 20] = 4
     result = pseudo_labelled(head(), label, tumour)
     assert len(result) == 2
-    first = np.array([10, 12, 14]) - MARGIN
+    first = np.array([10, 12, 14]) - REACH
     for labelled, value in zip(result, (0.5, 0.6), strict=True):
         target = labelled.target.numpy()
-        assert target.shape == (20 + 2 * MARGIN, 18 + 2 * MARGIN, 16 + 2 * MARGIN)
+        assert target.shape == (20 + 2 * REACH, 18 + 2 * REACH, 16 + 2 * REACH)
         inside = tuple(np.array([15, 20, 20]) - first)
         assert target[inside] == 3
         assert abs(float(labelled.image[inside]) - value) < 1e-3
@@ -57,7 +59,7 @@ def test_the_generator_shows_them_as_they_are_in_their_share_and_never_paints_ov
     others = pseudo_labelled(head(), label)
     alone = HeadGenerator([], [], [(16, 16, 16)], seed=0, voxel=1.0, others=others, other_share=1.0)
     for _ in range(5):
-        assert set(alone.sample()[1].unique().tolist()) <= {0, 3, int(mirrored_channels()[3]), IGNORE}
+        assert set(alone.sample()[1].unique().tolist()) <= {0, 3, int(mirrored_channels()[3]), FREE_FLUID, IGNORE}
         assert alone._pool()[0]
     mixed = HeadGenerator(others[:1], others[:1], [(16, 16, 16)], seed=0, voxel=1.0, others=others, other_share=0.25)
     share = np.mean([mixed._pool()[1] is mixed.others for _ in range(400)])

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from LowFieldEnhanceLib.segmentation.labels import from_channels, label_table, mirrored_channels, to_channels
 from LowFieldEnhanceLib.training.data import Head
+from LowFieldEnhanceLib.training.surroundings import REACH, padded
 from LowFieldEnhanceLib.training.synthetic import (
     FIRST_EXTRA,
     IGNORE,
@@ -200,9 +201,11 @@ def test_brain_voxels_without_a_label_are_ignored_but_painted() -> None:
     images[0, 2:6] = 0.5
     head, unlabelled = (Head("a", images, torch.ones(3, dtype=torch.bool), mask, value) for value in (labels, None))
     (result,) = labelled_oasis([head, unlabelled])
-    assert result.target[:, 0, 0].tolist() == [0, 0, 3, 3, 3, IGNORE, 0, 0]
-    assert result.tissue[:, 0, 0].tolist() == [0, 0, 3, 3, 3, FIRST_EXTRA, 0, 0]
-    assert float(result.image[3, 0, 0]) == 0.75
+    line = (slice(REACH, REACH + 8), REACH, REACH)
+    assert result.target[line].tolist() == [0, 0, 3, 3, 3, IGNORE, 0, 0]
+    assert result.tissue[line].tolist() == [0, 0, 3, 3, 3, FIRST_EXTRA, 0, 0]
+    assert float(result.image[REACH + 3, REACH, REACH]) == 0.75
+    assert ((result.near == REACH) == padded(mask)).all()
     assert labels[5, 0, 0] == 0  # the head itself is left alone
 
 
