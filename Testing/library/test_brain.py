@@ -35,6 +35,18 @@ def test_a_narrow_sulcus_belongs_to_the_brain() -> None:
     assert not closed[~ball(9)].any()
 
 
+@pytest.mark.parametrize("spacing", [1.0, 2.0])
+@pytest.mark.parametrize(("width_mm", "bridged"), [(8, True), (14, False)])
+def test_fluid_between_two_parts_belongs_to_the_brain_up_to_ten_millimetres(
+    spacing: float, width_mm: float, bridged: bool
+) -> None:
+    array = np.full((40, 24, 24), 3)
+    slit = slice(10, 10 + int(width_mm / spacing))
+    array[slit] = 24
+    array[slit, 8:16, 22:] = 3  # the parts hang together
+    assert bool(brain_mask(labelled(array, spacing))[slit.start + 2, 12, 12]) is bridged
+
+
 def test_only_the_largest_part_is_the_brain() -> None:
     array = np.where(ball(7), 41, 0)
     array[ball(2, centre=(22, 22, 22))] = 3
