@@ -23,6 +23,7 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda or mps")
     parser.add_argument("--threads", type=int, help="of the CPU (default: as many as torch takes)")
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+    parser.add_argument("--learning-rate", type=float, help="at its peak (default: the recipe's; lower with --start)")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--start",
@@ -75,6 +76,7 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         given["without"] = [part.strip() for part in options.without.split(",") if part.strip()]
     chosen = {name: value for name, value in given.items() if value is not None}
     record = run_recipe(
-        options.recipe, data_root(options.data), plan, options.seed, options.threads, options.start, events, **chosen
-    )
+        options.recipe, data_root(options.data), plan, options.seed, options.threads, options.start, events,
+        options.learning_rate, **chosen,
+    )  # fmt: skip
     return json.loads(json.dumps(record, default=str))

@@ -7,6 +7,7 @@ half-precision weights plus ``training.json`` for the model card.
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
@@ -176,6 +177,7 @@ def run_recipe(
     threads: int | None = None,
     start: Path | None = None,
     events: Events | None = None,
+    learning_rate: float | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Train one network and write ``<out>/<name>.safetensors`` and ``<out>/training.json``.
@@ -185,11 +187,12 @@ def run_recipe(
         start: folder with finished weights of this network, a run's or that of the registered models, to go on from; of
             ``regression_unet`` for the bridge; or a finished run of ``css_generator``. A resumed piece ignores it.
         events: progress and cancel.
+        learning_rate: at its peak; None takes that of LEARNING_RATES. Lower is better for going on from good weights.
         options: of this recipe, see OPTIONS.
 
     Raises:
-        BadInput: unknown recipe, option or data folder, a start that is missing or does not fit, or a checkpoint to go
-            on from that is of another training.
+        BadInput: unknown recipe, option or data folder, a rate that is not above 0, a start that is missing or does not
+            fit, or a checkpoint to go on from that is of another training.
         Cancelled: see loop.train.
     """
     if name not in RECIPES:
@@ -199,14 +202,19 @@ def run_recipe(
             raise BadInput(f"the recipe '{name}' has no option '{option.replace('_', '-')}'")
     if threads:
         torch.set_num_threads(threads)
-    plan = replace(plan, learning_rate=LEARNING_RATES.get(name, plan.learning_rate))
+    chosen = {key: _plain(value) for key, value in sorted(options.items())}
+    if learning_rate is not None:
+        if not (math.isfinite(learning_rate) and learning_rate > 0):
+            raise BadInput(f"the learning rate {learning_rate:g} must be above 0 and finite")
+        chosen["learning_rate"] = learning_rate
+    plan = replace(plan, learning_rate=learning_rate or LEARNING_RATES.get(name, plan.learning_rate))
     torch.manual_seed(seed)
     begun = read_checkpoint(plan.checkpoint) if plan.resumes else None
     # a resumed piece must not draw the samples of the first one again
     step = 0 if begun is None else begun["step"]
     architecture, loss, text = RECIPES[name](data, seed + 7919 * step, plan.device, **options)
     network: nn.Module = build_network(architecture)
-    same = {"recipe": name, "seed": seed, "options": {key: _plain(value) for key, value in sorted(options.items())}}
+    same = {"recipe": name, "seed": seed, "options": chosen}
     if begun is not None:
         _check_same(plan.checkpoint, begun["record"], same)
         text = begun["record"]["training_data"]

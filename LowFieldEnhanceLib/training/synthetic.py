@@ -27,7 +27,7 @@ IGNORE = 255
 SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
 BARE_SHARE = 0.2  # of the painted heads: without skull, eyes and skin
 KNOWN_ORDER = 0.8  # of the painted heads: tissues ordered as in T1w, T2w or FLAIR
-DRESSED_SHARE = 0.5  # of the real heads: with surroundings
+DRESSED_SHARE = 0.35  # of the real heads: with surroundings
 LEAST_GAP = 0.08  # between two tissues of these
 FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
 
@@ -104,7 +104,7 @@ class HeadGenerator:
         seed: int = 0,
         voxel: float = 1.0,
         others: Sequence[LabelledHead] = (),
-        other_share: float = 0.3,
+        other_share: float = 0.4,
     ) -> None:
         self.others, self.other_share = list(others), other_share if others else 0.0
         self.voxel = voxel

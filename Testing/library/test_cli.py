@@ -78,6 +78,8 @@ def test_methods_says_which_weights_are_missing(
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--device", "abacus"], "unknown device"),
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--seed", "-1"], "must not be below 0"),
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--threads", "0"], "at least 1"),
+        (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--learning-rate", "0"], "must be above 0"),
+        (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--learning-rate", "inf"], "rate inf must"),
         (["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}"], "no training heads"),
         (
             ["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}", "--loss-weights", "1", "-1", "1"],

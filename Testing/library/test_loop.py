@@ -253,6 +253,22 @@ def test_a_recipe_writes_weights_and_the_record_of_its_training(
     )
 
 
+def test_a_learning_rate_takes_the_place_of_the_recipes_and_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = ({"kind": "residual_unet", "widths": [4, 4], "blocks": 1}, lambda network: network.stem.weight.sum(), "")
+    monkeypatch.setitem(recipes.RECIPES, "tiny", lambda data, seed, device: made)
+    monkeypatch.setitem(recipes.LEARNING_RATES, "tiny", 2e-3)
+    rates = []
+    monkeypatch.setattr(
+        recipes, "train", lambda network, loss, p, record, events: rates.append(p.learning_rate) or {"weights": {}}
+    )
+    for given, options in ((None, {}), (1e-4, {"learning_rate": 1e-4})):
+        record = recipes.run_recipe("tiny", tmp_path, plan(tmp_path / "run", 3), learning_rate=given)
+        assert record["options"] == options
+    assert rates == [2e-3, 1e-4]
+
+
 def test_an_unknown_recipe_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="unknown recipe"):
         recipes.run_recipe("magic", tmp_path, plan(tmp_path, 1))
