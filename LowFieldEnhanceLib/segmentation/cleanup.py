@@ -7,6 +7,9 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
+from .labels import to_channels
+
+FREE_CSF = int(to_channels(np.array([24]))[0])
 SMALLEST_SHARE = 0.05  # of a structure's largest part; smaller parts are islands
 CONNECTED = np.ones((3, 3, 3), dtype=bool)
 NEIGHBOURS = [offset for offset in itertools.product((-1, 0, 1), repeat=3) if any(offset)]
@@ -29,7 +32,7 @@ def largest_part(channels: np.ndarray) -> np.ndarray:
 def absorb_islands(channels: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
     """Islands of a structure take the label that most of their neighbours have.
 
-    Every anatomical structure of the table is one piece. A part of it that touches the largest one nowhere and holds
+    Every anatomical structure of the table is one piece, but for free CSF, which lies in every sulcus. A part of it that touches the largest one nowhere and holds
     less than ``share`` of its voxels is a mistake, most often of the side or of a neighbouring structure.
 
     Args:
@@ -38,7 +41,7 @@ def absorb_islands(channels: np.ndarray, share: float = SMALLEST_SHARE) -> np.nd
     """
     stray = np.zeros(channels.shape, dtype=bool)
     for label, box in enumerate(ndimage.find_objects(channels), start=1):
-        if box is None:
+        if box is None or label == FREE_CSF:
             continue
         parts, count = ndimage.label(channels[box] == label, structure=CONNECTED)
         if count > 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from LowFieldEnhanceLib.segmentation.cleanup import absorb_islands, largest_part
+from LowFieldEnhanceLib.segmentation.cleanup import FREE_CSF, absorb_islands, largest_part
 
 
 def two_structures() -> np.ndarray:
@@ -30,6 +30,13 @@ def test_an_island_takes_the_label_around_it_and_a_tie_at_the_border_the_commone
     channels[5, 5, 5] = 2
     channels[0, 0, 0] = 2  # in the background
     np.testing.assert_array_equal(absorb_islands(channels), expected)
+
+
+def test_fluid_in_a_sulcus_is_no_island() -> None:
+    channels = two_structures()
+    channels[12:22, 2:14, 2:14] = FREE_CSF
+    channels[5, 5, 5] = FREE_CSF
+    np.testing.assert_array_equal(absorb_islands(channels), channels)
 
 
 def test_a_second_part_of_a_fair_size_stays() -> None:
