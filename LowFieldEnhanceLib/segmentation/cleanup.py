@@ -32,9 +32,9 @@ def largest_part(channels: np.ndarray) -> np.ndarray:
 def absorb_islands(channels: np.ndarray, share: float = SMALLEST_SHARE) -> np.ndarray:
     """Islands of a structure take the label that most of their neighbours have.
 
-    Every anatomical structure of the table is one piece, but for free CSF, which lies in every sulcus. A part of it that
-    touches the largest one nowhere and holds less than ``share`` of its voxels is a mistake, most often of the side or of
-    a neighbouring structure.
+    Every anatomical structure of the table is one piece, but for free CSF, which lies in every sulcus. A part of it
+    that touches the largest one nowhere and holds less than ``share`` of its voxels is a mistake, most often of the
+    side or of a neighbouring structure.
 
     Args:
         channels: uint8 (I, J, K), 0 is background.
