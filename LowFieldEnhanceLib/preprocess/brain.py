@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..segmentation.labels import LabelMap
+from ..segmentation.labels import FREE_CSF, LabelMap
 
-CSF = 24
 CLOSING_MM = 5.0  # bridges sulci twice as wide: those of a shrunken brain, too, belong to what is enhanced
 SHELL_MM = (6.0, 15.0)  # off the brain: there lie skull and scalp
 BRIGHT = 0.4  # of the brain's median: noise stays below it (signal-to-noise ratio 6), fat and skin do not
@@ -21,7 +20,7 @@ def brain_mask(labels: LabelMap) -> np.ndarray:
     Returns:
         bool [i, j, k].
     """
-    tissue = (labels.array > 0) & (labels.array != CSF)
+    tissue = (labels.array > 0) & (labels.array != FREE_CSF)
     parts, count = ndimage.label(tissue)
     if count > 1:
         sizes = np.bincount(parts.ravel())

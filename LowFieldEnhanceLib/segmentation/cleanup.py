@@ -7,9 +7,8 @@ import itertools
 import numpy as np
 from scipy import ndimage
 
-from .labels import to_channels
+from .labels import FREE_CSF, channel_of
 
-FREE_CSF = int(to_channels(np.array([24]))[0])
 SMALLEST_SHARE = 0.05  # of a structure's largest part; smaller parts are islands
 CONNECTED = np.ones((3, 3, 3), dtype=bool)
 NEIGHBOURS = [offset for offset in itertools.product((-1, 0, 1), repeat=3) if any(offset)]
@@ -40,9 +39,9 @@ def absorb_islands(channels: np.ndarray, share: float = SMALLEST_SHARE) -> np.nd
         channels: uint8 (I, J, K), 0 is background.
         share: 0 keeps every part.
     """
-    stray = np.zeros(channels.shape, dtype=bool)
+    stray, free = np.zeros(channels.shape, dtype=bool), channel_of(FREE_CSF)
     for label, box in enumerate(ndimage.find_objects(channels), start=1):
-        if box is None or label == FREE_CSF:
+        if box is None or label == free:
             continue
         parts, count = ndimage.label(channels[box] == label, structure=CONNECTED)
         if count > 1:

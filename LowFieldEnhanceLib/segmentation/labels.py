@@ -18,6 +18,7 @@ MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 72: 14, 77: 2, 31: 4, 63: 43, 136: 4, 16
           29: 2, 61: 41, 78: 2, 79: 41}  # fmt: skip
 # The corpus callosum in five parts, or as one: white matter whose id does not tell the side.
 CALLOSUM = (192, 251, 252, 253, 254, 255)
+FREE_CSF = 24  # around the brain and in its sulci
 LEFT_WHITE, RIGHT_WHITE = WHITE_MATTER = (2, 41)  # cerebral
 
 
@@ -117,6 +118,11 @@ def to_channels(array: np.ndarray) -> np.ndarray:
     if callosum.any():
         channels[callosum] = _nearer_side(array, callosum, lookup[LEFT_WHITE], lookup[RIGHT_WHITE])
     return channels
+
+
+def channel_of(label_id: int) -> int:
+    """Channel index of one FreeSurfer id."""
+    return int(to_channels(np.array([label_id]))[0])
 
 
 def _nearer_side(array: np.ndarray, where: np.ndarray, left: int, right: int) -> np.ndarray:

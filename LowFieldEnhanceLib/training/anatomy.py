@@ -40,7 +40,7 @@ class AnatomyLoss:
     """
 
     def __init__(
-        self, segmenter: nn.Module, device: str = "cpu", groups: Tensor | None = None, volume_weight: float = 2.0
+        self, segmenter: nn.Module, device: str = "cpu", groups: Tensor | None = None, volume_weight: float = 1.0
     ) -> None:
         self.segmenter, self.device = segmenter.requires_grad_(False), device
         self.volume_weight = volume_weight

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..segmentation.labels import to_channels
+from ..segmentation.labels import FREE_CSF, channel_of, to_channels
 
 CORTEX = to_channels(np.array([3, 42]))
 VENTRICLES = to_channels(np.array([4, 43]))
-FREE_FLUID = int(to_channels(np.array([24]))[0])
+FREE_FLUID = channel_of(FREE_CSF)
 
 
 def open_sulci(t1w: np.ndarray, target: np.ndarray, brain: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

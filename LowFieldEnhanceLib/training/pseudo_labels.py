@@ -43,7 +43,7 @@ def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = Non
         open_ |= tumour > 0
     target = np.where(brain, channels, 0).astype(np.uint8)
     target[open_] = IGNORE
-    box = bounding_box(brain, 0)
+    box = bounding_box(brain)
     cropped = padded(torch.from_numpy(np.ascontiguousarray(target[box])))
     near = nearness(padded(head.mask[box]))
     return [

@@ -27,8 +27,8 @@ IGNORE = 255
 SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
 BARE_SHARE = 0.2  # of the painted heads: without skull, eyes and skin
 KNOWN_ORDER = 0.8  # of the painted heads: tissues ordered as in T1w, T2w or FLAIR
-DRESSED_SHARE = 0.35  # of the real heads: with surroundings
 LEAST_GAP = 0.08  # between two tissues of these
+DRESSED_SHARE = 0.35  # of the real heads: with surroundings
 FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
 
 

@@ -36,14 +36,14 @@ from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, to_working_grid
-from LowFieldEnhanceLib.segmentation.labels import LabelMap
+from LowFieldEnhanceLib.segmentation.labels import FREE_CSF, LabelMap
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import brain_of, data_root
 
 FOLDER = Path(__file__).resolve().parent
 HEADS = ("1018", "1038", "1101", "1113", "1125")
 PROTOCOL = Protocol(spacing=(1.6, 1.6, 5.0), snr=20.0)
-SMALL_OR_OPEN = {5, 44, 24}  # inferior horns (under 1 mL) and free CSF are left out of the means
+SMALL_OR_OPEN = {5, 44, FREE_CSF}  # inferior horns (under 1 mL) and free CSF are left out of the means
 CORTEX, WHITE = (3, 42), (2, 41)
 STRUCTURE_FIELDS = ("volume_error", "white_matter_error", "cortex_error", "dice", "hd95", "dice_manual", "structures")
 

@@ -1,6 +1,6 @@
 """The segmenter against manual labels, against itself on other contrasts, and on images it should distrust.
 
-    python Testing/benchmarks/segmentation.py --data DATA
+    python Testing/benchmarks/segmentation.py --data DATA --templates FOLDER
 
 Heads that no training saw: oasis/test (manual labels), also degraded by the protocol of ULF-sim v1 (1.6 x 1.6 x 5 mm,
 SNR 20); T1w, T2w and FLAIR of the same head (openms/test, brats/test); the two scans of one person (1018 and 1038).
@@ -35,7 +35,7 @@ from LowFieldEnhanceLib.preprocess.brain import brain_mask
 from LowFieldEnhanceLib.preprocess.grid import Grid, canonical_grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import to_working_grid
 from LowFieldEnhanceLib.segmentation.cleanup import absorb_islands, largest_part
-from LowFieldEnhanceLib.segmentation.labels import LabelMap, from_channels, label_by_id
+from LowFieldEnhanceLib.segmentation.labels import FREE_CSF, LabelMap, from_channels, label_by_id
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import brain_of, data_root
 from LowFieldEnhanceLib.training.segmenter import ARCHITECTURE, SegmenterLoss
@@ -44,7 +44,6 @@ from LowFieldEnhanceLib.training.synthetic import HeadGenerator
 FOLDER = Path(__file__).resolve().parent
 JUDGED = (2, 41, 3, 42, 4, 43, 10, 49, 11, 50, 12, 51, 17, 53, 16, 8, 47, 7, 46)  # the structures of the mean
 LARGE_ML = 5.0
-FREE_CSF = 24
 CONTRAST_HEADS = ("openms/test/long04s1", "brats/test/2013_3_1", "brats/test/CBICA_AME_1", "brats/test/TCIA01_378_1")
 
 

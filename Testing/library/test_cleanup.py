@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from LowFieldEnhanceLib.segmentation.cleanup import FREE_CSF, absorb_islands, largest_part
+from LowFieldEnhanceLib.segmentation.cleanup import absorb_islands, largest_part
+from LowFieldEnhanceLib.segmentation.labels import FREE_CSF, channel_of
 
 
 def two_structures() -> np.ndarray:
@@ -34,8 +35,8 @@ def test_an_island_takes_the_label_around_it_and_a_tie_at_the_border_the_commone
 
 def test_fluid_in_a_sulcus_is_no_island() -> None:
     channels = two_structures()
-    channels[12:22, 2:14, 2:14] = FREE_CSF
-    channels[5, 5, 5] = FREE_CSF
+    channels[12:22, 2:14, 2:14] = channel_of(FREE_CSF)
+    channels[5, 5, 5] = channel_of(FREE_CSF)
     np.testing.assert_array_equal(absorb_islands(channels), channels)
 
 
