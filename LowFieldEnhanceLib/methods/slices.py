@@ -17,7 +17,7 @@ def told_along(told: Tensor, axis: int) -> Tensor:
         (..., 4): steps through the slices, along their height and along their width, then the noise.
     """
     within = [other for other in range(3) if other != axis]
-    return told[..., [axis, *within, 3]]
+    return torch.stack([told[..., place] for place in (axis, *within, 3)], dim=-1)
 
 
 def neighbour_stack(volume: Tensor, axis: int, count: int) -> Tensor:

@@ -57,6 +57,8 @@ class _Card(TorchDispatchMode):
         named = dict(named or {})
         leaves = tree_leaves((arguments, named))
         there = [leaf for leaf in leaves if isinstance(leaf, Elsewhere)]
+        if any(type(leaf) is torch.Tensor and _is_card(leaf.device) for leaf in leaves):  # as of x[[2, 0]]
+            raise AssertionError(f"{function}: a tensor without values, which torch made past the card")
         moved = named.get("device")
         on_card = _is_card(moved) if moved is not None else bool(there)
         if on_card:

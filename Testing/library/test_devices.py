@@ -81,19 +81,14 @@ def test_the_card_refuses_what_a_card_refuses() -> None:
             there.double()
         with pytest.raises(NotImplementedError):
             there.relu()
+        with pytest.raises(AssertionError, match="without values"):
+            there[[2, 0]]  # torch makes the tensor of this list on the card by itself
 
 
 def assert_same_on_the_card(make: Callable[[], np.ndarray], wanted: np.ndarray, atol: float) -> set[str]:
-    """One of three runs on the card gives the voxels of the CPU (of a range of 2); the operations that ran there.
-
-    The pretended card gives NaN in about one run of fifty, the CPU never; why is not known. What is wrong in a method
-    is wrong in every run.
-    """
-    for last in (False, False, True):
-        with card(LACKING) as device:
-            found = make()
-        if last or not np.isnan(found).any():
-            break
+    """The card gives the voxels of the CPU (of a range of 2); the operations that ran there."""
+    with card(LACKING) as device:
+        found = make()
     np.testing.assert_allclose(found, wanted, rtol=0, atol=atol)
     return device.used
 
