@@ -21,7 +21,7 @@ from ..errors import BadInput
 from ..networks.patch_discriminator import PatchDiscriminator
 from ..networks.registry import build_network
 from ..weights import load_network
-from .checkpoint import read_checkpoint
+from .checkpoint import CHECKPOINT, read_checkpoint
 from .css_lsc import corrected, corrupt
 from .css_networks import ARCHITECTURE, BACKWARD, for_gap, from_prior
 from .css_pairs import CycleBatch, CycleSampler
@@ -29,7 +29,9 @@ from .css_slices import HeadPool
 from .css_terms import brain_l1, dissimilarity, settle
 from .data import load_heads, said
 from .loop import step_if_finite
+from .warm_start import warm_start
 
+NAME = "css_generator"
 PARTS = ("cycle", "sgp", "lsc", "adversarial")
 CRITIC_RATE = 2e-4
 FROM_HIGH = 0.3  # share of the warm-up's samples that are noised high-field slices
@@ -107,16 +109,20 @@ class CycleLoss:
     def prepare(self, network: nn.Module, start: Path | None) -> str:
         """First weights: the slice prior's, or the networks of another run of this recipe.
 
+        A folder with the finished weights alone, such as that of the shipped models, has no G_B: it starts from the
+        slice prior.
+
         Raises:
-            BadInput: ``start`` holds no checkpoint of this recipe.
-            MissingModel: the slice prior is not installed.
+            BadInput: ``start`` holds neither a checkpoint of this recipe nor its weights.
+            MissingModel: the slice prior is needed and not installed.
         """
-        if start is None:
+        path = None if start is None else start / CHECKPOINT
+        if path is None or not path.is_file():
+            said = "warm start" if start is None else f"{warm_start(network, start, NAME)}, G_B"
             prior = load_network("slice_prior")[0].state_dict()
-            for generator in (network, self.back):
+            for generator in (network, self.back) if start is None else (self.back,):
                 from_prior(generator, prior)
-            return "warm start from slice_prior"
-        path = start / "checkpoint.pt"
+            return f"{said} from slice_prior"
         try:
             content = read_checkpoint(path, self.device)
             states = (network, content["average"]), (self.back, content["loss"]["back"])
@@ -125,9 +131,9 @@ class CycleLoss:
                 generator.load_state_dict(fitting)
             self.critics.load_state_dict(content["loss"]["critics"])
         except (KeyError, RuntimeError) as error:
-            raise BadInput(f"{path} is not a checkpoint of css_generator") from error
+            raise BadInput(f"{path} is not a checkpoint of {NAME}") from error
         heard = ", which had listened to another SGP" if new_gap else ""
-        return f"start from {content['step']} steps of css_generator{heard}"
+        return f"start from {content['step']} steps of {NAME}{heard}"
 
     def begin(self, progress: float, rate: float) -> None:
         """See loop.LearningLoss."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from test_css_diffusion import Answers, generator
 from torch import nn
 
@@ -188,8 +190,21 @@ def test_a_run_can_start_from_another_ones_networks(tmp_path: Path) -> None:
     for name in ("back", "critics"):
         ours, theirs = getattr(other, name).state_dict(), getattr(first, name).state_dict()
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    (tmp_path / "checkpoint.pt").write_bytes(b"none")
     with pytest.raises(BadInput, match="not a checkpoint of"):
         other.prepare(network, tmp_path)
+
+
+def test_a_run_can_start_from_finished_weights_alone(tmp_path: Path, tiny_models) -> None:
+    """G_A goes on from them; G_B, which is not shipped, denoises as the slice prior does."""
+    trained, network, loss = build_network({**ARCHITECTURE, **TINY}), tiny(), loss_of()
+    with pytest.raises(BadInput, match=r"css_generator\.safetensors does not exist"):
+        loss.prepare(network, tmp_path)
+    save_file(trained.state_dict(), tmp_path / "css_generator.safetensors")
+    assert re.search("css_generator with SHA-256 .*, G_B from slice_prior", loss.prepare(network, tmp_path))
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in trained.state_dict().items())
+    back, prior = loss.back.state_dict(), load_network("slice_prior")[0].state_dict()
+    assert all(torch.equal(back[key], value) for key, value in prior.items() if key != "stem.weight")
 
 
 @pytest.mark.usefixtures("one_second_a_step")
