@@ -18,7 +18,7 @@ from ..diffusion.schedules import CosineSchedule
 from ..errors import BadInput
 from ..methods.base import PRESENCE_VALUE
 from ..networks.companions import roles, told_of
-from ..physics.acquisition import COORDINATES, Acquisition
+from ..physics.acquisition import COORDINATES, LARGEST_STEP, Acquisition
 from .anatomy import AnatomyLoss
 from .pairs import PairSampler, inside_brain
 
@@ -35,6 +35,8 @@ BRIDGE = {**PRIOR, "coordinates": 3 * COORDINATES, "output_scale": 0.1}
 HIGH_FIELD = Acquisition((1.0, 1.0, 1.0), 0.0)
 BRIDGE_TIMES = (250, 750)
 IDENTITY_SHARE = 0.05
+THICK = math.log(4.0) / math.log(LARGEST_STEP)  # as the networks are told it
+KINDS = 6  # of samples whose volumes are balanced each by themselves
 MAX_SNR = 100.0  # abar / (1 - abar): above it, sigma < 0.1
 SCHEDULE = CosineSchedule()
 
@@ -167,7 +169,8 @@ class BridgeLoss:
         low, high, residual = (image[pick][:, None] for image in (low, high, residual))
         # outside the brain both images are -1 and the result is not used: those voxels count in no term
         inside = inside_brain(low, high)
-        look = self._look_at_structure(low + residual, high, inside)
+        kinds = torch.tensor([kind_of(target, coordinates) for target, coordinates in zip(targets, told, strict=True)])
+        look = self._look_at_structure(low + residual, high, inside, kinds)
         share = inside.sum() / inside.numel()
         start, end = BRIDGE_TIMES
         t = start + (end - start) * torch.rand(self.batch, generator=self.sampler.generator)
@@ -180,10 +183,21 @@ class BridgeLoss:
         powers = (term.abs() if self.norm == 1 else term**2 for term in terms)
         return sum((w * p.mean() / share for w, p in zip(self.weights, powers, strict=True)), start=look)
 
-    def _look_at_structure(self, estimate: Tensor, high: Tensor, inside: Tensor) -> Tensor:
+    def _look_at_structure(self, estimate: Tensor, high: Tensor, inside: Tensor, kinds: Tensor) -> Tensor:
         """The SSIM and anatomy terms."""
         loss = self.ssim_weight * dissimilarity(estimate, high, inside)
-        return loss if self.anatomy is None else loss + self.anatomy_weight * self.anatomy(estimate, high)
+        return loss if self.anatomy is None else loss + self.anatomy_weight * self.anatomy(estimate, high, kinds)
+
+
+def kind_of(target: int, told: Tensor) -> int:
+    """Of :data:`KINDS`: contrast by contrast, first those with slices of 4 mm or more, then the rest.
+
+    Args:
+        target: contrast that is restored.
+        told: (12,) coordinates of the acquisitions; what is not told is not a number.
+    """
+    steps = told.view(3, COORDINATES)[target, :3]
+    return 2 * target + int(not bool((steps >= THICK).any()))
 
 
 def dissimilarity(estimate: Tensor, high: Tensor, inside: Tensor) -> Tensor:

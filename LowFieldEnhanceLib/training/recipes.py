@@ -62,7 +62,7 @@ def _bridged(part: str) -> Recipe:
         degradation: Path | None = None,
         loss_weights: Sequence[float] | None = None,
     ) -> tuple[dict[str, Any], LossFunction, str]:
-        from .bridged import BRIDGE, PRIOR, BridgeLoss, PriorLoss, checked_weights
+        from .bridged import BRIDGE, KINDS, PRIOR, BridgeLoss, PriorLoss, checked_weights
         from .data import load_heads, said
         from .pairs import PairSampler
 
@@ -77,7 +77,7 @@ def _bridged(part: str) -> Recipe:
             return BRIDGE, BridgeLoss(sampler, 2, device, **weights), text
         from .anatomy import AnatomyLoss
 
-        anatomy = AnatomyLoss.registered(device)
+        anatomy = AnatomyLoss.registered(device, KINDS)
         return BRIDGE, BridgeLoss(sampler, 2, device, anatomy=anatomy, **weights), f"{text}; anatomy loss"
 
     return recipe

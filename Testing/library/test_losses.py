@@ -13,13 +13,16 @@ from torch import Tensor, nn
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.methods.base import PRESENCE_VALUE
+from LowFieldEnhanceLib.physics.acquisition import UNKNOWN, Acquisition
 from LowFieldEnhanceLib.training.bridged import (
     BRIDGE_TIMES,
+    KINDS,
     MAX_SNR,
     SCHEDULE,
     BridgeLoss,
     PriorLoss,
     drop_contrasts,
+    kind_of,
     sobel_difference,
     ssim3d,
 )
@@ -117,6 +120,35 @@ def test_the_bridge_is_asked_for_the_structure_of_the_high_field_image_inside_th
     loss = BridgeLoss(sampler, 1, "cpu", weights=(0, 0, 0), ssim_weight=2.0)
     found = {round(float(loss(silent)), 4) for _ in range(20)}
     assert found == {round(2.0 * e, 4) for e, there in zip(expected, present.tolist(), strict=True) if there}
+
+
+@pytest.mark.parametrize(
+    ("target", "steps", "kind"),
+    [(0, (1.6, 1.6, 5.0), 0), (0, (1.6, 1.6, 3.9), 1), (1, (6.0, 2.0, 2.0), 2), (2, (3.0, 3.0, 3.0), 5), (2, None, 5)],
+)
+def test_samples_are_of_one_kind_by_contrast_and_slices_as_told(target: int, steps: tuple | None, kind: int) -> None:
+    other = torch.tensor(Acquisition((6.0, 6.0, 6.0), 0.05).coordinates())  # of the other contrasts: not looked at
+    told = other.expand(3, -1).clone()
+    told[target] = torch.tensor(UNKNOWN if steps is None else Acquisition(steps, 0.05).coordinates())
+    assert kind_of(target, told.flatten()) == kind < KINDS
+
+
+def test_the_anatomy_loss_is_told_the_kinds_of_the_samples() -> None:
+    sampler, seen = still_pair(), []
+    sampler.rng = SimpleNamespace(random=lambda: 0.49, choice=lambda _: 1)
+
+    def anatomy(estimate: Tensor, truth: Tensor, kinds: Tensor) -> Tensor:
+        seen.append((estimate.shape, truth.shape, kinds.tolist()))
+        return torch.tensor(3.0)
+
+    silent = Answer(lambda x, told: torch.zeros(x.shape[0], 3, *x.shape[2:]))
+    with_it, without = (
+        BridgeLoss(sampler, 2, "cpu", weights=(0, 0, 0), ssim_weight=0, anatomy=term, anatomy_weight=0.5)(silent)
+        for term in (anatomy, None)
+    )
+    assert float(with_it - without) == pytest.approx(1.5)
+    told = sampler.pair()[3]
+    assert seen == [((2, 1, 8, 8, 8), (2, 1, 8, 8, 8), [kind_of(1, told.flatten())] * 2)]
 
 
 def test_the_bridge_is_asked_to_leave_high_field_alone_on_samples_of_their_own() -> None:

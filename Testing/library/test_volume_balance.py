@@ -1,0 +1,106 @@
+"""The loss against volumes that are wrong in the same direction everywhere, with posteriors whose volumes are known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from LowFieldEnhanceLib.segmentation.labels import label_table
+from LowFieldEnhanceLib.training.volume_balance import DECAY, FULL, LEAST_SAMPLES, VolumeBalance, structure_of_channels
+
+ONE = torch.tensor([0])
+PAIR = torch.tensor([-1, 0, 1, 0])  # background, the left of one structure, another one, the right of the first
+
+
+def posterior(*volumes: float) -> Tensor:
+    """(1, 4, 10, 10, 10) with these volumes in voxels of the three foreground channels."""
+    background = 1000 - sum(volumes)
+    return (torch.tensor([background, *volumes]) / 1000)[None, :, None, None, None].expand(1, -1, 10, 10, 10).clone()
+
+
+def test_left_and_right_are_one_structure_and_the_background_is_none() -> None:
+    found, table = structure_of_channels(), label_table()
+    assert found.shape == (1 + len(table),) and int(found[0]) == -1
+    of = {label.id: int(index) for label, index in zip(table, found[1:], strict=True)}
+    assert all(of[label.id] == of[label.partner] for label in table)
+    assert len(set(of.values())) == len({min(label.id, label.partner) for label in table}) == int(found.max()) + 1
+
+
+def test_the_bias_is_the_excess_over_the_true_volume_of_both_sides() -> None:
+    balance = VolumeBalance(PAIR)
+    for _ in range(3):
+        balance(posterior(120, 50, 90), posterior(100, 50, 100), ONE)
+        balance(posterior(100, 40, 100), posterior(100, 50, 100), ONE)
+    # the second kind of patch came last: weights 1 of it and DECAY of the first, and so on
+    share = 1 / (1 + DECAY)
+    torch.testing.assert_close(balance.bias, torch.tensor([[(1 - share) * 10 / 200, -share * 10 / 50]]))
+
+
+def test_every_kind_of_sample_has_its_own_bias() -> None:
+    balance, wanted = VolumeBalance(PAIR, kinds=3), posterior(100, 50, 100)
+    both = torch.cat([posterior(110, 50, 110), posterior(90, 50, 90)])
+    for _ in range(LEAST_SAMPLES):
+        balance(both, wanted.expand(2, -1, -1, -1, -1), torch.tensor([2, 0]))
+    torch.testing.assert_close(balance.bias, torch.tensor([[-0.1, 0.0], [0.0, 0.0], [0.1, 0.0]]), atol=1e-5, rtol=0)
+    scale = (200 * 250) ** 0.5
+    for kind, value in ((2, 20 / scale), (0, -20 / scale), (1, 0.0)):
+        assert float(balance(posterior(110, 50, 110), wanted, torch.tensor([kind]))) == pytest.approx(value, rel=1e-4)
+
+
+def test_errors_of_both_signs_are_no_bias_and_give_no_push() -> None:
+    balance = VolumeBalance(PAIR)
+    for number in range(800):
+        off = 10 if number % 2 else -10
+        balance(posterior(100 + off, 50, 100), posterior(100, 50, 100), ONE)
+    assert abs(float(balance.bias[0, 0])) < 0.0003
+    found = posterior(110, 50, 100)
+    assert abs(float(balance(found, posterior(100, 50, 100), ONE))) < 0.03 * 10 / (200 * 250) ** 0.5
+
+
+@pytest.mark.parametrize(("excess", "push"), [(40.0, 1.0), (0.6, 0.3), (-0.6, -0.3), (-40.0, -1.0)])
+def test_a_bias_is_pushed_against_in_proportion_up_to_full_strength(excess: float, push: float) -> None:
+    balance = VolumeBalance(PAIR)
+    for _ in range(60):
+        balance(posterior(100 + excess, 50, 100), posterior(100, 50, 100), ONE)
+    assert push == pytest.approx(max(-1, min(1, excess / 200 / FULL)))
+    found = posterior(100, 50, 100).requires_grad_()  # right on this batch: no value, but the push goes on
+    term = balance(found, posterior(100, 50, 100), ONE)
+    assert float(term.detach()) == pytest.approx(0, abs=1e-5)
+    term.backward()
+    per_voxel = push / (200 * 250) ** 0.5
+    torch.testing.assert_close(found.grad[0, 1], torch.full((10, 10, 10), per_voxel))
+    torch.testing.assert_close(found.grad[0, 3], found.grad[0, 1])
+    assert (found.grad[0, 0] == 0).all()
+    torch.testing.assert_close(found.grad[0, 2], torch.zeros(10, 10, 10), rtol=0, atol=1e-6)
+
+
+def test_the_first_samples_are_only_counted() -> None:
+    balance = VolumeBalance(PAIR)
+    terms = [float(balance(posterior(140, 50, 100), posterior(100, 50, 100), ONE)) for _ in range(LEAST_SAMPLES + 1)]
+    assert terms[:-1] == [0] * LEAST_SAMPLES
+    assert terms[-1] == pytest.approx(40 / (200 * 250) ** 0.5, rel=1e-4)
+
+
+def test_a_structure_that_no_patch_shows_has_no_bias() -> None:
+    balance = VolumeBalance(PAIR)
+    for _ in range(LEAST_SAMPLES + 1):
+        term = balance(posterior(100, 0, 100), posterior(100, 0, 100), ONE)
+    assert float(balance.bias[0, 1]) == 0 and float(term) == 0
+
+
+def test_the_structures_lose_their_bias_under_descent() -> None:
+    """Patches with errors of 10 % either way and a bias of 3 %: the learned gain takes the bias off."""
+    balance, gain = VolumeBalance(PAIR), torch.nn.Parameter(torch.tensor(1.03))
+    descent, generator = torch.optim.SGD([gain], lr=0.02), torch.Generator().manual_seed(0)
+    late = []
+    for number in range(600):
+        off = 1 + 0.1 * torch.randn((), generator=generator)
+        wanted = posterior(100, 50, 100)
+        descent.zero_grad()
+        term = balance(wanted * gain * off, wanted, ONE)
+        if term.requires_grad:
+            term.backward()
+            descent.step()
+        late += [float(gain.detach())] if number >= 300 else []
+    assert sum(late) / len(late) == pytest.approx(1, abs=0.01)
