@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +55,22 @@ def errors(subject: Subject, image: Image, segmenter: Segmenter) -> dict[str, di
     return {group: dict(found[label] for label in labels if label in found) for group, labels in GROUPS.items()}
 
 
-def interval(heads: dict[str, list[dict[str, dict[str, float]]]], group: str) -> tuple[float, float, float]:
-    """Mean absolute error over heads, scans and sides, and its 95 % interval by drawing heads, then scans of each."""
-    means = [np.array([np.mean([abs(v) for v in scan[group].values()]) for scan in scans]) for scans in heads.values()]
+def mean_and_interval(heads: Sequence[Sequence[float]]) -> tuple[float, float, float]:
+    """Mean over heads of the means over their scans, and its 95 % interval by drawing heads, then scans of each."""
     rng = np.random.default_rng(0)
     drawn = [
-        np.mean([rng.choice(means[h], len(means[h])).mean() for h in rng.integers(len(means), size=len(means))])
+        np.mean([rng.choice(heads[h], len(heads[h])).mean() for h in rng.integers(len(heads), size=len(heads))])
         for _ in range(DRAWS)
     ]
     low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(np.mean([m.mean() for m in means])), float(low), float(high)
+    return float(np.mean([np.mean(scans) for scans in heads])), float(low), float(high)
+
+
+def interval(heads: dict[str, list[dict[str, dict[str, float]]]], group: str) -> tuple[float, float, float]:
+    """Mean absolute error over heads, scans and sides, and its 95 % interval."""
+    return mean_and_interval(
+        [[float(np.mean([abs(v) for v in scan[group].values()])) for scan in scans] for scans in heads.values()]
+    )
 
 
 def table(rows: dict[str, Any]) -> str:

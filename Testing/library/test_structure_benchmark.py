@@ -1,4 +1,4 @@
-"""The benchmarks of the bound and of the noise of structure volumes: means, intervals, and whose weights are scored."""
+"""The benchmarks of the bound, of the noise of structure volumes and of equal training: means, intervals, weights."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from LowFieldEnhanceLib.image import Image
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 from bound import heads_of, models  # noqa: E402
+from equal_time import difference, differences, means  # noqa: E402
 from quality import HEADS  # noqa: E402
 from structure_noise import interval, moved, noised, table  # noqa: E402
 
@@ -43,6 +44,17 @@ def test_the_table_counts_the_scans() -> None:
     lines = table({"cubic": {"a": scans(1.0, 3.0), "b": scans(2.0)}}).splitlines()
     assert lines[0].startswith("| scan | white matter % ↓ (95 % interval) | cortex")
     assert lines[2].startswith("| cubic | 2.00 (") and lines[2].endswith("| 1.00 (1.00 to 1.00) | 3 |")
+
+
+def test_differences_are_taken_scan_by_scan() -> None:
+    base = {"a": [{"lpips": 0.1}, {"lpips": 0.9}], "b": [{"lpips": 0.5}]}
+    row = {"a": [{"lpips": 0.0}, {"lpips": 0.8}], "b": [{"lpips": 0.2}]}
+    mean, low, high = difference(row, base, "lpips")
+    assert (mean, low, high) == pytest.approx((-0.2, -0.3, -0.1))  # of the heads - 0.1 and - 0.3, whatever the scans
+    assert means({"regression": base})["regression"]["a"]["lpips"] == pytest.approx(0.5)
+    lines = differences({"regression": base, "bridged:fast": row}, [("lpips", "LPIPS", "{:.3f}")]).splitlines()
+    assert lines[0] == "| minus the U-Net | bridged:fast |"
+    assert lines[2] == "| LPIPS | -0.200 (-0.300 to -0.100) |"
 
 
 def test_the_floor_is_the_high_field_image_hardly_changed() -> None:
