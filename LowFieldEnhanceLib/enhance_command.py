@@ -51,7 +51,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", type=float, default=1.0, help="of the output, mm (default: 1, at which networks work)"
     )
-    parser.add_argument("--brain-only", action="store_true", help="0 outside the brain")
+    parser.add_argument("--brain-only", action="store_true", help="0 outside the brain (judged before that)")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first")
     add_forward_options(parser)
     parser.add_argument("--displacement", metavar="FIELD",

@@ -28,7 +28,7 @@ class Options:
         seed: of all randomness, a whole number of 63 bits and a sign.
         spacing: of the output, mm, isotropic; networks work on the voxels that they know (1 mm), and then it is
             interpolated.
-        brain_only: 0 outside the brain instead of the interpolated input.
+        brain_only: 0 outside the brain instead of the interpolated input; the volume is judged before that.
         n4: bias-field correction first.
         segment: label the enhanced image and report structures.
         sigma: the user's noise level in the scan's units; None estimates it.

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from .devices import choose_device
 from .errors import BadInput, memory_told
@@ -17,7 +20,9 @@ from .judge import Result, judge
 from .methods.base import check_preset
 from .methods.registry import get_method
 from .options import Options
+from .preprocess.brain import is_stripped
 from .preprocess.grid import Grid, resample, same_grid
+from .preprocess.prepare import Prepared
 from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
@@ -133,7 +138,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
             f"interpolated to {options.spacing:g} mm{_finer(options.spacing, grid_mm)}"
         )
     outcome = run_samples(
-        method, case, prepared, options.preset, options.seed, options.samples, options.brain_only,
+        method, case, prepared, options.preset, options.seed, options.samples,
         subject.segmenter if options.segment else None, events,
     )  # fmt: skip
     enhanced, consistency = outcome.enhanced, None
@@ -162,7 +167,10 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         "licences": {name: info.licence for name, info in models.items()},
         "device": subject.device,
     }
-    return judge(subject, enhanced, options, provenance, started, events, trained, outcome.uncertainty, consistency)
+    result = judge(subject, enhanced, options, provenance, started, events, trained, outcome.uncertainty, consistency)
+    if options.brain_only:  # not before: next to zeros the brain's rim would contradict the scan of a whole head
+        result = replace(result, enhanced=prepared.brain_alone(enhanced))
+    return result
 
 
 @memory_told()
@@ -214,7 +222,25 @@ def assess(
         **subject.made_with,
         "device": subject.device,
     }
-    return judge(subject, moved, options, provenance, started, events, common_range(_models(()).values()))
+    head = _among_its_surroundings(moved, subject.prepared, made_by, events)
+    result = judge(subject, head, options, provenance, started, events, common_range(_models(()).values()))
+    return replace(result, enhanced=moved)
+
+
+def _among_its_surroundings(
+    volume: Image, prepared: Prepared, made_by: Mapping[str, Any] | None, events: Events
+) -> Image:
+    """A volume of the brain alone as it is judged beside the scan of a whole head; any other as it is."""
+    if prepared.stripped or not is_stripped(volume.array, prepared.brain, volume.spacing):
+        return volume
+    events.warning(
+        "the enhanced volume shows the brain alone, the scan the whole head: outside the brain the scan's own voxels "
+        "are judged in its place"
+    )
+    if made_by is not None and made_by.get("brain_only"):
+        return prepared.surrounded(volume)
+    inside = prepared.brain | (volume.array > 0)
+    return volume.with_array(np.where(inside, volume.array, prepared.on_grid.array))
 
 
 def _finer(spacing: float, grid_mm: float) -> str:

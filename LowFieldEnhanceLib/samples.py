@@ -113,7 +113,6 @@ def run_samples(
     preset: str,
     seed: int,
     samples: int = 1,
-    brain_only: bool = False,
     segmenter: Segmenter | None = None,
     events: Events | None = None,
     together: int | None = None,
@@ -125,7 +124,6 @@ def run_samples(
         prepared: leads the results back to the scan's intensities, and to its grid if the case is on another.
         seed: of the first sample; the others follow it by 1.
         samples: 1 to 64. A method that draws nothing has at most 8 results, one for each way to mirror the head.
-        brain_only: see Options.
         segmenter: labels every sample (of a single one, the volume of every slice orientation, if the method has them)
             for the spread of the volumes; None leaves that out.
         events: progress over all samples, and cancel.
@@ -138,9 +136,9 @@ def run_samples(
     events = events or Events()
     if samples == 1:
         outcome = run_method(method, case, preset, torch.Generator().manual_seed(seed), events)
-        only = prepared.back(prepared.landed(outcome.array, case.grid), brain_only)
+        only = prepared.back(prepared.landed(outcome.array, case.grid))
         along = [prepared.landed(array, case.grid) for array in outcome.along]
-        own = _among_orientations(along, prepared, brain_only, segmenter, events) if along else None
+        own = _among_orientations(along, prepared, segmenter, events) if along else None
         return Samples(only, only, outcome.details, own)
     draws = method.stochastic(preset)
     if not draws and samples > len(FLIP_AXES):
@@ -165,7 +163,7 @@ def run_samples(
         else:
             outcomes = [run_method(method, mirrored(case, axes), preset, generators[0], part)]
         for number, outcome in enumerate(outcomes, start=1):
-            sample = prepared.back(prepared.landed(np.flip(outcome.array, axes), case.grid), brain_only)
+            sample = prepared.back(prepared.landed(np.flip(outcome.array, axes), case.grid))
             moments.add(sample.array)
             if segmenter is not None:
                 volumes.append(label_volumes_ml(segmenter.segment(sample, events)))
@@ -184,14 +182,14 @@ def run_samples(
 
 
 def _among_orientations(
-    along: list[np.ndarray], prepared: Prepared, brain_only: bool, segmenter: Segmenter | None, events: Events
+    along: list[np.ndarray], prepared: Prepared, segmenter: Segmenter | None, events: Events
 ) -> Uncertainty:
     """The spread of a single result's slice orientations, as an image and in the volume of every structure."""
     count = len(along)
     volumes = []
     for number, array in enumerate(along if segmenter is not None else ()):
         events.progress(SEGMENT_ORIENTATIONS, number, count)
-        volumes.append(label_volumes_ml(segmenter.segment(prepared.back(array, brain_only), events)))
+        volumes.append(label_volumes_ml(segmenter.segment(prepared.back(array), events)))
         events.progress(SEGMENT_ORIENTATIONS, number + 1, count)
     deviation = prepared.on_grid.with_array(prepared.difference_back(spread_of(along)))
     return Uncertainty(ORIENTATIONS, deviation, volumes=tuple(volumes), orientations=count)

@@ -43,8 +43,9 @@ class ModelInfo:
         training: record of the training run (data, minutes, device, steps; ``built_on``, the SHA-256 of the networks
             that it was trained on).
         valid_range: scans it was trained for: ``contrasts`` (list of names or ["any"]), ``field_t``, ``spacing_mm`` and
-            ``snr`` as [low, high] (null: no upper limit), ``intensity`` as figure to [low, high] by contrast (see
-            evaluation.input_intensity), ["any"] where it was trained for all; a key it does not depend on is absent.
+            ``snr`` (of the brain's brightest tissue) as [low, high] (null: no upper limit), ``intensity`` as figure to
+            [low, high] by contrast (see evaluation.input_intensity), ["any"] where it was trained for all; a key it
+            does not depend on is absent.
         measured: ``benchmark``, ``command``, and ``figures`` by row or name, which Testing/benchmarks/model_figures.py
             writes; empty for weights that no benchmark has seen.
     """

@@ -58,8 +58,8 @@ def input_checks(
     intensities if their range is; a reference's cover.
 
     Args:
-        source: the report's ``input``: spacing (mm), snr (or None), brain_ml, contrast and, if they are to be checked,
-            field_t (or None) and intensity (see evaluation.input_intensity).
+        source: the report's ``input``: spacing (mm), snr_brightest (or None), brain_ml, contrast and, if they are to be
+            checked, field_t (or None) and intensity (see evaluation.input_intensity).
         before: the scan on the RAS-like working grid, which spans the scan's field of view.
         brain: bool on that grid.
         reference: on that grid, 0 where it was not measured.
@@ -80,7 +80,7 @@ def input_checks(
     valid = valid_range or {}
     checks = [
         _spacing(source["spacing"], valid.get("spacing_mm", TRAINED_SPACING_MM)),
-        _snr(source["snr"], valid.get("snr", (MIN_SNR, math.inf))),
+        _snr(source["snr_brightest"], valid.get("snr", (MIN_SNR, math.inf))),
         _brain_volume(source["brain_ml"]),
         _field_of_view(before, brain),
         _contrast(source["contrast"], valid.get("contrasts")),
@@ -162,7 +162,7 @@ def _spacing(spacing: list[float], valid: Sequence[float]) -> dict[str, Any]:
 
 def _snr(snr: float | None, valid: Sequence[float]) -> dict[str, Any]:
     if snr is None:
-        return _check("noise", False, "the signal-to-noise ratio is unknown: no white matter was found, or no noise")
+        return _check("noise", False, "the signal-to-noise ratio is unknown: no brain was found, or no noise")
     low, high = valid
     if snr < low:
         side = f"below {low:g}"
@@ -170,7 +170,8 @@ def _snr(snr: float | None, valid: Sequence[float]) -> dict[str, Any]:
         side = f"above {high:g}: interpolated or filtered scans look like this, and their residuals come out too large"
     else:
         side = f"at least {low:g}" if math.isinf(high) else f"within {low:g} to {high:g}"
-    return _check("noise", low <= snr <= high, f"the signal-to-noise ratio in white matter is {snr:.1f}, {side}")
+    text = f"the signal-to-noise ratio of the brain's brightest tissue is {snr:.1f}, {side}"
+    return _check("noise", low <= snr <= high, text)
 
 
 def _brain_volume(volume: float) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..formats.field_strength import field_strength_t
 from ..image import ORIENTATION_DOUBT, Image
 from ..image_io import DERIVED
 from ..preprocess.brain import is_stripped
+from ..preprocess.intensity import brightest
 from ..segmentation.labels import WHITE_MATTER, LabelMap
 from .checks import check_same_shape
 from .fidelity import GAUSSIAN_SHARE_ABOVE_3, FidelitySummary
@@ -162,6 +163,7 @@ def _input(
         "sigma": fidelity.sigma,
         "sigma_source": sigma_source,
         "snr": float(white_matter.mean(dtype=np.float64)) / fidelity.sigma if measurable else None,
+        "snr_brightest": brightest(before.array, brain) / fidelity.sigma if brain.any() and fidelity.sigma > 0 else None,
         "brain_ml": float(np.count_nonzero(brain)) * before.voxel_volume_ml,
         "brain_only": bool(brain.any()) and is_stripped(before.array, brain, before.spacing),
         "intensity": intensity_figures(before.array, brain, labels.array),

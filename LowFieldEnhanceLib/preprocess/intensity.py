@@ -11,18 +11,28 @@ HEADROOM = 1.25
 MODEL_MIN, MODEL_MAX = -1.0, 1.5
 
 
-def intensity_scale(array: np.ndarray, mask: np.ndarray) -> float:
-    """The intensity that maps to model value +1: 1.25 times the 90th percentile inside the mask.
+def brightest(array: np.ndarray, mask: np.ndarray) -> float:
+    """The signal of the brain's brightest tissue, white matter in T1w: the 90th percentile inside the mask.
 
-    The 90th percentile is little moved by noise, bright vessels or fluid, unlike the maximum.
+    It is little moved by noise, bright vessels or fluid, unlike the maximum. The networks' noise was drawn in units of
+    it, whatever the contrast.
 
     Raises:
-        BadInput: the mask is empty or the brain has no positive intensities.
+        BadInput: the mask is empty.
     """
     values = array[mask]
     if values.size == 0:
         raise BadInput("no brain was found in the image, so its intensities cannot be scaled")
-    scale = HEADROOM * float(np.percentile(values, REFERENCE_PERCENTILE))
+    return float(np.percentile(values, REFERENCE_PERCENTILE))
+
+
+def intensity_scale(array: np.ndarray, mask: np.ndarray) -> float:
+    """The intensity that maps to model value +1: 1.25 times the 90th percentile inside the mask.
+
+    Raises:
+        BadInput: the mask is empty or the brain has no positive intensities.
+    """
+    scale = HEADROOM * brightest(array, mask)
     if not scale > 0:
         raise BadInput("the intensities inside the brain are not positive, so they cannot be those of a magnitude scan")
     return scale

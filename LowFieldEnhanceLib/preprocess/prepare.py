@@ -81,11 +81,18 @@ class Prepared:
         """The acquired voxels divided by the scale."""
         return self.acquired.with_array(self.acquired.array / np.float32(self.scale))
 
-    def back(self, enhanced: np.ndarray, brain_only: bool) -> Image:
-        """A result in the model range -> the scanner's intensities; outside the brain the input, or 0."""
+    def back(self, enhanced: np.ndarray) -> Image:
+        """A result in the model range -> the scanner's intensities; outside the brain the input."""
         weight = self.weight
-        outside = np.zeros_like(self.on_grid.array) if brain_only else self.on_grid.array
-        return self.on_grid.with_array(weight * from_model(enhanced, self.scale) + (1 - weight) * outside)
+        return self.on_grid.with_array(weight * from_model(enhanced, self.scale) + (1 - weight) * self.on_grid.array)
+
+    def brain_alone(self, image: Image) -> Image:
+        """A volume on the working grid, faded to 0 outside the brain."""
+        return image.with_array(self.weight * image.array)
+
+    def surrounded(self, image: Image) -> Image:
+        """What :meth:`brain_alone` has left of a volume, with the input around it again."""
+        return image.with_array(image.array + (1 - self.weight) * self.on_grid.array)
 
     def landed(self, enhanced: np.ndarray, grid: Grid) -> np.ndarray:
         """A result in the model range on a grid that a method worked on -> the working grid (cubic)."""

@@ -71,7 +71,7 @@ def enhanced(network: nn.Module, subject: Subject) -> tuple[Any, float]:
     started = time.monotonic()
     residual = WindowedNetwork(network.eval(), WINDOW, OVERLAP)(torch.cat([low, PRESENCE_VALUE * target], 1), told)
     seconds = time.monotonic() - started
-    return subject.prepared.back((low + residual).clamp(-1.0, 1.5)[0, channel].numpy(), brain_only=False), seconds
+    return subject.prepared.back((low + residual).clamp(-1.0, 1.5)[0, channel].numpy()), seconds
 
 
 def trained(network: nn.Module, minutes: float, root: Path, work: Path) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def score(
     started = time.monotonic()
     outcome = run_method(method, case, preset or method.presets[0], torch.Generator().manual_seed(0), Events())
     seconds = time.monotonic() - started
-    enhanced = prepared.back(outcome.array, brain_only=False)
+    enhanced = prepared.back(outcome.array)
     scores = score_images(truth.array, enhanced.array, brain, lpips)
     return {
         **{k: getattr(scores, k) for k in ("psnr", "ssim", "lpips", "nmse")},

@@ -144,7 +144,7 @@ def anatomy(subject: Subject, preset: str, segmenter: Segmenter) -> dict[str, di
     """Structure to its volumes (mL) and signed errors (%) before and after."""
     case = Case.of(subject.prepared)
     outcome = run_method(CssDiff(), case, preset, torch.Generator().manual_seed(0), Events())
-    labels = segmenter.segment(subject.prepared.back(outcome.array, brain_only=False))
+    labels = segmenter.segment(subject.prepared.back(outcome.array))
     return {
         row.name: {
             "low_ml": row.volume_input_ml,

@@ -113,7 +113,7 @@ def run(
     started = time.monotonic()
     outcome = run_method(method, case, preset, torch.Generator().manual_seed(0), Events())
     seconds = time.monotonic() - started
-    enhanced = subject.prepared.back(outcome.array, brain_only=False)
+    enhanced = subject.prepared.back(outcome.array)
     scores = score_images(subject.truth.array, enhanced.array, subject.brain, lpips)
     _, fidelity = measure_fidelity(enhanced, subject.prepared)
     return enhanced, {

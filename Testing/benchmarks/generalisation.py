@@ -135,7 +135,7 @@ def score(high: Image, low: Image, rows: list[str], segmenter: Segmenter, lpips:
         outcome = run_method(
             method, Case.of(prepared), preset or method.presets[0], torch.Generator().manual_seed(0), Events()
         )
-        enhanced = prepared.back(outcome.array, brain_only=False)
+        enhanced = prepared.back(outcome.array)
         scores = score_images(np.maximum(truth.array, 0), enhanced.array, brain, lpips)
         result[row] = {k: getattr(scores, k) for k in ("psnr", "ssim", "lpips")}
     return result

@@ -102,7 +102,7 @@ def score(method: Method, prepared: Prepared, truth: Image, brain: np.ndarray, l
     started = time.monotonic()
     outcome = run_method(method, Case.of(prepared), method.presets[0], torch.Generator().manual_seed(0), Events())
     seconds = time.monotonic() - started
-    enhanced = prepared.back(outcome.array, brain_only=False)
+    enhanced = prepared.back(outcome.array)
     scores = score_images(truth.array, enhanced.array, brain, lpips)
     return {
         **{key: getattr(scores, key) for key in ("psnr", "ssim", "lpips")},

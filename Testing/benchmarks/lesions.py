@@ -75,7 +75,7 @@ def enhanced(row: str, prepared: Prepared, contrast: str) -> Image:
     method = get_method(name)
     case = Case.of(prepared)
     outcome = run_method(method, case, preset or method.presets[0], torch.Generator().manual_seed(0), Events())
-    return prepared.back(outcome.array, brain_only=False)
+    return prepared.back(outcome.array)
 
 
 def pooled(sections: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def main() -> None:
                 case = subject.case_on(grid_mm)
                 made = run_method(method, case, preset, torch.Generator().manual_seed(0), Events())
                 landed = subject.prepared.landed(made.array, case.grid)
-                images.setdefault(row, {})[way] = subject.prepared.back(landed, False).array
+                images.setdefault(row, {})[way] = subject.prepared.back(landed).array
         for row, ways in images.items():
             for way, array in ways.items():
                 scores = score_images(truth, array, inside)

@@ -97,7 +97,7 @@ def enhancing(name: str, root: Path) -> Measure:
 
     def measure() -> dict[str, Any]:
         outcome = run_method(method(), case, preset, torch.Generator().manual_seed(0), Events())
-        image = prepared.back(outcome.array, brain_only=False).array
+        image = prepared.back(outcome.array).array
         first.append(image)
         scores = score_images(truth.array, image, brain, lpips)
         change = float(np.sqrt(np.mean((image - first[0])[brain] ** 2))) / prepared.sigma

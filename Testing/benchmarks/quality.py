@@ -95,7 +95,7 @@ def named(row: str) -> tuple[Method, str]:
 def enhance(method: Method, preset: str, subject: Subject) -> tuple[Image, dict[str, Any]]:
     """The result on one head in the scan's intensities, with the benchmark's seed, and the method's details."""
     outcome = run_method(method, Case.of(subject.prepared), preset, torch.Generator().manual_seed(0), Events())
-    return subject.prepared.back(outcome.array, brain_only=False), outcome.details
+    return subject.prepared.back(outcome.array), outcome.details
 
 
 def score_method(method: Method, preset: str, subject: Subject, segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:

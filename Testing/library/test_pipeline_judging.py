@@ -54,6 +54,23 @@ def test_a_lesion_that_was_removed_does_not_survive_and_is_a_bright_spot_of_adde
     assert np.linalg.norm(np.subtract(spot["centre_ras_mm"], LESION_MM)) < 4.0
 
 
+def test_a_volume_of_the_brain_alone_is_judged_as_if_the_head_were_around_it(low: Image) -> None:
+    whole, alone = (pipeline.enhance(low, replace(OPTIONS, brain_only=only)) for only in (False, True))
+    for block in ("verdict", "fidelity", "added_detail", "structures"):
+        assert alone.report[block] == whole.report[block]
+    far = whole.enhanced.array.copy()
+    far[alone.enhanced.array > 0] = 0
+    assert far.max() > 100 and alone.enhanced.array[alone.brain].min() > 0  # scalp there, none here
+    rms = whole.report["fidelity"]["rms"]
+    others = whole.enhanced.with_array(np.where(whole.brain, whole.enhanced.array, 0))  # somebody else's mask
+    for volume, made_by in ((alone.enhanced, alone.report["provenance"]), (others, None)):
+        said: list[dict[str, Any]] = []
+        judged = pipeline.assess(low, volume, "cpu", spacing=4.0, made_by=made_by, events=Events(said.append))
+        assert judged.report["fidelity"]["rms"] == pytest.approx(rms, rel=0.02)
+        assert any("shows the brain alone, the scan the whole head" in e.get("message", "") for e in said)
+        np.testing.assert_array_equal(judged.enhanced.array, volume.array)
+
+
 def test_added_detail_is_a_map_on_the_results_grid_and_can_be_left_out(low: Image, judged: pipeline.Result) -> None:
     assert judged.added_detail is not None
     assert np.allclose(judged.added_detail.affine, judged.enhanced.affine)

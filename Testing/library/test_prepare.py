@@ -47,10 +47,10 @@ def test_the_model_input_is_minus_one_outside_the_mask(prepared: Prepared, head:
 def test_the_way_back_keeps_the_scan_outside_the_brain_and_undoes_the_scaling_inside(
     prepared: Prepared, head: Image
 ) -> None:
-    back = prepared.back(prepared.model_input.array, brain_only=False)
+    back = prepared.back(prepared.model_input.array)
     np.testing.assert_allclose(back.array, head.array, atol=0.05)
     np.testing.assert_array_equal(back.affine, prepared.on_grid.affine)
-    other = prepared.back(np.zeros(head.shape, np.float32), brain_only=False)
+    other = prepared.back(np.zeros(head.shape, np.float32))
     np.testing.assert_allclose(other.array[prepared.brain], 500, atol=0.05)
     np.testing.assert_array_equal(other.array[~prepared.mask], head.array[~prepared.mask])
 
@@ -59,7 +59,8 @@ def test_off_the_brain_a_whole_head_comes_through_and_what_a_stripped_scan_smear
     prepared: Prepared, head: Image, head_labels: LabelMap
 ) -> None:
     def share(case: Prepared) -> tuple[float, float]:
-        result = case.back(np.full(head.shape, 1.0, np.float32), brain_only=True).array / case.scale
+        bright, dark = (case.back(np.full(head.shape, value, np.float32)).array for value in (1.0, -1.0))
+        result = (bright - dark) / case.scale
         rim = case.mask & ~case.brain
         return float(result[rim].mean()), float(result[case.brain].min())
 
@@ -72,9 +73,11 @@ def test_off_the_brain_a_whole_head_comes_through_and_what_a_stripped_scan_smear
 
 
 def test_brain_only_is_zero_outside_the_mask(prepared: Prepared) -> None:
-    back = prepared.back(prepared.model_input.array, brain_only=True)
-    assert not back.array[~prepared.mask].any()
-    assert back.array[prepared.brain].min() > 100
+    back = prepared.back(prepared.model_input.array)
+    alone = prepared.brain_alone(back)
+    assert not alone.array[~prepared.mask].any()
+    assert alone.array[prepared.brain].min() > 100
+    np.testing.assert_allclose(prepared.surrounded(alone).array, back.array, atol=0.05)
 
 
 def test_the_working_grid_is_canonical_and_never_negative(phantom) -> None:

@@ -33,6 +33,7 @@ from LowFieldEnhanceLib.evaluation.report import NOTICE, SCHEMA
 from LowFieldEnhanceLib.evaluation.report_structures import structure_rows
 from LowFieldEnhanceLib.evaluation.report_text import percent
 from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.preprocess.intensity import intensity_scale
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 
@@ -215,6 +216,18 @@ def test_the_snr_is_the_white_matters_mean_over_sigma() -> None:
     assert (source["sigma"], source["sigma_source"], source["contrast"]) == (40.0, "background", "T1w")
     assert (source["shape"], source["spacing"], source["file"]) == ([20, 22, 9], [1.6, 1.6, 5.0], "head.nii.gz")
     assert source["brain_ml"] == pytest.approx(1440.0)
+
+
+@pytest.mark.parametrize("white", [400.0, 1000.0])
+def test_the_noise_is_checked_by_the_brightest_tissue_as_it_was_drawn_in_the_training(white: float) -> None:
+    labels = label_map({WHITE: 500, THALAMUS: 60})
+    before = scan().with_array(np.where(labels.array == WHITE, white, 1000.0))  # as in T2w, or all alike
+    report = report_of(before=before, labels_before=labels, valid_range={"snr": [20.0, 40.0]})
+    assert report["input"]["snr_brightest"] == pytest.approx(25.0)
+    checked = next(check for check in report["input_checks"] if check["name"] == "noise")
+    assert checked["ok"] and "brightest tissue is 25.0, within 20 to 40" in checked["text"]
+    # PairSampler draws sigma = 0.8 / snr of the scale
+    assert 0.8 * intensity_scale(before.array, brain_mask()) == pytest.approx(1000.0)
 
 
 def test_a_whole_head_is_told_from_a_brain_alone() -> None:

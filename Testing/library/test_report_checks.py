@@ -16,7 +16,7 @@ SHAPE = (40, 44, 36)
 GRID = Image(np.ones(SHAPE), np.diag([4.0, 4.0, 4.0, 1.0]), "T1w")
 SEEN = {"clipped_percent": [0.0, 1.0], "white_level": [0.7, 0.85], "grey_to_white": [0.6, 0.9]}
 USUAL = {"clipped_percent": 0.2, "white_level": 0.78, "grey_to_white": 0.75}
-SOURCE = {"spacing": [1.6, 1.6, 5.0], "snr": 20.0, "brain_ml": 1400.0, "contrast": "T1w"}
+SOURCE = {"spacing": [1.6, 1.6, 5.0], "snr_brightest": 20.0, "brain_ml": 1400.0, "contrast": "T1w"}
 
 
 def brain_mask() -> np.ndarray:
@@ -41,8 +41,8 @@ def test_a_plain_scan_passes_every_check() -> None:
     [
         ("spacing", {"spacing": [0.5, 1.0, 5.0]}, "voxels of 0.5 x 1 x 5 mm are outside the 1 to 6 mm"),
         ("spacing", {"spacing": [1.0, 1.0, 7.0]}, "voxels of 1 x 1 x 7 mm are outside"),
-        ("noise", {"snr": 4.9}, "is 4.9, below 5"),
-        ("noise", {"snr": None}, "unknown"),
+        ("noise", {"snr_brightest": 4.9}, "is 4.9, below 5"),
+        ("noise", {"snr_brightest": None}, "unknown"),
         ("brain volume", {"brain_ml": 799.0}, "measures 799 mL, outside"),
         ("brain volume", {"brain_ml": 2001.0}, "measures 2001 mL, outside"),
         ("contrast", {"contrast": "other"}, "unknown"),
@@ -61,7 +61,7 @@ def test_each_check_fails_for_its_own_reason_only(name: str, changes: dict[str, 
     "changes",
     [
         {"spacing": [0.99, 1.0, 6.01]},
-        {"snr": 5.0},
+        {"snr_brightest": 5.0},
         {"brain_ml": 800.0},
         {"brain_ml": 2000.0},
         {"field_t": 0.05},
@@ -89,7 +89,7 @@ def test_what_the_models_were_trained_for_decides(name: str, text: str) -> None:
 def test_a_scan_with_less_noise_than_any_seen_in_training_is_outside_too() -> None:
     valid = {"snr": [8.0, 40.0]}
     assert failed(input_checks(SOURCE, GRID, brain_mask(), valid_range=valid)) == {}
-    text = failed(input_checks({**SOURCE, "snr": 130.0}, GRID, brain_mask(), valid_range=valid))["noise"]
+    text = failed(input_checks({**SOURCE, "snr_brightest": 130.0}, GRID, brain_mask(), valid_range=valid))["noise"]
     assert "is 130.0, above 40" in text and "interpolated" in text
 
 

@@ -113,7 +113,7 @@ def test_a_scan_with_the_contrast_of_another_is_outside_the_range_of_every_train
     trained = common_range(model_info(model)[0] for model in (*METHODS[method].models, "segmenter"))
     grid, brain = Image(np.ones((60, 60, 60)), np.diag([3.0, 3.0, 3.0, 1.0]), "T1w"), np.zeros((60, 60, 60), bool)
     brain[10:50, 10:50, 10:50] = True
-    source = {"spacing": [1.6, 1.6, 5.0], "snr": 20.0, "brain_ml": 1400.0, "contrast": "T1w"}
+    source = {"spacing": [1.6, 1.6, 5.0], "snr_brightest": 20.0, "brain_ml": 1400.0, "contrast": "T1w"}
     usual = {"clipped_percent": 0.0, "white_level": 0.7, "grey_to_white": 0.8}
     for figures, ok in ((usual, True), ({**usual, "grey_to_white": 1.2}, False)):
         checks = input_checks({**source, "intensity": figures}, grid, brain, valid_range=trained)
