@@ -20,6 +20,7 @@ from .batch_results import (
     REPORT_JSON,
     Request,
     check_place,
+    check_same_scan,
     check_unchanged,
     finished,
     replaced_folder,
@@ -180,6 +181,7 @@ def _look_for_finished(states: list[State], target: Path, work: Work, events: Ev
             warnings = finished(place, request)
             if warnings is None:
                 check_place(place)
+                check_same_scan(place, state.scan.input, request)
                 check_unchanged(place)
                 todo.append((state, request))
             else:
@@ -212,7 +214,7 @@ def _do(state: State, target: Path, request: Request, work: Work, events: Events
     check_unchanged(place)  # since the scans were read, hours may have gone by
     with replaced_folder(place) as temporary:
         work.run(state.scan, temporary, events)
-        write_record(temporary, request, state.warnings)
+        write_record(temporary, state.scan.input, request, state.warnings)
         events.check()
     state.finish(DONE, read_json(place / REPORT_JSON), state.warnings)
 

@@ -101,6 +101,25 @@ def _is_whole(path: Path) -> bool:
     return content.rstrip().endswith(b">") if name.endswith(".html") else bool(content)
 
 
+def check_same_scan(place: Path, scan: Path, request: Request) -> None:
+    """Refuse to replace the results of another scan, whose file had the same name in another folder.
+
+    The same file with other voxels is the scan as it is now, and a moved one has the voxels that it had.
+
+    Raises:
+        BadInput: see above.
+    """
+    record, provenance = read_json(place / RECORD) or {}, read_json(place / SIDECAR) or {}
+    other = record.get("input")  # absent in folders of an earlier version
+    if not isinstance(other, str) or other == os.path.abspath(scan):
+        return
+    if provenance.get("input_sha256") != request.provenance.get("input_sha256"):
+        raise BadInput(
+            f"the folder {place} holds the results of another scan, {other}; choose another output folder, or name the "
+            "scans in a table with the columns input and name"
+        )
+
+
 def check_place(place: Path) -> None:
     """Refuse to replace what no batch wrote; file managers leave files anywhere."""
     if place.is_symlink() or (place.exists() and not place.is_dir()):
@@ -144,10 +163,11 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def write_record(folder: Path, request: Request, warnings: list[str]) -> None:
-    """Write :data:`RECORD` into a folder that holds everything else."""
+def write_record(folder: Path, scan: Path, request: Request, warnings: list[str]) -> None:
+    """Write :data:`RECORD` into a folder that holds everything else that was made of a scan."""
     record = {
         "schema": RECORD_SCHEMA,
+        "input": os.path.abspath(scan),
         "options": request.options,
         "warnings": warnings,
         "files": {p.relative_to(folder).as_posix(): file_sha256(p) for p in _files(folder)},

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import BadInput
-from .formats.dicom_input import is_dicom
+from .formats.dicom_input import is_dicom, series_of
 from .image import CONTRASTS
-from .image_io import EXTENSIONS
+from .image_io import DERIVED, EXTENSIONS
 from .ours import is_enhanced
 
 COLUMNS = ("input", "contrast", "reference", "lesions", "name")
@@ -84,7 +84,8 @@ def find_scans(
             ``data/**/*_T1w.nii.gz``, or a table (.csv, .tsv) with the columns :data:`COLUMNS`.
         output: folder of the results; what lies in it is no input, nor are the results of another batch.
         warn: called with a sentence if volumes in the folders are left out: those below a folder ``derivatives``, maps
-            and series by their BIDS suffix, and enhanced volumes. By their own name they are taken.
+            and series by their BIDS suffix, enhanced volumes, and DICOM that is not MR. By their own name they are
+            taken.
 
     Raises:
         BadInput: no scan, a table that cannot be understood, two scans of one name, or an input inside ``output``.
@@ -103,7 +104,7 @@ def find_scans(
     if left_out:
         warn(
             f"{len(left_out)} volumes in the folders are no scans to enhance and are left out (derivatives, maps, "
-            f"series of volumes, enhanced volumes), such as {left_out[0]}"
+            f"series of volumes, enhanced volumes, DICOM other than MR), such as {left_out[0]}"
         )
     if not found:
         raise BadInput(f"no scan was found in {', '.join(inputs)} (what lies in the output folder does not count)")
@@ -139,7 +140,10 @@ def _in_folder(folder: Path, target: Path, left_out: list[Path]) -> Iterator[_Fo
         depth = len(here.relative_to(folder).parts)
         volumes = [n for n in seen if n.lower().endswith(EXTENSIONS)]
         derived = DERIVATIVES in here.relative_to(folder).parts
-        if any(_holds_dicom(here / n) for n in seen if n not in volumes) and not derived:
+        dicom = next((here / n for n in seen if n not in volumes and _holds_dicom(here / n)), None)
+        if dicom is not None and (derived or _is_no_scan(dicom)):
+            left_out.append(here)
+        elif dicom is not None:
             yield _Found(here, max(depth, 1))
         for name in volumes:
             if derived or NO_SCANS.search(_stem(name).lower()) or is_enhanced(here / name):
@@ -166,6 +170,12 @@ def _walk(folder: Path, target: Path) -> Iterator[tuple[Path, list[str]]]:
 
 def _holds_dicom(path: Path) -> bool:
     return path.name != "DICOMDIR" and path.is_file() and os.access(path, os.R_OK) and is_dicom(path)
+
+
+def _is_no_scan(dicom: Path) -> bool:
+    """Whether a DICOM file is of another modality than MR, such as a segmentation or a report, or a result of ours."""
+    modality, description = series_of(dicom)
+    return modality not in ("", "MR") or description.startswith(DERIVED)
 
 
 def _inside(path: Path, folder: Path) -> bool:

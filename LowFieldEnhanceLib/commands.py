@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import BadInput
 from .events import Events
-from .image import CONTRASTS
+from .image import CONTRASTS, ORIENTATION_DOUBT, Image
 from .scan_options import PROFILES, add_lpips_option, with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
@@ -29,24 +29,36 @@ def add_segment(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Segment one scan on its own grid."""
     from .devices import choose_device
+    from .evaluation.input_checks import brain_volume
     from .evaluation.volumes import label_volumes_ml
     from .image_io import check_output, read_image, write_labels
     from .ours import check_ours
+    from .preprocess.brain import brain_mask
     from .segmentation.labels import label_by_id
     from .segmentation.segmenter import Segmenter
 
     check_output(options.output, [options.input])
     check_ours(options.output)
     image = read_image(options.input)
+    _warn_of_orientation(image, events)
     events.progress("segment", 0, 1)
     labels = Segmenter(choose_device(options.device, events)).segment(image, events)
     events.progress("segment", 1, 1)
+    found = brain_volume(float(brain_mask(labels).sum()) * image.voxel_volume_ml)
+    if not found["ok"]:
+        events.warning(f"{found['text']}; is this a whole head?")
     write_labels(labels, options.output)
     names = label_by_id()
     return {
         "output": str(options.output),
         "volumes_ml": {names[i].name: round(v, 3) for i, v in label_volumes_ml(labels).items() if i in names},
     }
+
+
+def _warn_of_orientation(image: Image, events: Events) -> None:
+    doubt = image.meta.get(ORIENTATION_DOUBT)
+    if doubt:
+        events.warning(f"{doubt}, so left and right cannot be trusted")
 
 
 def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
@@ -90,6 +102,7 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
     check_ours(options.output)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
+    _warn_of_orientation(image, events)
     labels = read_labels(options.labels) if options.labels else None
     if labels is None and options.field_contrast:
         from .segmentation.segmenter import Segmenter
@@ -158,11 +171,14 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Enhance ``Resources/SampleData`` against its reference and write every kind of output."""
     from . import outputs, pipeline
     from .image_io import SIMULATED, read_image, write_image
+    from .methods.base import check_preset
+    from .methods.registry import get_method
     from .ours import check_ours, provenance_of
     from .resources import resource
 
     settings = pipeline.Options(method=options.method, preset=options.preset, lpips=options.lpips)
     settings.check()
+    check_preset(get_method(options.method), options.preset)
     folder = Path(options.output)
     wanted = outputs.Wanted(
         output=folder / "enhanced.nii.gz",
@@ -180,5 +196,6 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_ours(folder / "input.nii.gz")
     reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
     result = pipeline.enhance(image, settings, reference=reference, events=events)
+    written = wanted.write(result)
     write_image(image, folder / "input.nii.gz", f"{SIMULATED} of Colin27")
-    return wanted.write(result)
+    return written

@@ -14,6 +14,7 @@ from .scan_options import (
     forward_options,
     read_others,
     read_reference,
+    warn_of_enhanced,
     with_contrast,
 )
 
@@ -53,6 +54,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_reference(options)
     choices = parse_methods(options.methods)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
+    warn_of_enhanced(options.input, image, events)
     comparison = compare(
         image,
         choices,

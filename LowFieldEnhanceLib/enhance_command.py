@@ -21,6 +21,7 @@ from .scan_options import (
     path_of,
     read_others,
     read_reference,
+    warn_of_enhanced,
     with_contrast,
 )
 
@@ -68,9 +69,8 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Enhance one scan; every output is checked before any work and written at the very end."""
     from . import outputs, pipeline
-    from .image_io import DERIVED, read_image, read_labels
+    from .image_io import read_image, read_labels
     from .methods.registry import get_method
-    from .ours import is_enhanced
     from .preprocess.unwarp import read_displacement
 
     method = get_method(options.method)
@@ -83,8 +83,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     inputs = [options.input, *(path_of(pair) for pair in options.others), *filter(None, given)]
     wanted.check(inputs)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
-    if is_enhanced(options.input) or image.meta.get("SeriesDescription", "").startswith(DERIVED):
-        events.warning(f"{options.input} is an enhanced volume already; give the scan that it was made of")
+    warn_of_enhanced(options.input, image, events)
     wanted = wanted.in_frame_of(image, events)
     result = pipeline.enhance(
         image,
@@ -142,6 +141,7 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         check_ours(path)
     check_reference(options)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
+    warn_of_enhanced(options.input, image, events)
     result = pipeline.assess(
         image,
         read_image(options.enhanced, image.contrast),

@@ -19,6 +19,7 @@ from .formats.dicom_input import is_dicom, read_dicom_file, read_series
 from .formats.field_strength import sidecar_field
 from .formats.itk import check_path, reason_of
 from .formats.nifti import check_nifti, orientation_doubt
+from .formats.nifti_names import away_from_namesake, namesake_of
 from .formats.text_headers import check_text_header
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
 from .safe_files import check_folder, replaced
@@ -121,8 +122,16 @@ def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_sca
 
 
 def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
+    with away_from_namesake(path) as place:
+        source, doubt = _read_placed(place, path)
+    meta = {"file": path.name, **sidecar_field(path), **({ORIENTATION_DOUBT: doubt} if doubt else {})}
+    return source, meta
+
+
+def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
+    """Read ``place``, which is ``path`` under whatever name; the image, and why its orientation is in doubt."""
     reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(str(place))
     doubt = None
     try:
         reader.ReadImageInformation()
@@ -136,11 +145,9 @@ def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
             doubt = orientation_doubt(path)
         else:
             doubt = check_text_header(path)
-        source = reader.Execute()
+        return reader.Execute(), doubt
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
-    meta = {"file": path.name, **sidecar_field(path), **({ORIENTATION_DOUBT: doubt} if doubt else {})}
-    return source, meta
 
 
 def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:
@@ -151,11 +158,18 @@ def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[st
     """
     check_path(path)
     target = Path(path)
-    if not target.name.lower().endswith(WRITE_EXTENSIONS):
-        raise BadInput(f"the output {target.name} must end in one of {', '.join(WRITE_EXTENSIONS)}")
+    if not target.name.endswith(WRITE_EXTENSIONS):
+        small = " in small letters" if target.name.lower().endswith(WRITE_EXTENSIONS) else ""
+        raise BadInput(f"the output {target.name} must end in one of {', '.join(WRITE_EXTENSIONS)}{small}")
     check_folder(target.parent)
     if target.is_dir():
         raise BadInput(f"the output {target} is a folder; name a file")
+    namesake = namesake_of(target)
+    if namesake is not None:
+        raise BadInput(
+            f"beside {namesake.name} the output {target.name} would be read wrongly: many programs take the voxels of "
+            "the one for those of the other; choose another name"
+        )
     for source in inputs:
         if target.exists() and Path(source).exists() and os.path.samefile(target, source):
             raise BadInput(f"the output {target} is the input itself; an input is never overwritten")
@@ -183,6 +197,8 @@ def _write(target: SimpleITK.Image, path: str | os.PathLike[str], description: s
             SimpleITK.WriteImage(target, str(temporary), useCompression=True)
         except RuntimeError as error:
             raise BadInput(f"{path} cannot be written: {reason_of(error)}") from error
+        if not temporary.stat().st_size:
+            raise BadInput(f"{path} cannot be written: nothing came of it")
 
 
 def read_labels(path: str | os.PathLike[str]) -> LabelMap:

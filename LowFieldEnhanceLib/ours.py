@@ -11,9 +11,11 @@ import SimpleITK
 
 from .errors import BadInput
 from .formats.itk import check_path
+from .image import Image
 from .image_io import DERIVED, EXTENSIONS, NOTES
 
 SCHEMAS = "lowfieldenhance-"  # begins the schema of every JSON file but the sidecar
+REPORTS = "lowfieldenhance-report/"
 # of the report's tables, and of the batch's
 CSV_HEADINGS = ("label_id,name,side,", "section,key,value,unit", "name,state,seconds,")
 PAGE_TITLE = "<title>LowFieldEnhance "
@@ -44,6 +46,11 @@ def is_enhanced(path: str | os.PathLike[str]) -> bool:
     return provenance.get("input_file", volume.name) != volume.name
 
 
+def is_result(path: str | os.PathLike[str], image: Image) -> bool:
+    """:func:`is_enhanced`, or of what was read from a folder of DICOM: whether its description says so."""
+    return is_enhanced(path) or str(image.meta.get("SeriesDescription", "")).startswith(DERIVED)
+
+
 def sidecar_of(volume: Path) -> Path:
     """``enhanced.nii.gz`` -> ``enhanced.json``."""
     ending = next(
@@ -53,8 +60,11 @@ def sidecar_of(volume: Path) -> Path:
 
 
 def provenance_of(sidecar: Path) -> dict[str, Any] | None:
-    """What a sidecar of ours holds; None of any other file."""
+    """What a sidecar of ours holds, or a report of ours that was given its name; None of any other file."""
     content = read_json(sidecar)
+    if content is not None and str(content.get("schema", "")).startswith(REPORTS):
+        made = content.get("provenance")
+        content = (made.get("enhanced_by") or made) if isinstance(made, dict) else None
     return content if content is not None and content.get("derived") == DERIVED else None
 
 

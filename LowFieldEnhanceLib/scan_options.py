@@ -48,13 +48,36 @@ def add_lpips_option(parser: argparse.ArgumentParser) -> None:
 
 
 def read_reference(options: argparse.Namespace, contrast: str) -> dict[str, Any]:
-    """The arguments ``reference`` and ``reference_labels`` of pipeline.enhance."""
+    """The arguments ``reference`` and ``reference_labels`` of pipeline.enhance.
+
+    Raises:
+        BadInput: a file cannot be read, or the reference is an enhanced volume.
+    """
     from .image_io import read_image, read_labels
 
+    reference = None
+    if options.reference:
+        reference = _reference(read_image(options.reference), contrast)
+        _refuse_enhanced(options.reference, reference, "the reference has to be a high-field scan")
     return {
-        "reference": _reference(read_image(options.reference), contrast) if options.reference else None,
+        "reference": reference,
         "reference_labels": read_labels(options.reference_labels) if options.reference_labels else None,
     }
+
+
+def _refuse_enhanced(path: str, image: Image, wanted: str) -> None:
+    from .ours import is_result
+
+    if is_result(path, image):
+        raise BadInput(f"{path} is an enhanced volume; {wanted}")
+
+
+def warn_of_enhanced(path: str, image: Image, events: Events) -> None:
+    """Warn of a scan that is an enhanced volume itself."""
+    from .ours import is_result
+
+    if is_result(path, image):
+        events.warning(f"{path} is an enhanced volume already; give the scan that it was made of")
 
 
 def _reference(image: Image, contrast: str) -> Image:
@@ -96,24 +119,30 @@ def with_contrast(image: Image, events: Events, said: str | None = None) -> Imag
 
 
 def path_of(pair: str) -> str:
-    """The file of ``T2w=~/scan.nii.gz``, whose ``~`` no shell expands behind the sign."""
-    return os.path.expanduser(pair.partition("=")[2])
+    """The file of ``T2w=~/scan.nii.gz``, whose ``~`` no shell expands behind the sign.
+
+    Raises:
+        BadInput: not of that form, or an unknown contrast.
+    """
+    contrast, _, path = pair.partition("=")
+    if not path or contrast not in CONTRASTS[:3]:
+        raise BadInput(f"--with takes CONTRAST=FILE with T1w, T2w or FLAIR, not '{pair}'")
+    return os.path.expanduser(path)
 
 
 def read_others(pairs: list[str], main: str) -> dict[str, Image]:
     """``["T2w=file", ...]`` -> images by contrast.
 
     Raises:
-        BadInput: not of that form, an unknown contrast, or the same contrast twice.
+        BadInput: not of that form, an unknown contrast, the same contrast twice, or an enhanced volume.
     """
     from .image_io import read_image
 
     others: dict[str, Image] = {}
     for pair in pairs:
-        contrast, equals, _ = pair.partition("=")
-        if not equals or contrast not in CONTRASTS[:3]:
-            raise BadInput(f"--with takes CONTRAST=FILE with T1w, T2w or FLAIR, not '{pair}'")
+        path, contrast = path_of(pair), pair.partition("=")[0]
         if contrast == main or contrast in others:
             raise BadInput(f"the contrast {contrast} was given twice")
-        others[contrast] = read_image(path_of(pair), contrast)
+        others[contrast] = read_image(path, contrast)
+        _refuse_enhanced(path, others[contrast], "further contrasts have to be scans, as the first one")
     return others

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import slicer
 
 from LowFieldEnhanceLib.image_io import DERIVED
+from LowFieldEnhanceLib.ours import is_enhanced
 
 ATTRIBUTE_PREFIX = "LowFieldEnhance."
 DERIVED_ATTRIBUTE = ATTRIBUTE_PREFIX + "Derived"
@@ -22,12 +25,34 @@ DERIVED_LETTERS = NO_LETTERS.sub("", DERIVED.lower())
 
 
 def isDerived(node: slicer.vtkMRMLNode) -> bool:
-    """Whether the node is marked as an output of this module: by its attribute or, since many files hold no attributes
-    and a volume is named after its file, by its name.
+    """Whether the node is marked as an enhanced volume, or as what was made of one.
+
+    By its attribute; by its name, since many files hold no attributes and a volume is named after its file; or by the
+    note in that file, as the command line writes it, which becomes its attribute, since Slicer saves no such note.
     """
-    return bool(node.GetAttribute(DERIVED_ATTRIBUTE)) or DERIVED_LETTERS in NO_LETTERS.sub(
-        "", (node.GetName() or "").lower()
-    )
+    if node.GetAttribute(DERIVED_ATTRIBUTE):
+        return True
+    if DERIVED_LETTERS in NO_LETTERS.sub("", (node.GetName() or "").lower()):
+        return True
+    if not _isDerivedByFile(node):
+        return False
+    node.SetAttribute(DERIVED_ATTRIBUTE, DERIVED)
+    return True
+
+
+def _isDerivedByFile(node: slicer.vtkMRMLNode) -> bool:
+    storage = node.GetStorageNode() if node.IsA("vtkMRMLScalarVolumeNode") else None
+    path = (storage.GetFileName() if storage is not None else None) or ""
+    try:
+        return bool(path) and _fileSaysEnhanced(path, os.stat(path).st_mtime_ns)
+    except OSError:  # the file is gone; what it said is not known
+        return False
+
+
+@lru_cache(maxsize=256)
+def _fileSaysEnhanced(path: str, changed: int) -> bool:
+    """``changed`` is when the file was written, so that another one of that name is read anew."""
+    return is_enhanced(path)
 
 
 def markOutput(

@@ -81,7 +81,7 @@ def input_checks(
     checks = [
         _spacing(source["spacing"], valid.get("spacing_mm", TRAINED_SPACING_MM)),
         _snr(source["snr_brightest"], valid.get("snr", (MIN_SNR, math.inf))),
-        _brain_volume(source["brain_ml"]),
+        brain_volume(source["brain_ml"]),
         _field_of_view(before, brain),
         _contrast(source["contrast"], valid.get("contrasts")),
         _field_strength(source.get("field_t"), valid.get("field_t", MADE_FOR_T)),
@@ -174,7 +174,8 @@ def _snr(snr: float | None, valid: Sequence[float]) -> dict[str, Any]:
     return _check("noise", low <= snr <= high, text)
 
 
-def _brain_volume(volume: float) -> dict[str, Any]:
+def brain_volume(volume: float) -> dict[str, Any]:
+    """Whether a brain of so many mL is a whole one."""
     low, high = PLAUSIBLE_BRAIN_ML
     ok = low <= volume <= high
     where = "within" if ok else "outside"

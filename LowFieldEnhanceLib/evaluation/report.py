@@ -154,6 +154,7 @@ def _input(
 ) -> dict[str, Any]:
     white_matter = before.array[np.isin(labels.array, WHITE_MATTER)]  # the signal of the SNR
     measurable = white_matter.size > 0 and fidelity.sigma > 0
+    bright = brightest(before.array, brain) / fidelity.sigma if brain.any() and fidelity.sigma > 0 else None
     return {
         "file": str(acquired.meta.get("file", "")),
         "contrast": acquired.known_contrast,
@@ -163,7 +164,7 @@ def _input(
         "sigma": fidelity.sigma,
         "sigma_source": sigma_source,
         "snr": float(white_matter.mean(dtype=np.float64)) / fidelity.sigma if measurable else None,
-        "snr_brightest": brightest(before.array, brain) / fidelity.sigma if brain.any() and fidelity.sigma > 0 else None,
+        "snr_brightest": bright,
         "brain_ml": float(np.count_nonzero(brain)) * before.voxel_volume_ml,
         "brain_only": bool(brain.any()) and is_stripped(before.array, brain, before.spacing),
         "intensity": intensity_figures(before.array, brain, labels.array),

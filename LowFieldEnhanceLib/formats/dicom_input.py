@@ -25,6 +25,7 @@ TAGS = {
     "0020|000e": "SeriesInstanceUID",
     "0020|0052": "FrameOfReferenceUID",
 }
+BEGINNING = 1 << 16  # bytes of a file in which the series is named
 NUMBER_OF_FRAMES = "0028|0008"
 SCALES = ("0028|1052", "0028|1053")  # RescaleIntercept and RescaleSlope
 PLACES = (
@@ -39,6 +40,26 @@ def is_dicom(path: Path) -> bool:
     with path.open("rb") as stream:
         stream.seek(128)
         return stream.read(4) == b"DICM"
+
+
+def series_of(path: Path) -> tuple[str, str]:
+    """Modality and series description of a DICOM file, "" for what its beginning does not hold.
+
+    ITK opens images alone, and what is to be told from them are segmentations and reports. Tag and length take eight
+    bytes with either way to write them, in little-endian files.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(BEGINNING)
+    return _text_of(head, b"\x08\x00\x60\x00"), _text_of(head, b"\x08\x00\x3e\x10")
+
+
+def _text_of(head: bytes, tag: bytes) -> str:
+    place = head.find(tag, 132)
+    if place < 0:
+        return ""
+    explicit = head[place + 4 : place + 6].isalpha()
+    length = int.from_bytes(head[place + 6 : place + 8] if explicit else head[place + 4 : place + 8], "little")
+    return head[place + 8 : place + 8 + length].decode("utf-8", errors="replace").strip(" \0")
 
 
 def read_dicom_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:

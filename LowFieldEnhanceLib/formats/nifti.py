@@ -24,11 +24,13 @@ FLOAT_CODES = {16: "f4", 64: "f8"}  # NIfTI datatype codes of real floating poin
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the voxels of a single-file NIfTI are: byte offset, length in bytes, and dtype if they are floats."""
+    """Where the voxels of a single-file NIfTI are: byte offset (-1: not a number), length in bytes, dtype if they are
+    floats, and where they can begin at the earliest, behind the header and its extension flag."""
 
     offset: int
     length: int
     floats: str | None
+    least_offset: int
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Geometry:
 
 def check_nifti(path: Path) -> bool:
     """Refuse a file that is shorter than its header announces, fails its checksum, or holds NaN or infinite voxels, and
-    one with two voxel sizes.
+    one with two voxel sizes, with none, or with a negative one.
 
     Returns:
         Whether it is NIfTI at all; of another file nothing is said.
@@ -58,7 +60,9 @@ def check_nifti(path: Path) -> bool:
             layout = nifti_layout(header)
             if layout is None:
                 return False
-            _check_spacing(_geometry(header), path)
+            _check_geometry(_geometry(header), path)
+            if layout.offset < layout.least_offset:
+                raise BadInput(f"the header of {path.name} does not say where its voxels begin")
             stream.seek(layout.offset)
             length, bad = _scan(stream, layout)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -77,11 +81,23 @@ def _opened(path: Path) -> BinaryIO:
     return gzip.open(path, "rb") if packed else path.open("rb")
 
 
-def _check_spacing(geometry: _Geometry | None, path: Path) -> None:
-    """A wrong pixdim or a wrong sform would scale the anatomy, and nothing tells which of them it is."""
-    if geometry is None or geometry.sform is None or not np.isfinite(geometry.sform).all():
-        return  # ITK goes by the other orientation, or refuses
-    columns, edges = np.linalg.norm(geometry.sform[:, :3], axis=0), np.abs(geometry.steps[1:4])
+def _check_geometry(geometry: _Geometry | None, path: Path) -> None:
+    """A wrong pixdim or a wrong sform would scale the anatomy or mirror it, and nothing tells which of them it is."""
+    if geometry is None:
+        return
+    edges = np.array(geometry.steps[1:4])
+    if (edges < 0).any():  # ITK mirrors the axis, NIfTI knows no such thing
+        size = " x ".join(f"{n:.4g}" for n in edges)
+        raise BadInput(
+            f"the header of {path.name} gives a negative voxel size ({size} mm), so left and right are unknown"
+        )
+    if geometry.sform is None or not np.isfinite(geometry.sform).all():  # ITK goes by the other orientation, or refuses
+        if not (edges > 0).all():
+            raise BadInput(f"the header of {path.name} gives no voxel size, so the size of the anatomy is unknown")
+        if geometry.qform is not None and not np.isfinite(geometry.qform).all():
+            raise BadInput(f"the orientation in the header of {path.name} (qform) is not a number")
+        return
+    columns = np.linalg.norm(geometry.sform[:, :3], axis=0)
     if columns.min() > 0 and not (np.abs(edges / columns - 1) <= MOST_DIFFERENT).all():
         first, second = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (edges, columns))
         raise BadInput(
@@ -109,16 +125,17 @@ def nifti_layout(header: bytes) -> Layout | None:
         if len(header) >= 348 and struct.unpack_from(f"{order}i", header, 0)[0] == 348:
             dimensions = struct.unpack_from(f"{order}8h", header, 40)
             code, bits = struct.unpack_from(f"{order}2h", header, 70)
-            offset = struct.unpack_from(f"{order}f", header, 108)[0]
+            offset, least = struct.unpack_from(f"{order}f", header, 108)[0], 352
         elif len(header) >= 540 and struct.unpack_from(f"{order}i", header, 0)[0] == 540:
             code, bits = struct.unpack_from(f"{order}2h", header, 12)
             dimensions = struct.unpack_from(f"{order}8q", header, 16)
-            offset = struct.unpack_from(f"{order}q", header, 168)[0]
+            offset, least = struct.unpack_from(f"{order}q", header, 168)[0], 544
         else:
             continue
         count = math.prod(max(n, 1) for n in dimensions[1 : dimensions[0] + 1])
         floats = FLOAT_CODES.get(code)
-        return Layout(int(offset), count * bits // 8, None if floats is None else order + floats)
+        begin = int(offset) if math.isfinite(offset) else -1
+        return Layout(begin, count * bits // 8, None if floats is None else order + floats, least)
     return None
 
 

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from ..errors import BadInput
 from ..formats.itk import check_path
+from ..formats.nifti_names import away_from_namesake
 from ..image import LPS_FROM_RAS, Image
 from ..image_io import EXTENSIONS, to_sitk
 from ..weight_files import file_sha256
@@ -53,7 +54,8 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
     try:
         if not path.name.lower().endswith(EXTENSIONS):
             return Displacement(SimpleITK.ReadTransform(str(path)), path.name, file_sha256(path))
-        field = SimpleITK.ReadImage(str(path))
+        with away_from_namesake(path) as place:
+            field = SimpleITK.ReadImage(str(place))
     except RuntimeError as error:
         raise BadInput(f"{path.name} can be read neither as a displacement field nor as a transform") from error
     if field.GetDimension() != COMPONENTS or field.GetNumberOfComponentsPerPixel() != COMPONENTS:

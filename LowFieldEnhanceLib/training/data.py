@@ -18,6 +18,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from ..errors import BadInput
+from ..formats.nifti_names import away_from_namesake
 from ..image import CHANNELS
 from ..preprocess.intensity import intensity_scale, to_model
 from ..segmentation.labels import to_channels
@@ -68,7 +69,8 @@ def read_array(path: Path) -> np.ndarray:
         BadInput: the file cannot be read, or lies on another grid.
     """
     try:
-        image = SimpleITK.ReadImage(str(path))
+        with away_from_namesake(path) as place:
+            image = SimpleITK.ReadImage(str(place))
     except RuntimeError as error:
         raise BadInput(f"the training image {path} cannot be read") from error
     if image.GetDimension() != 3:

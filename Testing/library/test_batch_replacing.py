@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_support import FakeWork, contents, corrected
+from batch_support import FakeWork, contents, corrected, scans_in
 
 from LowFieldEnhanceLib import batch_results
 from LowFieldEnhanceLib.batch import run_batch
@@ -43,6 +43,20 @@ def test_what_somebody_changed_by_hand_is_not_replaced(
     assert contents(out / "b") == mine
     (out / "b" / RECORD).unlink()
     assert run_batch(scans, out, FakeWork(options=options))[1].state == "done"
+
+
+def test_results_of_a_scan_of_the_same_name_in_another_folder_are_not_replaced(tmp_path: Path, out: Path) -> None:
+    (first,), (second,) = (scans_in(tmp_path / name, "T1w") for name in ("A", "B"))
+    second.input.write_text("voxels of another head")
+    run_batch([first], out, FakeWork())
+    mine = contents(out / "T1w")
+    (state,) = run_batch([second], out, FakeWork())
+    assert f"holds the results of another scan, {first.input}" in (state.failure or {})["message"]
+    assert contents(out / "T1w") == mine
+    second.input.write_text(first.input.read_text())  # the scan has moved
+    assert run_batch([second], out, FakeWork(options={"spacing": 2.0}))[0].state == "done"
+    second.input.write_text("the scan as it was exported anew")
+    assert run_batch([second], out, FakeWork())[0].state == "done"
 
 
 def test_nor_is_what_was_changed_while_the_batch_ran(scans: list[Scan], out: Path) -> None:

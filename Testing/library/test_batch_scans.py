@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from batch_support import FakeWork, contents, scans_in
 from conftest import voxels
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage, generate_uid
 
 from LowFieldEnhanceLib.batch import run_batch
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan, find_scans
 from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.formats.dicom_input import series_of
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.image_io import write_image
+from LowFieldEnhanceLib.image_io import DERIVED, write_image
 
 
 @pytest.fixture
@@ -129,6 +133,22 @@ def test_what_is_no_scan_is_left_out_of_a_folder_with_one_warning(tmp_path: Path
     told.clear()
     find_scans([str(anat / "sub-01_dwi.nii"), str(derived)], tmp_path.parent / "out", told.append)
     assert told == []  # by their own name, they are meant
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_dicom_of_another_modality_and_results_as_dicom_are_left_out(tmp_path: Path, syntax: str) -> None:
+    series = {"scan": ("MR", "t1"), "enhanced": ("MR", f"{DERIVED}, t1"), "labels": ("SEG", "x"), "report": ("SR", "x")}
+    for name, (modality, description) in series.items():
+        data, meta = Dataset(), FileMetaDataset()
+        meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = syntax, MRImageStorage
+        meta.MediaStorageSOPInstanceUID = generate_uid()
+        data.file_meta, data.Modality, data.SeriesDescription = meta, modality, description
+        (tmp_path / name).mkdir()
+        pydicom.dcmwrite(tmp_path / name / "1", data, enforce_file_format=True)
+        assert series_of(tmp_path / name / "1") == (modality, description)
+    told: list[str] = []
+    assert set(names(find_scans([str(tmp_path)], tmp_path.parent / "out", told.append))) == {"scan"}
+    assert len(told) == 1 and told[0].startswith("3 volumes")
 
 
 def test_results_are_no_input_wherever_they_lie(data: Path) -> None:

@@ -13,6 +13,7 @@ import SimpleITK
 from child_support import cancelled_within_two_seconds
 
 from LowFieldEnhanceLib.cli import main
+from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED, read_image, write_image
 from LowFieldEnhanceLib.resources import resource
 
@@ -254,6 +255,29 @@ def test_the_demo_writes_only_into_a_folder_of_its_own(tmp_path: Path, capsys: p
     code, events = run_json(capsys, "demo", "--output", str(tmp_path))
     assert code == 2 and "not a folder of the demo's results" in events[-1]["message"]
     assert (tmp_path / "input.nii.gz").read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("wrong", [["-m", "nope"], ["-m", "linear", "-p", "paper"]])
+def test_a_demo_that_is_refused_makes_no_folder(
+    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_json(capsys, "demo", *wrong, "--output", str(tmp_path / "a" / "b"))[0] == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_map_comes_with_what_is_doubtful_about_it(
+    tiny_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scan_T1w.nii"
+    write_image(Image(np.linspace(0, 100, 40**3).reshape(40, 40, 40), np.eye(4)), path, "tiny")
+    header = bytearray(path.read_bytes())
+    header[252:256] = bytes(4)  # no orientation
+    path.write_bytes(bytes(header))
+    for command in ("segment", "simulate"):
+        code, events = run_json(capsys, command, str(path), "-o", str(tmp_path / f"{command}.nii.gz"))
+        said = " ".join(e["message"] for e in events if e["event"] == "warning")
+        assert code == 0 and "left and right cannot be trusted" in said
+        assert ("the brain found measures" in said) == (command == "segment")
 
 
 def test_a_second_demo_takes_the_place_of_the_first(

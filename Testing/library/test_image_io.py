@@ -227,6 +227,19 @@ def test_a_file_that_is_called_compressed_and_is_not_is_read_and_checked_all_the
     assert "1 voxels" in refused(tmp_path / "damaged.nii.gz")
 
 
+@pytest.mark.parametrize("plain", ["scan.nii", "scan.NII"])
+def test_each_of_two_files_that_differ_by_packing_alone_has_its_own_voxels(plain: str, tmp_path: Path) -> None:
+    packed, array = tmp_path / "scan.nii.gz", voxels()
+    image_io.write_image(Image(array, np.eye(4)), tmp_path / "a.nii.gz")
+    image_io.write_image(Image(2 * array[::-1, :-2], np.diag([2.0, 2, 2, 1])), tmp_path / "b.nii")
+    (tmp_path / "a.nii.gz").rename(packed)
+    (tmp_path / "b.nii").rename(tmp_path / plain)
+    read = image_io.read_image(packed)
+    np.testing.assert_array_equal(read.array, array)
+    assert read.meta["file"] == "scan.nii.gz"
+    np.testing.assert_array_equal(image_io.read_image(tmp_path / plain).array, 2 * array[::-1, :-2])
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_where_a_nifti_header_says_the_voxels_are(order: str) -> None:
     first = bytearray(352)
@@ -239,8 +252,8 @@ def test_where_a_nifti_header_says_the_voxels_are(order: str) -> None:
     struct.pack_into(f"{order}2h", second, 12, 64, 64)
     struct.pack_into(f"{order}8q", second, 16, 3, 100, 200, 300, 1, 1, 1, 1)
     struct.pack_into(f"{order}q", second, 168, 544)
-    assert nifti_layout(bytes(first)) == Layout(352, 10 * 20 * 30 * 2, None)
-    assert nifti_layout(bytes(second)) == Layout(544, 100 * 200 * 300 * 8, f"{order}f8")
+    assert nifti_layout(bytes(first)) == Layout(352, 10 * 20 * 30 * 2, None, 352)
+    assert nifti_layout(bytes(second)) == Layout(544, 100 * 200 * 300 * 8, f"{order}f8", 544)
     assert nifti_layout(b"\x00" * 600) is None
     assert nifti_layout(b"") is None
 

@@ -31,12 +31,30 @@ def test_an_output_that_is_an_input_is_refused_even_through_links(tmp_path: Path
     image_io.check_output(tmp_path / "new.mha", [scan])
 
 
-@pytest.mark.parametrize("name", ["scan.png", "scan", "scan.nii.zip", "missing/scan.nii"])
+@pytest.mark.parametrize("name", ["scan.png", "scan", "scan.nii.zip", "missing/scan.nii", "a.MHA", "a.Nii"])
 def test_an_output_that_cannot_be_written_is_refused_beforehand(name: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput):
         image_io.check_output(tmp_path / name, [])
     with pytest.raises(BadInput):
         image_io.write_image(Image(voxels(), np.eye(4)), tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("there", "wanted"), [("a.nii", "a.nii.gz"), ("a.nii.gz", "a.nii"), ("A.NII", "a.nii.gz")])
+def test_an_output_that_would_be_confused_with_a_file_beside_it_is_refused(
+    there: str, wanted: str, tmp_path: Path
+) -> None:
+    (tmp_path / there).write_bytes(b"a scan")
+    with pytest.raises(BadInput, match=f"beside {there} the output {wanted} would be read wrongly"):
+        image_io.check_output(tmp_path / wanted, [])
+    image_io.check_output(tmp_path / "b.nii.gz", [])
+    image_io.check_output(tmp_path / "a.nrrd", [])
+
+
+def test_a_file_that_came_out_empty_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimpleITK, "WriteImage", lambda *_, **__: None)
+    with pytest.raises(BadInput, match="nothing came of it"):
+        image_io.write_image(Image(voxels(), np.eye(4)), tmp_path / "a.mha")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -113,6 +113,33 @@ def test_an_edge_that_the_header_gives_twice_and_differently_is_refused(
         check_nifti(tmp_path / "scan.nii")
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("codes", [(1, 1), (1, 0), (0, 1), (0, 0)])
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_a_voxel_size_that_is_none_is_refused(
+    version: int, order: str, codes: tuple[int, int], axis: int, tmp_path: Path
+) -> None:
+    path, edges = tmp_path / "scan.nii", list(SPACING)
+    for value, said in ((-edges[axis], "a negative voxel size"), (0.0, "voxel size"), (np.nan, "voxel size")):
+        edges[axis] = value
+        written(path, version, order, pixdim=(1, *edges, 1, 1, 1, 1), codes=codes)
+        with pytest.raises(BadInput, match=said):
+            check_nifti(path)
+
+
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_an_orientation_or_a_place_that_is_no_number_is_refused(version: int, order: str, tmp_path: Path) -> None:
+    path, turned = tmp_path / "scan.nii", (np.nan, 0.0, 0.0, *OFFSET)
+    written(path, version, order, quaternion=turned, codes=(1, 0))
+    with pytest.raises(BadInput, match="is not a number"):
+        check_nifti(path)
+    starts = (0, 348, np.nan) if version == 1 else (0, 540)
+    for start in starts:
+        written(path, version, order, start=(start,))
+        with pytest.raises(BadInput, match="where its voxels begin"):
+            check_nifti(path)
+
+
 @pytest.mark.parametrize(("version", "order"), KINDS)
 def test_a_file_that_ends_too_early_is_refused(version: int, order: str, tmp_path: Path) -> None:
     written(tmp_path / "scan.nii", version, order)

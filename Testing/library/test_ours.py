@@ -16,9 +16,10 @@ from test_report_html import report as report_page
 from LowFieldEnhanceLib import image_io
 from LowFieldEnhanceLib.batch import run_batch
 from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.evaluation.report import SCHEMA
 from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json, write_values_csv
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.ours import check_ours, is_enhanced, sidecar_of
+from LowFieldEnhanceLib.ours import check_ours, is_enhanced, provenance_beside, sidecar_of
 from LowFieldEnhanceLib.outputs import Wanted, write_report
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -69,6 +70,19 @@ def test_a_volume_is_known_as_enhanced_by_its_sidecar_too(tmp_path: Path) -> Non
     sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED, "input_file": path.name}))
     assert not is_enhanced(path)  # but sub-01_T1w.nrrd, made of it
     assert not is_enhanced(tmp_path) and not is_enhanced(tmp_path / "gone.nii")
+
+
+def test_a_report_that_took_the_sidecars_name_still_tells_how_the_volume_was_made(tmp_path: Path) -> None:
+    path = tmp_path / "e.nii.gz"
+    image_io.write_image(SCAN, path)
+    made = {"derived": image_io.DERIVED, "method": "bridged", "input_file": "scan.nii"}
+    of_run, of_volume = {"provenance": made}, {"provenance": {"method": "unknown", "enhanced_by": made}}
+    for report in (of_run, of_volume):
+        sidecar_of(path).write_text(json.dumps({"schema": SCHEMA, **report}))
+        assert provenance_beside(path) == made
+    for content in ({"schema": SCHEMA, "provenance": {"method": "unknown", "enhanced_by": None}}, {"schema": SCHEMA}):
+        sidecar_of(path).write_text(json.dumps(content))
+        assert provenance_beside(path) is None
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".NII.GZ", ".nrrd", ".mha", ".Mha"])

@@ -1,0 +1,67 @@
+"""An enhanced volume in the place of a scan: no reference, no further contrast, and never without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import voxels
+from test_cli import run_json
+
+from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import write_image
+from LowFieldEnhanceLib.scan_options import warn_of_enhanced
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> dict[str, str]:
+    """A scan, and a result of ours."""
+    scan = Image(voxels((30, 32, 28)), np.diag([4.0, 4, 4, 1]))
+    paths = {"scan": tmp_path / "scan_T1w.nii.gz", "ours": tmp_path / "result_T2w.nii.gz"}
+    write_image(scan, paths["scan"], "a scan")
+    write_image(scan, paths["ours"])
+    return {name: str(path) for name, path in paths.items()}
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (["--reference", "{ours}"], "the reference has to be a high-field scan"),
+        (["--with", "T2w={ours}"], "further contrasts have to be scans"),
+    ],
+)
+@pytest.mark.parametrize("command", ["enhance", "compare"])
+def test_it_is_refused_beside_a_scan(
+    command: str, option: list[str], said: str, files: dict[str, str], tmp_path: Path, capsys: Any
+) -> None:
+    out = {"enhance": ["-o", str(tmp_path / "e.nii.gz"), "-m", "linear"], "compare": ["-o", str(tmp_path / "new")]}
+    code, events = run_json(capsys, command, files["scan"], *out[command], *(part.format(**files) for part in option))
+    assert (code, events[-1]["kind"]) == (2, "BadInput")
+    assert "is an enhanced volume" in events[-1]["message"] and said in events[-1]["message"]
+    assert {path.name for path in tmp_path.iterdir()} == {"scan_T1w.nii.gz", "result_T2w.nii.gz"}
+
+
+def test_as_the_scan_of_a_report_or_a_comparison_it_is_named(
+    files: dict[str, str], tmp_path: Path, capsys: Any
+) -> None:
+    for command in (["report", files["ours"], files["scan"], "-o", str(tmp_path / "r.html")],
+                    ["compare", files["ours"], "-o", str(tmp_path / "new"), "-m", "linear"]):  # fmt: skip
+        _, events = run_json(capsys, *command, "--brain-mask", str(tmp_path / "missing.nii"))  # which ends the run
+        assert [e["message"] for e in events if e["event"] == "warning" and "enhanced volume already" in e["message"]]
+
+
+def test_a_series_of_dicom_is_known_by_its_description(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = []
+    for description in ("t1 mprage", "ENHANCED - not for diagnosis, t1 mprage"):
+        image = SimpleNamespace(meta={"SeriesDescription": description})
+        warn_of_enhanced(str(tmp_path), image, Events(said.append))
+    assert len(said) == 1
+
+
+def test_a_contrast_without_a_file_is_named_even_if_the_output_is_there(files: dict[str, str], capsys: Any) -> None:
+    code, events = run_json(capsys, "enhance", files["scan"], "-o", files["ours"], "--with", "T2w")
+    assert code == 2 and "--with takes CONTRAST=FILE" in events[-1]["message"]
