@@ -106,7 +106,7 @@ class EachScan:
     def __init__(self, options: argparse.Namespace) -> None:
         from .devices import choose_device
         from .evaluation.lpips import read_lpips
-        from .methods.base import check_preset
+        from .methods.base import models_of
         from .methods.registry import get_method
         from .pipeline import Options
         from .weight_files import file_sha256
@@ -114,13 +114,13 @@ class EachScan:
 
         method = get_method(options.method)
         preset = options.preset or method.presets[0]
-        check_preset(method, preset)
+        used = models_of(method, preset)
         choose_device(options.device)
         Options(seed=options.seed, spacing=options.spacing, samples=options.samples, **forward_options(options)).check()
         self._options = argparse.Namespace(**{**vars(options), "preset": preset})
         self._provenance = {
             **{name: getattr(self._options, name) for name in IN_PROVENANCE},
-            "weights": {name: model_info(name)[0].sha256 for name in method.models},
+            "weights": {name: model_info(name)[0].sha256 for name in used},
             "segmenter": {"name": "segmenter", "sha256": model_info("segmenter")[0].sha256},
         }
         apart = (*IN_PROVENANCE, *WITHOUT_EFFECT, "displacement", "lpips")

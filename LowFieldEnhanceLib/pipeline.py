@@ -14,10 +14,10 @@ from .devices import choose_device
 from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
 from .events import Events
-from .image import Image
+from .image import ASSUMED, Image
 from .image_io import DERIVED
 from .judge import Result, judge
-from .methods.base import check_preset
+from .methods.base import models_of
 from .methods.registry import get_method
 from .options import Options
 from .preprocess.brain import is_stripped
@@ -80,10 +80,10 @@ def enhance(
     check_images(image, reference)
     check_companions(image, contrasts)
     method = get_method(options.method)
-    check_preset(method, options.preset)
+    used = models_of(method, options.preset, bool(contrasts))
     choose_device(options.device)
     options.check()
-    _models(method.models)  # a missing one ends the run here
+    _models(used)  # a missing one ends the run here
     if displacement is not None and not getattr(method, "unwarps", False):
         events.warning(f"{method.title} does not use the displacement field; the method 'latent' does")
     subject = subject_of(image, options, contrasts, reference, reference_labels, brain, events, lesions, displacement)
@@ -105,6 +105,7 @@ def subject_of(
     """The part of :func:`enhance` that is the same for every method; its arguments."""
     events = events or Events()
     check_images(image, reference)
+    image = _with_contrast(image, events)
     check_companions(image, contrasts)
     options.check()
     device = choose_device(options.device, events)
@@ -115,13 +116,21 @@ def subject_of(
     )
 
 
+def _with_contrast(image: Image, events: Events) -> Image:
+    """An unknown contrast is taken for T1w, and the image's ``meta`` says so to the report."""
+    if image.contrast != "other":
+        return image
+    events.warning("the contrast of the scan is unknown; it is taken for T1w")
+    return Image(image.array, image.affine, "T1w", {**image.meta, ASSUMED: True})
+
+
 @memory_told()
 def enhance_subject(subject: Subject, options: Options, events: Events | None = None) -> Result:
     """The rest of :func:`enhance`; of the options, those that :func:`subject_of` has heeded are past."""
     events = events or Events()
     method = get_method(options.method)
-    check_preset(method, options.preset)
-    models = _models(method.models)
+    used = models_of(method, options.preset, bool(subject.others))
+    models = _models(used)
     for sentence in foreign(models.values()):
         events.warning(sentence)
     started = time.monotonic()
@@ -130,7 +139,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         events.warning(f"{method.title} uses the scan alone: what was given as {', '.join(subject.others)} is not used")
     trained = common_range(models.values())
     # the voxels that the method's networks know; the segmenter sees to its grid itself
-    grid_mm = common_range(models[name] for name in method.models).get("grid_mm", (None,))[0]
+    grid_mm = common_range(models[name] for name in used).get("grid_mm", (None,))[0]
     case = subject.case_on(grid_mm)
     if not same_grid(case.grid, Grid.of(prepared.on_grid)):
         events.warning(
@@ -163,7 +172,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         **subject.made_with,
         "brain_only": options.brain_only,
         "method_spacing": grid_mm or options.spacing,
-        "weights": {name: models[name].sha256 for name in method.models},
+        "weights": {name: models[name].sha256 for name in used},
         "licences": {name: info.licence for name, info in models.items()},
         "device": subject.device,
     }
@@ -251,7 +260,7 @@ def _finer(spacing: float, grid_mm: float) -> str:
 
 
 def _models(names: tuple[str, ...]) -> dict[str, ModelInfo]:
-    """The registered networks of a method, and the segmenter.
+    """The registered networks of a run, and the segmenter.
 
     Raises:
         MissingModel: one is not installed.

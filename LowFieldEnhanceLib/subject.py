@@ -197,6 +197,8 @@ def open_subject(
         inside = brain.with_array((brain.array > 0.5).astype(np.float32))
         known = resample(inside, Grid.of(on_grid), "linear").array > 0.5
     prepared = prepare(image, on_grid, labels, known, options.n4, options.sigma, events, options.fwhm, options.profile)
+    if options.n4:  # its volumes are compared with those of the result, which starts from the corrected scan
+        labels = segmenter.segment(prepared.on_grid, events)
     lost = None
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work

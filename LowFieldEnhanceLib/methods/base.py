@@ -135,13 +135,11 @@ class Cost:
 
     Attributes:
         evaluations: network evaluations of the whole volume.
-        windows: network passes in all (evaluations times windows).
         peak_bytes: estimate of the largest memory in use.
         seconds: estimate on this kind of device.
     """
 
     evaluations: int
-    windows: int
     peak_bytes: int
     seconds: float
 
@@ -161,15 +159,25 @@ class Enhancement:
     details: dict[str, Any] = field(default_factory=dict)
     along: tuple[np.ndarray, ...] = ()
 
-    @property
-    def spread(self) -> np.ndarray | None:
-        """Standard deviation among the volumes of :attr:`along` (n - 1 in the denominator), float32; None for none."""
-        return spread_of(self.along)
-
 
 def spread_of(volumes: Sequence[np.ndarray]) -> np.ndarray | None:
     """Standard deviation (n - 1 in the denominator) at each voxel among volumes; None for less than two."""
     return np.std(np.stack(volumes), axis=0, ddof=1) if len(volumes) > 1 else None
+
+
+def models_of(method: Method, preset: str, companions: bool = False) -> tuple[str, ...]:
+    """Registry names of the networks that one run needs: a part of ``method.models`` if the method tells.
+
+    Args:
+        method, preset: of the run.
+        companions: whether further contrasts are given.
+
+    Raises:
+        BadInput: no such preset.
+    """
+    check_preset(method, preset)
+    own = getattr(method, "models_of", None)
+    return method.models if own is None else own(preset, companions)
 
 
 class Method(Protocol):
@@ -183,12 +191,13 @@ class Method(Protocol):
         kind: ``method`` or ``baseline``.
         contrasts: accepted contrasts.
         presets: names, the first is the default.
-        models: registry names of the networks it needs.
+        models: registry names of all networks that its presets need.
 
     A method may also have ``spreads`` (presets whose single result comes with a spread, that of Enhancement.along),
     ``unwarps`` (true: it uses the case's Jacobian determinant), ``companions`` (true: it uses the case's further
-    contrasts) and ``enhance_batch(case, preset, generators, events)``:
-    several samples at once, one a generator, each as :meth:`enhance` with that generator would give it, for less work.
+    contrasts), ``models_of(preset, companions)`` (see :func:`models_of`) and
+    ``enhance_batch(case, preset, generators, events)``: several samples at once, one a generator, each as
+    :meth:`enhance` with that generator would give it, for less work.
     """
 
     name: str
@@ -273,8 +282,8 @@ class Configured(Generic[S]):
         return self.settings or self.settings_of[preset]
 
 
-def network_cost(case: Case, evaluations: int, windows: int = 1) -> Cost:
+def network_cost(case: Case, evaluations: int) -> Cost:
     """Cost of evaluations of a residual U-Net of the shipped size on the part of the case that methods see."""
     voxels = float(case.cropped()[0].mask.size)
     rate = SECONDS_PER_GIGAVOXEL.get(torch.device(case.device).type, SECONDS_PER_GIGAVOXEL["cpu"])
-    return Cost(evaluations, evaluations * windows, int(voxels * BYTES_PER_VOXEL), evaluations * voxels / 1e9 * rate)
+    return Cost(evaluations, int(voxels * BYTES_PER_VOXEL), evaluations * voxels / 1e9 * rate)

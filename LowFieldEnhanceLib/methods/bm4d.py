@@ -44,7 +44,7 @@ class Bm4d:
     def cost(self, case: Case, preset: str) -> Cost:
         """About 25 s on two cores, most of it in the block matching."""
         check_preset(self, preset)
-        return Cost(0, 0, int(np.prod(case.shape)) * 64, 25.0)
+        return Cost(0, int(np.prod(case.shape)) * 64, 25.0)
 
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
         """See base.Method.

@@ -83,6 +83,12 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         """The prior draws; the bridge alone does not."""
         return bool(self._settings(preset).timesteps)
 
+    def models_of(self, preset: str, companions: bool) -> tuple[str, ...]:
+        """The encoder only with further contrasts, the prior only where it takes a step."""
+        settings = self._settings(preset)
+        used = (settings.use_bridge, settings.use_bridge and companions, bool(settings.timesteps))
+        return tuple(name for name, needed in zip(self.models, used, strict=True) if needed)
+
     def cost(self, case: Case, preset: str) -> Cost:
         """Evaluations of bridge and prior together."""
         return network_cost(case, self._settings(preset).evaluations)

@@ -32,7 +32,7 @@ class Interpolation:
     def cost(self, case: Case, preset: str) -> Cost:
         """No network; a fraction of a second."""
         check_preset(self, preset)
-        return Cost(0, 0, int(np.prod(case.shape)) * 16, 0.5)
+        return Cost(0, int(np.prod(case.shape)) * 16, 0.5)
 
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
         """See base.Method."""

@@ -97,12 +97,16 @@ class CssDiff(Configured[CssDiffSettings]):
         check_preset(self, preset)
         return True
 
+    def models_of(self, preset: str, companions: bool) -> tuple[str, ...]:
+        """SGP only where it is asked."""
+        return self.models if self._settings(preset).perception else (GENERATOR,)
+
     def cost(self, case: Case, preset: str) -> Cost:
         """Evaluations of the generator along all orientations."""
         evaluations = self._settings(preset).evaluations
         once = network_cost(case, 1)
         seconds = evaluations * RELATIVE_COST["generator"] * once.seconds
-        return replace(once, evaluations=evaluations, windows=evaluations, seconds=seconds)
+        return replace(once, evaluations=evaluations, seconds=seconds)
 
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
         """See base.Method; the generator draws the noise of every orientation."""

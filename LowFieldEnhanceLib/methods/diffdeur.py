@@ -175,7 +175,7 @@ def slice_prior_cost(case: Case, evaluations: int, work: dict[str, float]) -> Co
     """Cost of a method on the slice prior: ``work`` counts what RELATIVE_COST is the price of."""
     once = network_cost(case, 1)
     relative = sum(count * RELATIVE_COST[kind] for kind, count in work.items())
-    return replace(once, evaluations=evaluations, windows=evaluations, seconds=relative * once.seconds)
+    return replace(once, evaluations=evaluations, seconds=relative * once.seconds)
 
 
 def measurement_details(measurement: Measurement, estimate: Tensor) -> dict[str, Any]:

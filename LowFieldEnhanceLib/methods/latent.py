@@ -108,6 +108,10 @@ class DistilledLatent(Configured[LatentSettings]):
         """Whether the start of the diffusion is noise."""
         return self._settings(preset).temperature > 0
 
+    def models_of(self, preset: str, companions: bool) -> tuple[str, ...]:
+        """The autoencoder and one of the two latent networks."""
+        return AUTOENCODER, self._settings(preset).model
+
     def cost(self, case: Case, preset: str) -> Cost:
         """N4 once, encoders and decoder once an axis, the latent network once a step and axis."""
         settings = self._settings(preset)
@@ -116,9 +120,7 @@ class DistilledLatent(Configured[LatentSettings]):
         relative = latent + settings.evaluations * RELATIVE_COST[settings.network]
         if settings.bias:
             relative += RELATIVE_COST["n4"]
-        return replace(
-            once, evaluations=settings.evaluations, windows=settings.evaluations, seconds=relative * once.seconds
-        )
+        return replace(once, evaluations=settings.evaluations, seconds=relative * once.seconds)
 
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
         """See base.Method; the generator draws the noise, one slice of it an axis."""

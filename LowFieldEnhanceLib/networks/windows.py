@@ -63,10 +63,6 @@ class WindowedNetwork:
                 if x.is_cuda:
                     torch.cuda.empty_cache()
 
-    def windows(self, shape: tuple[int, ...]) -> int:
-        """Number of network passes one evaluation of a volume takes."""
-        return sum(1 for _ in self._starts(shape))
-
     def _run(self, x: Tensor, noise: Tensor | None) -> Tensor:
         multiple = int(self.network.multiple)
         original = x.shape[2:]

@@ -31,7 +31,7 @@ def profile_matrix(centres: np.ndarray, width: float, size: int, profile: str) -
         centres: (n,) centres of the coarse samples, in fine-voxel index units.
         width: full width at half maximum in fine-voxel units (for ``box`` the full width).
         size: number of fine voxels.
-        profile: ``gaussian``, ``box``, or ``point`` (nearest voxel, no blur).
+        profile: ``gaussian``, ``box``, or ``point`` (linear interpolation, no blur of its own).
 
     Returns:
         (n, size) float64; each row sums to 1. The part of a profile beyond the grid goes to the edge voxel. A sample
@@ -46,9 +46,7 @@ def profile_matrix(centres: np.ndarray, width: float, size: int, profile: str) -
     if profile == "point" or width < 1e-6:
         if profile != "point" and width < 0:
             raise ValueError("the width of a slice profile must not be negative")
-        matrix = np.zeros((len(centres), size))
-        nearest = np.clip(np.round(centres).astype(int), 0, size - 1)
-        matrix[np.arange(len(centres)), nearest] = 1.0
+        matrix = linear_matrix(centres, size)  # the nearest voxel would move the anatomy by up to half of one
     else:
         edges = np.arange(size + 1) - 0.5
         edges[0], edges[-1] = -np.inf, np.inf
@@ -58,8 +56,19 @@ def profile_matrix(centres: np.ndarray, width: float, size: int, profile: str) -
         else:
             cumulative = np.clip(offset / width + 0.5, 0.0, 1.0)
         matrix = np.diff(cumulative, axis=1)
-    outside = (centres < -0.5 - 1e-6) | (centres > size - 0.5 + 1e-6)
-    matrix[outside] = 0.0
+    matrix[outside_grid(centres, size)] = 0.0
+    return matrix
+
+
+def outside_grid(centres: np.ndarray, size: int) -> np.ndarray:
+    """Whether each index coordinate lies outside all of ``size`` voxels."""
+    return (centres < -0.5 - 1e-6) | (centres > size - 0.5 + 1e-6)
+
+
+def nearest_matrix(centres: np.ndarray, size: int) -> np.ndarray:
+    """(n, size) the nearest voxel, for labels; edge value beyond the grid."""
+    matrix = np.zeros((len(centres), size))
+    matrix[np.arange(len(centres)), np.clip(np.round(centres).astype(int), 0, size - 1)] = 1.0
     return matrix
 
 

@@ -86,6 +86,8 @@ def simulate(
         raise BadInput("the label map lies on another grid than the head; resample it first")
     if not 0 <= protocol.filtered <= MOST_FILTERED:
         raise BadInput(f"a scanner's filter is between 0 and {MOST_FILTERED:g} voxels wide, not {protocol.filtered:g}")
+    if protocol.filtered and protocol.profile == "point":
+        raise BadInput("a point has no width that a scanner's filter could widen; choose a gaussian or box profile")
     if protocol.contrast and labels is None:
         raise BadInput("changing the tissue contrast needs a label map of the head")
     if signal_level is None:

@@ -17,9 +17,10 @@ from ..errors import BadInput
 from ..image import Image, grid_corners
 from ..image_io import from_sitk, to_sitk
 from ..physics.operator import parallel_axes
-from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
+from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, nearest_matrix, outside_grid
 
 INTERPOLATIONS = {"linear": linear_matrix, "cubic": cubic_matrix}
+NEAREST = {"nearest": nearest_matrix}  # of labels
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,8 @@ def resample(image: Image, grid: Grid, interpolation: str = "cubic") -> Image:
     for target, source in enumerate(axes):
         centres = index[source, 3] + index[source, target] * np.arange(grid.shape[target])
         size = image.shape[source]
-        if interpolation == "nearest":
-            matrix = profile_matrix(centres, 0.0, size, "point")
-        else:
-            matrix = INTERPOLATIONS[interpolation](centres, size)
-            matrix[(centres < -0.5 - 1e-6) | (centres > size - 0.5 + 1e-6)] = 0.0
-        matrices[source] = matrix
+        matrices[source] = (INTERPOLATIONS | NEAREST)[interpolation](centres, size)
+        matrices[source][outside_grid(centres, size)] = 0.0
     array = SeparableOperator(matrices)(torch.from_numpy(image.array)).permute(axes).numpy()
     return Image(array, grid.affine, image.contrast, image.meta)
 

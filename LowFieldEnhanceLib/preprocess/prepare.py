@@ -94,12 +94,18 @@ class Prepared:
         """What :meth:`brain_alone` has left of a volume, with the input around it again."""
         return image.with_array(image.array + (1 - self.weight) * self.on_grid.array)
 
-    def landed(self, enhanced: np.ndarray, grid: Grid) -> np.ndarray:
-        """A result in the model range on a grid that a method worked on -> the working grid (cubic)."""
+    def landed(self, enhanced: np.ndarray, grid: Grid, mask: np.ndarray) -> np.ndarray:
+        """A result in the model range on a grid that a method worked on -> the working grid (cubic).
+
+        Outside the method's ``mask``, which on larger voxels ends before :attr:`weight` does, the scan's own values
+        stand: the background there would leave a dark ring around the brain.
+        """
         target = Grid.of(self.on_grid)
         if same_grid(grid, target):
             return enhanced
-        above = Image(np.ascontiguousarray(enhanced - MODEL_MIN, dtype=np.float32), grid.affine)
+        own = to_model(resample(self.on_grid, grid, "cubic").array, self.scale)
+        whole = np.where(mask, enhanced, own) - MODEL_MIN
+        above = Image(np.ascontiguousarray(whole, dtype=np.float32), grid.affine)
         return resample(above, target, "cubic").array + MODEL_MIN  # outside of the method's grid: background
 
     def difference_back(self, difference: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from LowFieldEnhanceLib.errors import BadInput, Cancelled, MissingModel
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.methods import cssdiff
-from LowFieldEnhanceLib.methods.base import Case, Enhancement
+from LowFieldEnhanceLib.methods.base import Case, Enhancement, spread_of
 from LowFieldEnhanceLib.methods.cssdiff import CssDiff, CssDiffSettings, draw_noise, enhance_slices
 from LowFieldEnhanceLib.methods.slices import neighbour_stack
 from LowFieldEnhanceLib.physics.acquisition import Acquisition
@@ -101,11 +101,12 @@ def test_the_result_of_each_orientation_comes_with_their_mean() -> None:
     for axis, volume in enumerate(found.along):
         expected = np.where(case.mask, (scan + shift[axis]).clip(-1, 1.5), -1)
         np.testing.assert_allclose(volume, expected, atol=1e-4)
-    assert found.spread is not None and found.spread.shape == case.shape and (found.spread[~case.mask] == 0).all()
+    spread = spread_of(found.along)
+    assert spread is not None and spread.shape == case.shape and (spread[~case.mask] == 0).all()
     free = case.mask & (scan > -0.55) & (scan < 0.85)  # no orientation is cut off at an end of the range
-    np.testing.assert_allclose(found.spread[free], np.std([0.1, -0.4, 0.6], ddof=1), atol=1e-4)
+    np.testing.assert_allclose(spread[free], np.std([0.1, -0.4, 0.6], ddof=1), atol=1e-4)
     alone = run(case, CssDiffSettings(steps=2, axes=(2,)), network=network)
-    assert alone.along == () and alone.spread is None
+    assert alone.along == () and spread_of(alone.along) is None
 
 
 def test_the_presets_that_are_said_to_spread_are_those_with_several_orientations() -> None:

@@ -19,7 +19,7 @@ from LowFieldEnhanceLib.errors import BadInput, Cancelled, MissingModel
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import CONTRASTS, Image
 from LowFieldEnhanceLib.methods import latent
-from LowFieldEnhanceLib.methods.base import Case, Enhancement, run_method
+from LowFieldEnhanceLib.methods.base import Case, Enhancement, run_method, spread_of
 from LowFieldEnhanceLib.methods.latent import DistilledLatent, LatentSettings
 from LowFieldEnhanceLib.methods.latent_macs import head_macs, slice_macs, without_weights
 from LowFieldEnhanceLib.methods.slices import told_along
@@ -84,8 +84,8 @@ def test_a_network_that_knows_the_head_returns_it_whatever_the_axis(
     result = run(LatentSettings(steps=steps, axes=axes, bias=False), case)
     wanted = np.where(case.mask, 0.8 * case.inputs["T1w"].array + 0.1, -1)
     np.testing.assert_allclose(result.array, wanted, atol=0.03)  # bfloat16
-    assert (result.spread is None) == (len(axes) == 1)
-    assert result.spread is None or result.spread.max() < 0.03
+    assert (spread_of(result.along) is None) == (len(axes) == 1)
+    assert spread_of(result.along) is None or spread_of(result.along).max() < 0.03
     assert len(result.along) == (len(axes) if len(axes) > 1 else 0)
     for volume in result.along:
         np.testing.assert_allclose(volume, wanted, atol=0.03)
@@ -211,7 +211,7 @@ def test_a_single_result_comes_with_the_spread_of_its_orientations(phantom) -> N
     assert found.uncertainty is not None and found.drawn(0) == {"samples": 1, "seeds": [0], "flips": []}
     deviation = found.uncertainty.deviation.array
     inside = prepared.brain
-    np.testing.assert_allclose(deviation[inside], (single.spread * prepared.scale / 2)[inside], rtol=1e-5)
+    np.testing.assert_allclose(deviation[inside], (spread_of(single.along) * prepared.scale / 2)[inside], rtol=1e-5)
     assert (deviation[~prepared.mask] == 0).all() and deviation[inside].mean() > 0
     block = found.uncertainty.as_report(prepared.brain, prepared.sigma)
     assert block["kind"] == "orientations" and block["samples"] == 3 and "3 volumes" in block["text"]

@@ -59,7 +59,6 @@ def test_a_cost_is_positive_and_grows_with_the_volume(name: str, preset: str, ca
     cost = METHODS[name].cost(case, preset)
     assert isinstance(cost, Cost)
     assert cost.evaluations >= (1 if METHODS[name].models else 0)
-    assert cost.windows >= cost.evaluations
     assert cost.peak_bytes > 0
     assert cost.seconds > 0
     large = Image(np.zeros((60, 60, 60)), np.eye(4))

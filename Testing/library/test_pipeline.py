@@ -18,6 +18,7 @@ from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
+from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 
 OPTIONS = pipeline.Options(method="bridged", preset="fast", spacing=2.0)
 
@@ -206,3 +207,45 @@ def test_a_missing_network_ends_the_run_before_any_work(
     with pytest.raises(MissingModel, match="bridged_bridge"):
         pipeline.enhance(scan, OPTIONS, events=Events(seen.append))
     assert seen == []
+
+
+def test_only_networks_that_ran_are_named_and_only_those_have_to_fit_together(
+    scan: Image, brain: Image, tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = shutil.copytree(tiny_models, tmp_path / "models")
+    registry = json.loads((folder / "models.json").read_text(encoding="utf-8"))
+    registry["models"]["bridged_companions"]["training"] = {"built_on": {"bridged_bridge": "0" * 64}}
+    (folder / "models.json").write_text(json.dumps(registry), encoding="utf-8")
+    monkeypatch.setenv("LOWFIELDENHANCE_MODELS", str(folder))
+    other = Image(scan.array, scan.affine, "T2w")
+    used = {"fast": ["bridged_bridge"], "standard": ["bridged_bridge", "bridged_prior"]}
+    for preset, names in used.items():
+        for contrasts, more in ((None, []), ({"T2w": other}, ["bridged_companions"])):
+            said: list[dict] = []
+            options = replace(OPTIONS, preset=preset, segment=False, added_detail=False)
+            result = pipeline.enhance(scan, options, contrasts, brain=brain, events=Events(said.append))
+            assert sorted(result.report["provenance"]["weights"]) == sorted(names + more)
+            warned = any("was trained on another 'bridged_bridge'" in e.get("message", "") for e in said)
+            assert warned == bool(more)
+
+
+def test_an_unknown_contrast_is_taken_for_t1w_before_any_network_sees_it(
+    scan: Image, brain: Image, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unknown, said = Image(scan.array, scan.affine, "other"), []
+    subject = pipeline.subject_of(unknown, OPTIONS, brain=brain, events=Events(said.append))
+    assert subject.case.target == "T1w" and any("is taken for T1w" in e.get("message", "") for e in said)
+    assert subject.image.known_contrast == "other"
+    with pytest.raises(BadInput):
+        pipeline.subject_of(unknown, OPTIONS, {"T1w": scan}, brain=brain)
+
+
+def test_after_n4_the_volumes_before_are_those_of_the_corrected_scan(
+    scan: Image, brain: Image, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[np.ndarray] = []
+    inherited = Segmenter.segment
+    monkeypatch.setattr(Segmenter, "segment", lambda self, *a: (seen.append(a[0].array), inherited(self, *a))[1])
+    subject = pipeline.subject_of(scan, replace(OPTIONS, n4=True, spacing=4.0), brain=brain)
+    np.testing.assert_array_equal(seen[-1], subject.prepared.on_grid.array)
+    assert len(seen) == 2 and not np.allclose(seen[0], seen[1])

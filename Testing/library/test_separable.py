@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from LowFieldEnhanceLib.physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
+from LowFieldEnhanceLib.physics.separable import (
+    SeparableOperator,
+    cubic_matrix,
+    linear_matrix,
+    nearest_matrix,
+    profile_matrix,
+)
 
 PROFILES = ("gaussian", "box", "point")
 
@@ -50,11 +56,17 @@ def test_the_box_profile_is_the_mean_of_what_the_slice_covers(centre: float, wid
     assert profile_matrix(np.array([centre]), width, 12, "box")[0] @ x == pytest.approx(expected, abs=1e-3)
 
 
-def test_a_point_sample_is_the_nearest_voxel() -> None:
-    matrix = profile_matrix(np.array([-0.4, 2.3, 2.7, 11.4]), 3.0, 12, "point")
-    np.testing.assert_array_equal(matrix.argmax(1), [0, 2, 3, 11])
-    np.testing.assert_array_equal(matrix.max(1), 1)
-    np.testing.assert_array_equal(matrix, profile_matrix(np.array([-0.4, 2.3, 2.7, 11.4]), 0.0, 12, "gaussian"))
+@pytest.mark.parametrize("step", [1.0, 1.6, 2.0, 5.0])
+def test_point_samples_of_a_ramp_lie_on_it_wherever_they_fall(step: float) -> None:
+    centres = np.arange(step / 2 - 0.5, 19.0, step)  # at 2 all of them halfway between two voxels
+    np.testing.assert_allclose(profile_matrix(centres, step, 20, "point") @ np.arange(20.0), centres, atol=1e-12)
+    assert not profile_matrix(np.array([-0.6, 19.6]), 1.0, 20, "point").any()
+
+
+def test_labels_take_the_nearest_voxel() -> None:
+    matrix = nearest_matrix(np.array([-0.4, 2.3, 2.7, 11.4]), 12)
+    np.testing.assert_array_equal(matrix.argmax(axis=1), [0, 2, 3, 11])
+    assert (matrix.sum(axis=1) == 1).all() and set(np.unique(matrix)) == {0, 1}
 
 
 def test_impossible_profiles_are_refused() -> None:

@@ -84,15 +84,6 @@ def test_any_volume_size_is_padded_to_what_the_network_takes_and_cropped_back(wi
     torch.testing.assert_close(y, network.conv(padded)[:, :, :13, :22, :7].detach())
 
 
-def test_the_announced_number_of_windows_is_the_number_of_passes() -> None:
-    for shape in ((40, 24, 30), (13, 50, 7), (16, 16, 16)):
-        network = Blur()
-        windowed = exact(network, window=16, overlap=0.3)
-        windowed(volume(*shape))
-        assert len(network.shapes) == windowed.windows(shape)
-        assert all(max(edges) <= 16 for edges in network.shapes)
-
-
 def test_the_noise_reaches_every_window() -> None:
     network, x = Blur(), volume(24, 24, 40)
     plain = exact(network, window=24)(x)

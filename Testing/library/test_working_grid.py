@@ -21,6 +21,7 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.methods.base import Case
 from LowFieldEnhanceLib.methods.registry import METHODS
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
+from LowFieldEnhanceLib.preprocess.prepare import regridded
 from LowFieldEnhanceLib.preprocess.unwarp import Displacement
 
 pytest_plugins = ["judging_fixtures"]
@@ -123,11 +124,23 @@ def test_the_spread_is_on_the_output_grid(method: str, low: Image) -> None:
     assert 0.4 * figures[0] < figures[1] < 1.05 * figures[0]  # interpolation smooths what random networks make
 
 
+@pytest.mark.parametrize("spacing", [4.0, 5.0])
+def test_a_result_that_is_the_scan_itself_has_no_ring_around_the_brain(spacing: float, low: Image) -> None:
+    prepared = pipeline.subject_of(low, replace(OPTIONS, spacing=spacing)).prepared
+    inner = regridded(prepared, spacing / 2)
+    landed = prepared.landed(inner.model_input.array, Grid.of(inner.on_grid), inner.mask)
+    back, scan = prepared.back(landed).array, prepared.on_grid.array
+    rim = (prepared.weight > 0) & ~prepared.brain & (scan > 0.1 * prepared.scale)
+    assert rim.sum() > 100
+    assert np.median(back[rim] / scan[rim]) == pytest.approx(1.0, abs=0.1)
+    assert np.median(back[prepared.brain] / scan[prepared.brain]) == pytest.approx(1.0, abs=0.02)
+
+
 def test_where_the_networks_grid_ends_lies_background(low: Image) -> None:
     subject = pipeline.subject_of(low, replace(OPTIONS, spacing=2.0))
     case = subject.case_on(TRAINED_MM)
     inner, _ = case.cropped(0)
-    landed = subject.prepared.landed(np.full(inner.shape, 0.5, np.float32), inner.grid)
+    landed = subject.prepared.landed(np.full(inner.shape, 0.5, np.float32), inner.grid, inner.mask)
     assert landed.shape == subject.prepared.on_grid.shape
     assert landed[0, 0, 0] == -1.0 and landed[tuple(n // 2 for n in landed.shape)] == pytest.approx(0.5)
 
