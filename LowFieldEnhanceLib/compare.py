@@ -248,21 +248,37 @@ def outside_range(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys(check["text"] for check in checks if not check["ok"]))
 
 
+def about_images(comparison: Comparison) -> str:
+    """Mask and range of the image scores, a sentence; empty without them."""
+    blocks = [report["images"] for report in comparison.reports.values() if report["images"]]
+    if not blocks:
+        return ""
+    names = "PSNR, SSIM and LPIPS" if "lpips" in comparison.columns else "PSNR and SSIM"
+    return (
+        f"{names} count the {blocks[0]['mask']}, after a linear fit of the intensities there; they refer to the range "
+        f"of the reference in it: its 99.9th percentile minus its minimum, {blocks[0]['enhanced']['data_range']:.4g} "
+        "in its unit."
+    )
+
+
 def to_markdown(comparison: Comparison) -> str:
-    """The notice as a line of its own, then the table; a bar in a sentence is escaped."""
+    """The notice as a line of its own, then the table, and what its scores refer to; a bar in a sentence is escaped."""
     lines = [headings(comparison), ["---"] * len(headings(comparison)), *table_rows(comparison)]
     table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    return "\n".join([f"**{DERIVED}**", "", *table]) + "\n"
+    about = about_images(comparison)
+    return "\n".join([f"**{DERIVED}**", "", *table, *(["", about] if about else [])]) + "\n"
 
 
 def to_csv(comparison: Comparison) -> str:
-    """Machine names as headings and full precision; ``failure`` holds its sentence, ``notice`` the mark."""
+    """Machine names as headings and full precision; ``failure`` holds its sentence, ``notice`` the mark, and
+    ``about_images`` what the image scores refer to, if there are any."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    keys = [*comparison.columns, "verdict", "failure", "notice"]
+    about = {"about_images": text} if (text := about_images(comparison)) else {}
+    keys = [*comparison.columns, "verdict", "failure", "notice", *about]
     writer.writerow(keys)
     for row in comparison.rows:
-        flat = {**row, "failure": (row["failure"] or {}).get("message"), "notice": DERIVED}
+        flat = {**row, "failure": (row["failure"] or {}).get("message"), "notice": DERIVED, **about}
         writer.writerow(["" if flat.get(key) is None else spreadsheet_text(flat[key]) for key in keys])
     return stream.getvalue()
 
@@ -304,7 +320,7 @@ def write_comparison(comparison: Comparison, folder: str | os.PathLike[str], vol
     )  # fmt: skip
     page = render_comparison(
         headings(comparison), table_rows(comparison), comparison.before.meta.get("file"), picture, narrow,
-        None if between is None else between.summary, outside_range(comparison),
+        None if between is None else between.summary, outside_range(comparison), about_images(comparison),
     )  # fmt: skip
     texts = {"md": to_markdown(comparison), "csv": to_csv(comparison), "json": to_json(comparison), "html": page}
     with new_folder(target, WHAT) as temporary:

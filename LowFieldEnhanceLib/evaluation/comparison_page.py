@@ -25,6 +25,7 @@ def render_comparison(
     narrow: bytes | None = None,
     between: Mapping[str, Any] | None = None,
     outside: Sequence[str] = (),
+    about_images: str = "",
 ) -> str:
     """The page's text; everything that was given is escaped.
 
@@ -36,12 +37,14 @@ def render_comparison(
         between: summary of the disagreement among the methods (evaluation.disagreement); None leaves it out.
         outside: what is not as expected in the scan or its reference, sentences without their full stop; the page opens
             with them.
+        about_images: what the image scores refer to, a sentence; empty without them.
     """
     environment = page_environment()
     sheet, small = (Markup(base64.b64encode(data).decode("ascii")) for data in (picture, narrow or picture))
     return environment.get_template("compare.html.j2").render(
         headings=headings, rows=rows, file=file or "", picture=sheet, narrow=small, between=between,
         structures=_most_different(between), notice=DERIVED, missing=MISSING, outside=outside,
+        about_images=about_images,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,7 +28,7 @@ class FitSettings:
         embedding: how z enters. ``fitted``: the network is the volume and learns z (the paper). ``exact``: the volume
             is z plus what the network changed since the step began, so that detail of z is never lost to the fit;
             how far to go along that change is found exactly (line search), and the rate falls as 1 / sqrt(rho).
-        coarsest, finest: cell sizes of the hash grid, working voxels.
+        coarsest, finest: cell sizes of the hash grid, mm (a cell is one working voxel at least).
         levels, features, log2_table, hidden: see networks.hash_grid.
         learning_rate: of Adam.
         warm_rate: share of it in every fit after the first: at the full rate, Adam loses what a network that is the
@@ -79,8 +80,10 @@ class CoordinateFit:
         self.blocks = measurement.blocks(settings.edge)
         self.warm = False  # whether something was fitted before
         self.first_weight = 0.0  # rho of the first fit
+        step = float(np.mean(measurement.image.spacing))
+        finest = max(settings.finest / step, 1.0)
         self.network = CoordinateNetwork(
-            measurement.image.shape, settings.coarsest, settings.finest, settings.levels, settings.features,
+            measurement.image.shape, max(settings.coarsest / step, finest), finest, settings.levels, settings.features,
             settings.log2_table, settings.hidden, generator,
         ).to(measurement.device)  # fmt: skip
         self.optimizer = torch.optim.Adam(

@@ -80,7 +80,13 @@ def test_a_comparison_has_its_column(low: Image, high: Image, weights: tuple[Pat
     expected = [reports[0]["images"]["input"], *(report["images"]["enhanced"] for report in reports)]
     assert [float(row["lpips"]) for row in table] == [scores["lpips"] for scores in expected]
     assert f"| {expected[1]['lpips']:.4f} |" in comparison.to_markdown(found)
+    width = f"{expected[1]['data_range']:.4g} in its unit"
+    for text in (comparison.to_markdown(found), table[0]["about_images"]):
+        assert "PSNR, SSIM and LPIPS count the brain, after a linear fit" in text and width in text
     plain = comparison.compare(low, [("cubic", "fast")], OPTIONS, reference=high)
+    assert "PSNR and SSIM count the brain" in comparison.to_markdown(plain)
+    alone = comparison.compare(low, [("cubic", "fast")], OPTIONS)
+    assert "linear fit" not in comparison.to_markdown(alone) and "about_images" not in comparison.to_csv(alone)
     assert "lpips" not in plain.columns and all("lpips" not in row for row in plain.rows)
 
 

@@ -255,3 +255,15 @@ def test_the_same_generator_gives_the_same_fit_and_the_check_ends_it() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         CoordinateFit(measurement, SMALL, torch.Generator(), stop).fit(start(case), 0.1, 1)
+
+
+@pytest.mark.parametrize("voxel", [0.5, 1.0, 2.0, 6.0])
+def test_the_cells_of_the_coordinate_network_are_in_millimetres(voxel: float) -> None:
+    case, _ = case_of()
+    world = np.diag([voxel / case.inputs[case.target].spacing[0]] * 3 + [1.0])
+    inputs = {name: replace(image, affine=world @ image.affine) for name, image in case.inputs.items()}
+    measured = replace(case.measured, affine=world @ case.measured.affine)
+    measurement = Measurement(replace(case, inputs=inputs, measured=measured))
+    cells = np.array(CoordinateFit(measurement, SMALL, torch.Generator().manual_seed(0)).network.grid.cells)
+    assert cells[0] * voxel == pytest.approx(SMALL.coarsest)
+    assert cells[-1] * voxel == pytest.approx(max(SMALL.finest, voxel))
