@@ -93,6 +93,7 @@ def judge(
     events.progress("report", 0, 1)
     lpips = None if options.lpips is None else read_lpips(options.lpips)
     if lpips is not None:
+        lpips.check = events.check
         provenance = {**provenance, "lpips_sha256": lpips.sha256}
     report = build_report(
         before=prepared.on_grid,
@@ -118,6 +119,7 @@ def judge(
         lpips=lpips,
         fwhm=prepared.fwhm,
         profile=prepared.profile,
+        check=events.check,
     )
     events.progress("report", 1, 1)
     return Result(

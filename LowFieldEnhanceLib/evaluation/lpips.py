@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +85,7 @@ class Lpips:
 
     Attributes:
         sha256: of the two files, ``backbone`` and ``heads``, for the provenance.
+        check: called before every batch of slices (raises to cancel); None at first.
 
     Raises:
         MissingModel: a file is not there.
@@ -99,6 +100,7 @@ class Lpips:
         self.device = torch.device(device)
         self._network = _load_backbone(backbone_path).to(self.device)
         self._heads = [head.to(self.device) for head in _load_heads(heads_path)]
+        self.check: Callable[[], object] | None = None
         self.sha256 = {"backbone": file_sha256(backbone_path), "heads": file_sha256(heads_path)}
         self._shift = torch.tensor(SHIFT, device=self.device).view(1, 3, 1, 1)
         self._scale = torch.tensor(SCALE, device=self.device).view(1, 3, 1, 1)
@@ -158,6 +160,8 @@ class Lpips:
         values: list[float] = []
         with torch.no_grad():
             for batch in _batches(indices, batch_size):
+                if self.check is not None:
+                    self.check()
                 values += self(_stack(a, axis, batch), _stack(b, axis, batch)).tolist()
         return float(np.mean(values))
 

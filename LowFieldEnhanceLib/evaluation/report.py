@@ -7,7 +7,7 @@ described in ``Resources/report-schema.json``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,7 @@ def build_report(
     lpips: Lpips | None = None,
     fwhm: Sequence[float] | None = None,
     profile: str = "gaussian",
+    check: Callable[[], object] | None = None,
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -90,6 +91,7 @@ def build_report(
         unreferenced: structures of which the reference says nothing, with the reason (see report_structures).
         lpips: the metric, for its score against the reference; None leaves it out.
         fwhm, profile: the point-spread function of ``acquired`` that fidelity was measured with (options.Options).
+        check: called before every structure (raises to cancel).
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -104,7 +106,7 @@ def build_report(
         check_same_shape(before.array, array, f"the input and {what}")
     brain = np.asarray(brain) != 0
     has_reference = reference is not None or (reference_labels is not None and labels_after is not None)
-    structures = structure_rows(labels_before, labels_after, reference_labels, unreferenced)
+    structures = structure_rows(labels_before, labels_after, reference_labels, unreferenced, check)
     lies = registration or {}
     source = _input(before, brain, acquired, labels_before, fidelity, sigma_source)
     source["psf"] = {

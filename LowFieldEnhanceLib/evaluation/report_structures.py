@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -37,19 +37,21 @@ def structure_rows(
     after: LabelMap | None,
     reference: LabelMap | None,
     unreferenced: Mapping[int, str] | None = None,
+    check: Callable[[], object] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a structure: of all three maps, or of the input alone if the result was not segmented.
 
     Args:
         before, after, reference: on one grid.
         unreferenced: label to the reason why the reference says nothing of it (see :func:`find_unreferenced`).
+        check: called before every structure (raises to cancel).
     """
     if after is None:
-        return [_row(item, INPUT_ONLY_COLUMNS) for item in compare_structures(before, before)]
+        return [_row(item, INPUT_ONLY_COLUMNS) for item in compare_structures(before, before, check=check)]
     columns = (*COMMON_COLUMNS, *(REFERENCE_COLUMNS if reference is not None else ()), *LAST_COLUMNS)
     unreferenced = unreferenced or {}
     rows = []
-    for item in compare_structures(before, after, reference):
+    for item in compare_structures(before, after, reference, check=check):
         reason = unreferenced.get(item.label)
         rows.append(_row(item if reason is None else replace(item, **NOT_COMPARED), columns, reason))
     return rows

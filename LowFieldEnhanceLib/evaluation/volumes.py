@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,6 +84,7 @@ def compare_structures(
     enhanced_labels: LabelMap,
     reference_labels: LabelMap | None = None,
     tolerance_mm: float = TOLERANCE_MM,
+    check: Callable[[], object] | None = None,
 ) -> list[StructureComparison]:
     """Compare every structure of the label table that occurs in at least one of the maps, in the table's order.
 
@@ -94,6 +96,7 @@ def compare_structures(
         enhanced_labels: of the enhanced scan, by the same segmenter.
         reference_labels: of the reference scan, by the same segmenter or by hand; None in the usual clinical case.
         tolerance_mm: of the surface Dice.
+        check: called before every structure (raises to cancel).
 
     Raises:
         BadInput: the maps are not on the same grid (shape, and affine within 0.001 mm).
@@ -108,6 +111,8 @@ def compare_structures(
     for label in label_table():
         if not any(label.id in found for found in volumes):
             continue
+        if check is not None:
+            check()
         surfaces = [_surface(m, folded[2], label.id, tolerance_mm) for m in folded[:2]] if overlaps is not None else []
         rows.append(_compare(label, folded, [v.get(label.id, 0.0) for v in volumes], overlaps, surfaces))
     return rows

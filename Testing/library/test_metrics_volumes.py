@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.errors import BadInput, Cancelled
 from LowFieldEnhanceLib.evaluation.volumes import (
     StructureComparison,
     compare_structures,
@@ -130,6 +130,19 @@ def test_choroid_plexus_of_a_manual_map_counts_as_its_ventricle_and_unknown_ids_
 
 def test_two_empty_maps_have_nothing_to_compare() -> None:
     assert compare_structures(label_map(), label_map()) == []
+
+
+def test_it_is_cancelled_between_two_structures() -> None:
+    maps, seen = label_map(id_10=np.s_[0:1, 0:1, 0:1], id_53=np.s_[1:2, 0:1, 0:1]), []
+
+    def check() -> None:
+        seen.append(1)
+        if len(seen) == 2:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        compare_structures(maps, maps, maps, check=check)
+    assert len(seen) == 2
 
 
 def test_maps_on_different_grids_are_refused() -> None:
