@@ -125,10 +125,10 @@ class DistilledLatent(Configured[LatentSettings]):
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
         """See base.Method; the generator draws the noise, one slice of it an axis."""
         settings = self._settings(preset)
-        autoencoder, _ = load_network(AUTOENCODER, case.device)
-        network, _ = load_network(settings.model, case.device)
         total = settings.steps * sum(case.shape[axis] for axis in settings.axes)
         events.progress("enhance", 0, total)
+        autoencoder, _ = load_network(AUTOENCODER, case.device)
+        network, _ = load_network(settings.model, case.device)
         fields = Fields.of(case, settings, events)
         along, before = [], 0
         for axis in settings.axes:

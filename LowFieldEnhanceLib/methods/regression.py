@@ -35,8 +35,8 @@ class RegressionUNet:
     def enhance(self, case: Case, preset: str, generator: torch.Generator, events: Events) -> Enhancement:
         """See base.Method."""
         check_preset(self, preset)
-        network, _ = load_network(self.models[0], case.device)
         events.progress("enhance", 0, 1)
+        network, _ = load_network(self.models[0], case.device)
         x = torch.from_numpy(case.inputs[case.target].array)[None, None].to(case.device)
         told = case.told()[:, case.channel_of(case.target)]
         residual = WindowedNetwork(network, check=events.check)(x, told)
