@@ -112,15 +112,25 @@ def generator_rate(root: Path, steps: int = 6) -> dict[str, float]:
 
 
 def across_contrasts(root: Path, segmenter: Segmenter) -> dict[str, Any]:
-    """Largest volume difference between two contrasts of one head, percent of their mean, structures over 5 mL."""
+    """Largest volume difference between two contrasts of one head, percent of their mean, structures over 5 mL.
+
+    ``outside_tumour``: the same of what lies outside the region drawn as tumour and oedema, where there is one: inside
+    it nobody knows what is which structure, and each contrast shows it differently.
+    """
     heads = {}
     for head in CONTRAST_HEADS:
-        volumes = {}
+        volumes: dict[str, dict[int, float]] = {}
+        outside: dict[str, dict[int, float]] = {}
+        drawn = root / f"{head}_tumour.nii.gz"
         for contrast in ("T1w", "T2w", "FLAIR"):
             path = root / f"{head}_{contrast}.nii.gz"
             if path.exists():
-                volumes[contrast] = label_volumes_ml(segmenter.segment(read_image(path, contrast)))
-        heads[head] = _differences(volumes)
+                labels = segmenter.segment(read_image(path, contrast))
+                volumes[contrast] = label_volumes_ml(labels)
+                if drawn.exists():
+                    kept = np.where(read_labels(drawn).array > 0, 0, labels.array)
+                    outside[contrast] = label_volumes_ml(LabelMap(kept.astype(np.uint8), labels.affine, {}))
+        heads[head] = {**_differences(volumes), **({"outside_tumour": _differences(outside)} if outside else {})}
     return heads
 
 
@@ -181,13 +191,18 @@ def markdown(results: dict[str, Any]) -> str:
               f"{clean['changed_ml']:.1f} mL a head.", ""]  # fmt: skip
     lines += [f"Training on one thread: {rate['image_s']:.1f} s to make an image, {rate['step_s']:.1f} s for the whole "
               "step with it.", ""]  # fmt: skip
-    lines += ["| same head, structures over 5 mL | mean % | largest % | structure | largest but free CSF % |",
-              "|---|---|---|---|---|"]  # fmt: skip
+    lines += ["| same head, structures over 5 mL | mean % | largest % | structure | largest but free CSF % | "
+              "mean outside the tumour % | largest there but free CSF % | structure |", "|---" * 8 + "|"]  # fmt: skip
     for head, row in {**results["contrasts"], "1018 and 1038 (same person)": results["retest"]}.items():
         percent = row["percent"]
         rest = max(value for name, value in percent.items() if name != names[FREE_CSF].name)
+        far = "- | - | -"
+        if "outside_tumour" in row:
+            there = {k: v for k, v in row["outside_tumour"]["percent"].items() if k != names[FREE_CSF].name}
+            most = max(there, key=there.__getitem__)
+            far = f"{row['outside_tumour']['mean']:.1f} | {there[most]:.1f} | {most}"
         lines.append(f"| {head} ({', '.join(row['images'])}) | {row['mean']:.1f} | {row['largest']:.1f} | "
-                     f"{max(percent, key=percent.__getitem__)} | {rest:.1f} |")  # fmt: skip
+                     f"{max(percent, key=percent.__getitem__)} | {rest:.1f} | {far} |")  # fmt: skip
     lines += ["", "Free CSF of a head that shows the brain alone depends on where the skull was cut off."]
     lines += ["", "| image | confidence |", "|---|---|"]
     lines += [f"| {name} | {value:.2f} |" for name, value in results["confidence"].items()]
