@@ -62,6 +62,8 @@ class VolumeBalance:
         push = torch.where(self.samples[:, None] >= LEAST_SAMPLES, push, torch.zeros(()))
         term = (push[kinds].to(change) * change).sum() / len(kinds)
         for kind, excess, volume in zip(kinds.tolist(), change.detach().cpu(), wanted.detach().cpu(), strict=True):
+            if not torch.isfinite(excess).all():  # a step that fails is left out; its sum would stay for good
+                continue
             self.excess[kind] = DECAY * self.excess[kind] + excess
             self.volume[kind] = DECAY * self.volume[kind] + volume
             self.samples[kind] += 1

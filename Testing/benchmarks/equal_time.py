@@ -12,7 +12,7 @@ that only the losses, and in *standard* the prior, differ. Both folders hold reg
 where FIRST holds the weights of the regression U-Net alone. Scans are those of ULF-sim v1 (quality.py), each head
 with several draws of the noise. Structures are judged by the shipped segmenter and by those in the folders NAME names.
 The second table holds differences to the U-Net on the same scan; their intervals hold the mean in 95 % of drawings of
-heads, then scans of each, with replacement. Writes equal_time.json and equal_time.md beside this file.
+persons (two of the heads are one), then scans of each head, with replacement. Writes equal_time.json and equal_time.md beside this file.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def means(rows: Mapping[str, Scans]) -> dict[str, dict[str, dict[str, float]]]:
 
 def difference(row: Scans, base: Scans, key: str) -> tuple[float, float, float]:
     """Mean of row minus base over heads and scans, and its 95 % interval."""
-    return mean_and_interval([[a[key] - b[key] for a, b in zip(row[head], base[head], strict=True)] for head in row])
+    return mean_and_interval(
+        {head: [a[key] - b[key] for a, b in zip(scans, base[head], strict=True)] for head, scans in row.items()}
+    )
 
 
 def differences(rows: Mapping[str, Scans], shown: Sequence[tuple[str, str, str]]) -> str:

@@ -42,6 +42,7 @@ from LowFieldEnhanceLib.training.data import brain_of, data_root
 
 FOLDER = Path(__file__).resolve().parent
 HEADS = ("1018", "1038", "1101", "1113", "1125")
+SAME_PERSON = {"1038": "1018"}  # scanned twice: five heads of four persons
 PROTOCOL = Protocol(spacing=(1.6, 1.6, 5.0), snr=20.0)
 SMALL_OR_OPEN = {5, 44, FREE_CSF}  # inferior horns (under 1 mL) and free CSF are left out of the means
 CORTEX, WHITE = (3, 42), (2, 41)

@@ -4,7 +4,7 @@
 
 The benchmark draws the noise of each head once. Here each of its five heads is scanned several times; the errors are
 means over heads, sides and scans, in % of the volume in the segmentation of the high-field image, and the interval
-holds the mean in 95 % of drawings of heads and scans with replacement. The last rows are the floor of the measure: the
+holds the mean in 95 % of drawings of persons (two of the five heads are one) and scans with replacement. The last rows are the floor of the measure: the
 high-field image itself in the place of an enhanced scan, moved by half a voxel along each axis and back by
 interpolation, or with noise of SNR 40. Writes structure_noise.json and structure_noise.md beside this file.
 """
@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import CORTEX, HEADS, WHITE, Subject, enhance, load_subject, named
+from quality import CORTEX, HEADS, SAME_PERSON, WHITE, Subject, enhance, load_subject, named
 from scipy import ndimage
 
 from LowFieldEnhanceLib.evaluation.volumes import compare_structures
@@ -55,21 +55,31 @@ def errors(subject: Subject, image: Image, segmenter: Segmenter) -> dict[str, di
     return {group: dict(found[label] for label in labels if label in found) for group, labels in GROUPS.items()}
 
 
-def mean_and_interval(heads: Sequence[Sequence[float]]) -> tuple[float, float, float]:
-    """Mean over heads of the means over their scans, and its 95 % interval by drawing heads, then scans of each."""
-    rng = np.random.default_rng(0)
-    drawn = [
-        np.mean([rng.choice(heads[h], len(heads[h])).mean() for h in rng.integers(len(heads), size=len(heads))])
-        for _ in range(DRAWS)
-    ]
+def mean_and_interval(heads: Mapping[str, Sequence[float]]) -> tuple[float, float, float]:
+    """Mean over heads of the means over their scans, and its 95 % interval by drawing persons, then scans of each head.
+
+    Args:
+        heads: name to one value a scan.
+    """
+    persons: dict[str, list[Sequence[float]]] = {}
+    for name, scans in heads.items():
+        persons.setdefault(SAME_PERSON.get(name, name), []).append(scans)
+    groups, rng = list(persons.values()), np.random.default_rng(0)
+    drawn = []
+    for _ in range(DRAWS):
+        chosen = [scans for n in rng.integers(len(groups), size=len(groups)) for scans in groups[n]]
+        drawn.append(np.mean([rng.choice(scans, len(scans)).mean() for scans in chosen]))
     low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(np.mean([np.mean(scans) for scans in heads])), float(low), float(high)
+    return float(np.mean([np.mean(scans) for scans in heads.values()])), float(low), float(high)
 
 
 def interval(heads: dict[str, list[dict[str, dict[str, float]]]], group: str) -> tuple[float, float, float]:
     """Mean absolute error over heads, scans and sides, and its 95 % interval."""
     return mean_and_interval(
-        [[float(np.mean([abs(v) for v in scan[group].values()])) for scan in scans] for scans in heads.values()]
+        {
+            name: [float(np.mean([abs(v) for v in scan[group].values()])) for scan in scans]
+            for name, scans in heads.items()
+        }
     )
 
 

@@ -186,7 +186,7 @@ def test_a_full_disk_ends_the_training_with_a_sentence_and_keeps_the_earlier_che
     with pytest.raises(BadInput, match="is the disk full"):
         train(line(), fit_a_line, plan(tmp_path, 5))
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".partial-*"))
 
 
 def test_a_checkpoint_that_is_damaged_or_of_another_network_is_refused(tmp_path: Path) -> None:

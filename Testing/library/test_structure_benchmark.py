@@ -17,7 +17,7 @@ sys.path.insert(0, str(BENCHMARKS))
 from bound import heads_of, models  # noqa: E402
 from equal_time import difference, differences, means  # noqa: E402
 from quality import HEADS  # noqa: E402
-from structure_noise import interval, moved, noised, table  # noqa: E402
+from structure_noise import interval, mean_and_interval, moved, noised, table  # noqa: E402
 
 
 def scans(*errors: float) -> list[dict[str, dict[str, float]]]:
@@ -38,6 +38,14 @@ def test_the_interval_of_many_scans_is_narrower() -> None:
     few, many = ({str(h): scans(*rng.uniform(0, 2, n)) for h in range(n)} for n in (3, 30))
     width = [np.diff(interval(heads, "white matter")[1:])[0] for heads in (few, many)]
     assert width[1] < width[0] / 2
+
+
+def test_two_heads_of_one_person_are_drawn_together() -> None:
+    four = {"1018": [0.0], "1101": [4.0], "1113": [4.0], "1125": [4.0]}
+    five = {**four, "1038": [0.0]}
+    assert mean_and_interval(five)[0] == pytest.approx(12 / 5)
+    alone = {"1018": [1.0], "1038": [3.0]}
+    assert mean_and_interval(alone) == (2.0, 2.0, 2.0)
 
 
 def test_the_table_counts_the_scans() -> None:

@@ -37,6 +37,15 @@ def test_the_bias_is_the_excess_over_the_true_volume_of_both_sides() -> None:
     torch.testing.assert_close(balance.bias, torch.tensor([[(1 - share) * 10 / 200, -share * 10 / 50]]))
 
 
+def test_a_patch_that_is_not_a_number_leaves_the_biases_as_they_were() -> None:
+    balance = VolumeBalance(PAIR)
+    balance(posterior(120, 50, 90), posterior(100, 50, 100), ONE)
+    before = balance.bias.clone()
+    balance(posterior(float("nan"), 50, 90), posterior(100, 50, 100), ONE)
+    torch.testing.assert_close(balance.bias, before)
+    assert balance(posterior(110, 50, 90), posterior(100, 50, 100), ONE).isfinite()
+
+
 def test_every_kind_of_sample_has_its_own_bias() -> None:
     balance, wanted = VolumeBalance(PAIR, kinds=3), posterior(100, 50, 100)
     both = torch.cat([posterior(110, 50, 110), posterior(90, 50, 90)])
