@@ -12,7 +12,8 @@ that only the losses, and in *standard* the prior, differ. Both folders hold reg
 where FIRST holds the weights of the regression U-Net alone. Scans are those of ULF-sim v1 (quality.py), each head
 with several draws of the noise. Structures are judged by the shipped segmenter and by those in the folders NAME names.
 The second table holds differences to the U-Net on the same scan; their intervals hold the mean in 95 % of drawings of
-persons (two of the heads are one), then scans of each head, with replacement. Writes equal_time.json and equal_time.md beside this file.
+persons (two of the heads are one), then scans of each head, with replacement. Writes equal_time.json and equal_time.md
+beside this file.
 """
 
 from __future__ import annotations

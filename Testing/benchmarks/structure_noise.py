@@ -4,9 +4,10 @@
 
 The benchmark draws the noise of each head once. Here each of its five heads is scanned several times; the errors are
 means over heads, sides and scans, in % of the volume in the segmentation of the high-field image, and the interval
-holds the mean in 95 % of drawings of persons (two of the five heads are one) and scans with replacement. The last rows are the floor of the measure: the
-high-field image itself in the place of an enhanced scan, moved by half a voxel along each axis and back by
-interpolation, or with noise of SNR 40. Writes structure_noise.json and structure_noise.md beside this file.
+holds the mean in 95 % of drawings of persons (two of the five heads are one) and scans with replacement. The last rows
+are the floor of the measure: the high-field image itself in the place of an enhanced scan, moved by half a voxel along
+each axis and back by interpolation, or with noise of SNR 40. Writes structure_noise.json and structure_noise.md beside
+this file.
 """
 
 from __future__ import annotations
