@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import logging
 import sys
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from LowFieldEnhanceSlicer.folder_watch import installFolderWatch, removeFolderW
 from LowFieldEnhanceSlicer.logic import EnhancementLogic
 from LowFieldEnhanceSlicer.pages import removePages
 from LowFieldEnhanceSlicer.panel import Panel
-from LowFieldEnhanceSlicer.parameters import LowFieldEnhanceParameterNode, setFromRequest
+from LowFieldEnhanceSlicer.parameters import LowFieldEnhanceParameterNode, forgetUnknownChoices, setFromRequest
 
 
 def offerOnModuleLogic(moduleLogic):
@@ -148,6 +149,9 @@ class LowFieldEnhanceLogic(EnhancementLogic, ScriptedLoadableModuleLogic):
         """The settings of the panel, one wrapper for all who read or write them."""
         node = ScriptedLoadableModuleLogic.getParameterNode(self)
         if self._parameters is None or self._parameters.parameterNode is not node:
+            unknown = forgetUnknownChoices(node)
+            if unknown:
+                logging.getLogger(__name__).warning("settings of another version are not known: %s", ", ".join(unknown))
             self._parameters = LowFieldEnhanceParameterNode(node)
         return self._parameters
 

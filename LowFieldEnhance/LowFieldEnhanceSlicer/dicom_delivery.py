@@ -18,6 +18,7 @@ from .process import longPath
 
 DICOM = "dicom"  # the folder among a run's results
 STOP_SECONDS = 5.0
+BLOCK = 1 << 20  # bytes between two looks at whether it is broken off
 
 
 def reasonAgainstWriting(folder: str) -> str:
@@ -43,19 +44,20 @@ class DicomDelivery:
         made: where the child process puts the files; it makes that folder.
         folder: where they are when all is done: the new folder, or still ``made``.
         warning: one sentence if they could not be brought to the user's folder.
+        brokenOff: whether it was ended on the way: no files are anywhere.
     """
 
     def __init__(self, chosen: str, scanName: str, runFolder: Path) -> None:
         name = re.sub(r"[^\w.-]+", "_", scanName).strip("._") or "scan"
         self.made = runFolder / "results" / DICOM
         self.folder = Path(chosen, f"{name}-{runFolder.name}")
-        self.warning = ""
+        self.warning, self.brokenOff = "", False
         self._stopped = threading.Event()
         self._work: Background | None = None
 
     @property
     def begun(self) -> bool:
-        """Whether the files are on their way; from here on the run is not cancelled any more."""
+        """Whether the files are on their way; from here on only this is broken off, the results stay."""
         return self._work is not None
 
     def start(self) -> None:
@@ -66,7 +68,10 @@ class DicomDelivery:
         """Whether it has ended; ``folder`` and ``warning`` then say how."""
         if self._work is None or not self._work.done:
             return False
-        if self._work.error is not None and not self.warning:
+        if self._work.error is not None and self._stopped.is_set():
+            self.brokenOff = True
+            self.warning = "the writing of the DICOM files was broken off, and none of them was kept"
+        elif self._work.error is not None and not self.warning:
             self.warning = (
                 f"the DICOM files could not be written to {self.folder} ({self._work.error}); they are kept in "
                 f"{self.made}, from where they can be copied"
@@ -74,15 +79,24 @@ class DicomDelivery:
             self.folder = self.made
         return True
 
-    def stop(self) -> None:
-        """Break it off: half a series is removed again."""
+    @property
+    def stopping(self) -> bool:
+        """From :meth:`breakOff` on."""
+        return self._stopped.is_set()
+
+    def breakOff(self) -> None:
+        """End it as soon as may be: half a series is removed again. Does not block."""
         self._stopped.set()
+
+    def stop(self) -> None:
+        """Break it off, and wait a little for that."""
+        self.breakOff()
         if self._work is not None:
             self._work.wait(STOP_SECONDS)
 
     def deleteOthers(self, runFolder: Path) -> bool:
         """If the files had to stay in the run's folder, delete all else in it; False if the whole folder can go."""
-        if not self.warning or runFolder not in self.made.parents:
+        if not self.warning or self.brokenOff or runFolder not in self.made.parents:
             return False
         kept = (self.made, *self.made.parents)
         for path in (*runFolder.iterdir(), *self.made.parent.iterdir()):
@@ -96,10 +110,17 @@ class DicomDelivery:
         target.mkdir()
         try:
             for file in sorted(self.made.rglob("*")):
-                if self._stopped.is_set():
-                    raise InterruptedError("broken off")
                 copy = target / file.relative_to(self.made)
-                copy.mkdir() if file.is_dir() else shutil.copyfile(file, copy)
+                copy.mkdir() if file.is_dir() else self._copyFile(file, copy)
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
+
+    def _copyFile(self, file: Path, copy: Path) -> None:
+        with file.open("rb") as source, copy.open("wb") as sink:
+            while not self._stopped.is_set():
+                block = source.read(BLOCK)
+                if not block:
+                    return
+                sink.write(block)
+        raise InterruptedError("broken off")

@@ -162,8 +162,9 @@ def helperIds(node: slicer.vtkMRMLNode) -> list[str]:
 
 
 def _recordOf(scene: slicer.vtkMRMLScene, folderItem: int) -> slicer.vtkMRMLScriptedModuleNode:
+    records = _records(scene)  # first: it may rename runs
     run = subjectHierarchy(scene).GetItemAttribute(folderItem, RUN_ATTRIBUTE)
-    for record in _records(scene):
+    for record in records:
         if run and record.GetAttribute(RUN_ATTRIBUTE) == run:
             return record
     raise ValueError(f"item {folderItem} of the subject hierarchy is not a folder of LowFieldEnhance")
@@ -178,7 +179,42 @@ def _outputsOf(record: slicer.vtkMRMLScriptedModuleNode) -> list[slicer.vtkMRMLN
 def _records(scene: slicer.vtkMRMLScene) -> list[slicer.vtkMRMLScriptedModuleNode]:
     className = "vtkMRMLScriptedModuleNode"
     nodes = [scene.GetNthNodeByClass(n, className) for n in range(scene.GetNumberOfNodesByClass(className))]
-    return [node for node in nodes if node.GetAttribute(RUN_ATTRIBUTE)]
+    records = [node for node in nodes if node.GetAttribute(RUN_ATTRIBUTE)]
+    if len({record.GetAttribute(RUN_ATTRIBUTE) for record in records}) < len(records):
+        _tellApart(scene, records)
+    return records
+
+
+def _tellApart(scene: slicer.vtkMRMLScene, records: list[slicer.vtkMRMLScriptedModuleNode]) -> None:
+    """Of runs that are in the scene twice, because it was saved and imported again, each gets a name of its own.
+
+    A record goes with the folder in which most of its outputs lie.
+    """
+    if scene.IsBatchProcessing():  # the folders of an import are put together at its end
+        return
+    hierarchy = subjectHierarchy(scene)
+    folders = [item for item in _items(hierarchy) if hierarchy.GetItemAttribute(item, RUN_ATTRIBUTE)]
+    runs = [record.GetAttribute(RUN_ATTRIBUTE) for record in records]
+    for run in {run for run in runs if runs.count(run) > 1}:
+        free = [item for item in folders if hierarchy.GetItemAttribute(item, RUN_ATTRIBUTE) == run]
+        for record in (record for record, its in zip(records, runs, strict=True) if its == run):
+            name = uuid.uuid4().hex
+            held = {item: _outputsBelow(hierarchy, item, record) for item in free}
+            folder = max(held, key=held.__getitem__, default=0)
+            if folder and held[folder]:
+                hierarchy.SetItemAttribute(folder, RUN_ATTRIBUTE, name)
+                free.remove(folder)
+            record.SetAttribute(RUN_ATTRIBUTE, name)
+
+
+def _outputsBelow(
+    hierarchy: slicer.vtkMRMLSubjectHierarchyNode, folder: int, record: slicer.vtkMRMLScriptedModuleNode
+) -> int:
+    """How many of a run's outputs lie below a folder."""
+    below = vtk.vtkIdList()
+    hierarchy.GetItemChildren(folder, below, True)
+    inside = {below.GetId(n) for n in range(below.GetNumberOfIds())}
+    return sum(hierarchy.GetItemByDataNode(node) in inside for node in _outputsOf(record))
 
 
 def _moveDataItems(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, fromItem: int, toItem: int) -> None:

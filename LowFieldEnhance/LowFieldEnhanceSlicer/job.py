@@ -76,7 +76,7 @@ class Job:
         self._ownWarnings: list[str] = []
         self._work: Background | None = None
         self._steps: Iterator[RunResult | None] | None = None
-        self._cancelRequested = False
+        self._cancelRequested = self._sceneClosed = False
         try:
             self.run = self._makeRun(temporaryPath)
         except BaseException:
@@ -96,8 +96,8 @@ class Job:
 
     @property
     def dicomFolder(self) -> Path | None:
-        """Where the run's DICOM files are in the end; None if none were asked for."""
-        return self._dicom.folder if self._dicom is not None else None
+        """Where the run's DICOM files are in the end; None if there are none."""
+        return self._dicom.folder if self._dicom is not None and not self._dicom.brokenOff else None
 
     @property
     def log(self) -> str:
@@ -107,6 +107,8 @@ class Job:
     @property
     def stage(self) -> str:
         """What is being done, for people."""
+        if self._delivering and not self.done:
+            return "write the DICOM files"
         if self.state is JobState.RUNNING:
             return self.run.progress["stage"] if self.run.progress else "start"
         names = {JobState.PREPARING: "export", JobState.LOADING: "load the results"}
@@ -115,7 +117,8 @@ class Job:
     @property
     def cancelRequested(self) -> bool:
         """From the click on Cancel; ``state`` follows when all is gone."""
-        return self._cancelRequested or self.run.cancelRequested
+        breaking = self._delivering and self._dicom.stopping
+        return self._cancelRequested or self.run.cancelRequested or breaking
 
     def progress(self) -> tuple[float, float | None]:
         """Fraction done (0 to 1, never falling) and the seconds left, or None while they are unknown."""
@@ -137,12 +140,22 @@ class Job:
         return nodesOf(self._scene, self.result)
 
     def cancel(self, queue: RunQueue) -> None:
-        """End it as soon as may be; what was added to the scene is removed again."""
+        """End it as soon as may be; what was added to the scene is removed again.
+
+        Once all results are in the scene, they stay: only the writing of DICOM files is broken off.
+        """
         if self.state in (JobState.WAITING, JobState.RUNNING):
             queue.cancel(self.run)
-        elif not self.done and not self._delivering:
+        elif self._delivering and not self.done:
+            self._dicom.breakOff()
+            self._onChanged(self)
+        elif not self.done:
             self._cancelRequested = True
             self.advance(queue)
+
+    def forgetNodes(self) -> None:
+        """The scene is being closed: its nodes go, and their ids will be those of other nodes."""
+        self.result, self._sceneClosed = None, True
 
     def copyOn(self) -> None:
         """Copy a little more of the inputs, and have them written once all is copied."""
@@ -232,7 +245,9 @@ class Job:
 
     def _load(self) -> None:
         if self._delivering:
-            if self._dicom.finish():
+            if self._dicom.finish() and self._sceneClosed:
+                self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
+            elif self._dicom.finish():
                 self._end(JobState.FINISHED, None)
             return
         if not self._work.done:

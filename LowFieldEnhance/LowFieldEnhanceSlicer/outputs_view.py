@@ -49,6 +49,13 @@ class OutputsView:
                 " far the enhanced volume depends on the head's orientation"
             ).format(count=MIRRORED)
         )
+        ui.uncertaintyCheckBox.toolTip = (
+            _("A map of the standard deviation among the samples")
+            if request.samples > 1
+            else _("A map of the standard deviation among the method's three slice orientations")
+            if request.preset in entry.spreads
+            else _("A map of the standard deviation among the samples: needs two samples or more")
+        )
         for name, edit in self._paths.items():
             if edit.currentPath != getattr(request, name):
                 edit.currentPath = getattr(request, name)

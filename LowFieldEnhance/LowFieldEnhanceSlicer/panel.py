@@ -59,7 +59,7 @@ class Panel(Observing):
         self._guessedFor: slicer.vtkMRMLNode | None = None
         self._observedInput: slicer.vtkMRMLNode | None = None
         self._card: Any = None
-        self._torchSeen = False
+        self._torchSeen = self._launching = False
         self._clicks = ClickGuard()
         self.runView = RunView(ui, self.refresh, self._onTryOnCpu, logic.cancel)
         self.resultsView = ResultsView(ui, logic, lambda: self.parameters, self._onUseSettings, self._onRunAgain)
@@ -245,6 +245,15 @@ class Panel(Observing):
         )
 
     def _launch(self, request: Request, begin: Callable[[], Job]) -> Job | None:
+        if self._launching:  # an installer lets clicks through while it works
+            return None
+        self._launching = True
+        try:
+            return self._begun(request, begin)
+        finally:
+            self._launching = False
+
+    def _begun(self, request: Request, begin: Callable[[], Job]) -> Job | None:
         try:
             if not self.logic.ensureDependencies(request):
                 self.runView.showMessage(_(NOTHING_INSTALLED))
@@ -299,10 +308,17 @@ class Panel(Observing):
         else:
             self.runView.showMessage(_("The panel is set as for {name}.").format(name=node.GetName()))
 
+    def _onCardGone(self, result: int) -> None:
+        self._card = None
+
     def _onCard(self) -> None:
         """The cards of the method's networks in a window of their own, which blocks nothing."""
         entry = METHODS[requestOf(self.parameters).method]
+        if self._card is not None:
+            self._card.close()
         self._card = qt.QDialog(slicer.util.mainWindow())
+        self._card.setAttribute(qt.Qt.WA_DeleteOnClose)
+        self._card.finished.connect(self._onCardGone)
         self._card.windowTitle = _("Model card: {title}").format(title=entry.title)
         text = qt.QTextBrowser()
         text.openExternalLinks = True

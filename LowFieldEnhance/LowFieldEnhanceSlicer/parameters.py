@@ -122,6 +122,22 @@ class LowFieldEnhanceParameterNode:
     comparisonTable: slicer.vtkMRMLTableNode
 
 
+ENUMS = {"method": Method, "preset": Preset, "contrast": Contrast, "sliceProfile": SliceProfile, "device": Device}
+
+
+def forgetUnknownChoices(node: slicer.vtkMRMLScriptedModuleNode) -> list[str]:
+    """Unset choices that this version does not have, as a scene of another one may hold; returns their names.
+
+    With one of them Slicer could not read the node at all.
+    """
+    stored = {name: node.GetParameter(name) for name in ENUMS}
+    unknown = [name for name, text in stored.items() if text and text not in ENUMS[name].__members__]
+    with slicer.util.NodeModify(node):
+        for name in unknown:
+            node.UnsetParameter(name)
+    return unknown
+
+
 # Settings that are called the same in a request and mean the same.
 SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "seed", "spacing", "n4",
              "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",

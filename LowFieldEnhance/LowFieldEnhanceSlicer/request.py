@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -146,7 +147,7 @@ def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Pa
     line += ["--uncertainty", str(outputs / "uncertainty.nrrd")] if request.makesUncertainty else []
     line += ["--added-detail", str(outputs / "added_detail.nrrd")] if request.makeAddedDetail else []
     line += ["--data-consistency"] if request.dataConsistency else []
-    line += ["--displacement", request.displacementFile] if request.displacementFile else []
+    line += ["--displacement", os.path.abspath(request.displacementFile)] if request.displacementFile else []
     line += ["--dicom", str(dicom)] if dicom is not None else []
     line += ["--dicom-source", str(files["dicom"])] if dicom is not None and "dicom" in files else []
     return [*line, "--report", str(outputs / "report.html"), "--report-json", str(outputs / "report.json")]

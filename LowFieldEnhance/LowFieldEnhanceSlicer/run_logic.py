@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class RunLogic(VTKObservationMixin):
         VTKObservationMixin.__init__(self)
         self.queue = queue or RunQueue(startTimer)
         self.jobs: list[Job] = []  # those that have not ended, in order
+        self._made: weakref.WeakSet[Job] = weakref.WeakSet()  # those that a script may still hold, too
         self._requirementsPath = requirementsPath
         self._confirm = confirm
         self._complete: set[Path] = set()
@@ -133,6 +135,7 @@ class RunLogic(VTKObservationMixin):
 
         job = makeJob(slicer.app.temporaryPath, onChanged)
         self.jobs.append(job)
+        self._made.add(job)
         if self._stopTimer is None:
             self._stopTimer = self._startTimer(self.poll)
         return job
@@ -196,6 +199,8 @@ class RunLogic(VTKObservationMixin):
         self._stop()
 
     def _onSceneStartClose(self, caller: Any, event: str) -> None:
+        for job in list(self._made):
+            job.forgetNodes()
         self.cancelAll()
 
     def _stop(self) -> None:

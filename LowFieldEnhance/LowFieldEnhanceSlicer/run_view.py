@@ -196,6 +196,7 @@ def _stageText(stage: str) -> str:
         "segment the reference": _("segmenting the reference"),
         "report": _("writing the report"),
         "load the results": _("loading the results"),
+        "write the DICOM files": _("writing the DICOM files"),
     }
     return scope + colon + texts.get(name, name)
 

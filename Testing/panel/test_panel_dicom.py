@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -82,14 +81,14 @@ def test_a_series_is_delivered_whole_or_not_at_all(tmp_path, monkeypatch):
     (delivery.made / "enhanced").mkdir(parents=True)
     for name in ("1.dcm", "2.dcm"):
         (delivery.made / "enhanced" / name).write_text(name)
-    copyfile = shutil.copyfile
+    inherited = DicomDelivery._copyFile
 
-    def full(source, target):
+    def full(self, source, target):
         if Path(source).name == "2.dcm":
             raise OSError("no space left on device")
-        copyfile(source, target)
+        inherited(self, source, target)
 
-    monkeypatch.setattr(shutil, "copyfile", full)
+    monkeypatch.setattr(DicomDelivery, "_copyFile", full)
     delivery.start()
     waitUntil(delivery.finish)
     assert "no space left on device" in delivery.warning and delivery.folder == delivery.made
