@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -146,6 +147,17 @@ class BridgeLoss:
         self.sampler, self.batch, self.device = sampler, batch, device
         self.weights, self.norm, self.ssim_weight = checked_weights(weights), norm, ssim_weight
         self.anatomy, self.anatomy_weight = anatomy, anatomy_weight
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the anatomy loss knows of the volumes' biases."""
+        balance = None if self.anatomy is None else self.anatomy.balance
+        return {} if balance is None else {"balance": balance.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`; without biases they are measured anew."""
+        balance = None if self.anatomy is None else self.anatomy.balance
+        if balance is not None and "balance" in state:
+            balance.load_state_dict(state["balance"])
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch of pairs and return the loss."""

@@ -13,7 +13,7 @@ from ..errors import BadInput
 from ..safe_files import replaced
 
 if TYPE_CHECKING:
-    from .loop import LearningLoss
+    from .loop import RememberingLoss
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -32,13 +32,14 @@ class State:
         self,
         network: nn.Module,
         learning_rate: float,
-        loss: LearningLoss | None = None,
+        loss: RememberingLoss | None = None,
         record: dict[str, Any] | None = None,
     ) -> None:
         self.network, self.loss, self.record = network, loss, record or {}
         self.optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.step, self.seconds = 0, 0.0
+        self.running: float | None = None  # mean of the last losses
 
     def save(self, path: Path) -> None:
         """Write it; an earlier checkpoint stays whole until then.
@@ -52,6 +53,7 @@ class State:
             "average": self.average,
             "step": self.step,
             "seconds": self.seconds,
+            "running": self.running,
             "record": self.record,
         }
         if self.loss is not None:
@@ -73,11 +75,12 @@ class State:
             self.network.load_state_dict(content["network"])
             self.optimizer.load_state_dict(content["optimizer"])
             if self.loss is not None:
-                self.loss.load_state_dict(content["loss"])
+                self.loss.load_state_dict(content.get("loss", {}))
         except (KeyError, RuntimeError, ValueError) as error:
             raise BadInput(f"{path} is not a checkpoint of this network") from error
         self.average = content["average"]
         self.step, self.seconds = content["step"], content["seconds"]
+        self.running = content.get("running")
         self.record = content["record"]
 
     def update_average(self, decay: float) -> None:

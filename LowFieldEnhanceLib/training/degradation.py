@@ -68,7 +68,8 @@ class DegradationRange:
 
         Raises:
             BadInput: no such file, no object, an unknown field, or a value that is not of the field's kind: a number
-                not below 0 (a share not above 1), a pair of them, or a protocol of three spacings from 0.5 to 10 mm.
+                not below 0 (a share not above 1), a pair of them, or a protocol of three spacings; spacings are from
+                0.5 to 10 mm.
         """
         try:
             given = json.loads(path.read_text(encoding="utf-8"))
@@ -85,14 +86,21 @@ class DegradationRange:
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
+STEPS = (0.5, 10.0)  # mm
+LIMITS = dict.fromkeys(("in_plane", "slices", "isotropic", "common_in_plane", "common_slices"), STEPS)
+LIMITS |= {"width_factor": (0.1, 10.0)}  # of the other pairs: 0 and more
+
+
 def _fits(name: str, value: Any, default: Any) -> bool:
     """Whether a value of a JSON file is of the kind of the field's default, and possible."""
     if name == "protocol":
         return _numbers(value, 3) and all(0.5 <= step <= 10 for step in value)
     if isinstance(default, tuple):
         # misjudged is a pair of standard deviations, the others are least and most; the SNR is drawn on a log scale
+        low, high = LIMITS.get(name, (0.0, math.inf))
         rising = name == "misjudged" or (_numbers(value, 2) and value[0] <= value[1])
-        return _numbers(value, 2) and min(value) >= 0 and rising and (name != "snr" or value[0] > 0)
+        within = _numbers(value, 2) and all(low <= number <= high for number in value)
+        return within and rising and (name != "snr" or value[0] > 0)
     if isinstance(default, int):
         return type(value) is int and value >= 0
     return _numbers([value], 1) and value >= 0 and (not name.endswith("share") or value <= 1)

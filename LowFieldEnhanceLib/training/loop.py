@@ -27,11 +27,21 @@ LossFunction = Callable[[nn.Module], Tensor]
 
 
 @runtime_checkable
-class LearningLoss(Protocol):
-    """A loss that trains networks of its own beside the main one, such as the discriminators of an adversarial loss.
+class RememberingLoss(Protocol):
+    """A loss with a state, which is a part of the checkpoint; what it loads must be readable without pickled code."""
 
-    Its state is a part of the checkpoint, and what it loads must be readable without pickled code.
-    """
+    def state_dict(self) -> dict[str, Any]:
+        """All that is to be resumed."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`."""
+        ...
+
+
+@runtime_checkable
+class LearningLoss(RememberingLoss, Protocol):
+    """A loss that trains networks of its own beside the main one, such as the discriminators of an adversarial loss."""
 
     def prepare(self, network: nn.Module, start: Path | None) -> str:
         """Give the networks their first weights, from the run ``start`` if given; a sentence for the record."""
@@ -43,14 +53,6 @@ class LearningLoss(Protocol):
 
     def step(self) -> None:
         """After the main network's step."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that is to be resumed."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from :meth:`state_dict`."""
         ...
 
 
@@ -133,12 +135,13 @@ def train(
     plan.out.mkdir(parents=True, exist_ok=True)
     network = network.to(plan.device).to(memory_format=torch.channels_last_3d)
     learning = loss_function if isinstance(loss_function, LearningLoss) else None
-    state = State(network, plan.learning_rate, learning, record)
+    remembering = loss_function if isinstance(loss_function, RememberingLoss) else None
+    state = State(network, plan.learning_rate, remembering, record)
     if plan.resumes:
         state.load(plan.checkpoint, plan.device)
     network.train()
     try:
-        running = _steps(network, loss_function, learning, plan, state, events)
+        _steps(network, loss_function, learning, plan, state, events)
     except (KeyboardInterrupt, Cancelled) as error:
         state.save(plan.checkpoint)
         raise Cancelled(f"training stopped after {state.step} steps; --resume goes on from there") from error
@@ -146,7 +149,7 @@ def train(
     return {
         "steps": state.step,
         "minutes": round(state.seconds / 60, 1),
-        "loss": running,
+        "loss": state.running,
         "finished": state.seconds >= plan.minutes * 60,
         "weights": {k: v.cpu() for k, v in state.average.items()},
     }
@@ -159,12 +162,12 @@ def _steps(
     plan: Plan,
     state: State,
     events: Events,
-) -> float | None:
-    """All steps of this piece; the running mean of the loss, None if none was finite."""
+) -> None:
+    """All steps of this piece."""
     budget = plan.minutes * 60
     end = budget if plan.piece_minutes is None else min(budget, state.seconds + plan.piece_minutes * 60)
     offset = last_save = last_told = state.seconds
-    running, lost = None, 0
+    lost = 0
     started = time.monotonic()
     while state.seconds < end:
         rate = learning_rate_at(state.seconds / budget, plan.learning_rate)
@@ -183,14 +186,14 @@ def _steps(
         state.seconds = offset + time.monotonic() - started
         value = float(loss.detach())
         if math.isfinite(value):
-            running = value if running is None else 0.98 * running + 0.02 * value
+            state.running = value if state.running is None else 0.98 * state.running + 0.02 * value
         lost = 0 if math.isfinite(value) and taken else lost + 1
         if lost == MOST_LOST:
             raise BadInput(
                 f"the loss was not a number in {lost} steps in a row, up to step {state.step}: training ends"
             )
         if state.step % 50 == 0:
-            _append(plan.out / "log.jsonl", state, running, rate)
+            _append(plan.out / "log.jsonl", state, rate)
         if state.seconds - last_save > plan.checkpoint_minutes * 60:
             state.save(plan.checkpoint)
             last_save = state.seconds
@@ -198,7 +201,6 @@ def _steps(
             last_told = state.seconds
             events.progress("train", min(int(state.seconds), int(budget)), int(budget))
         events.check()
-    return running
 
 
 def step_if_finite(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], most: float) -> bool:
@@ -212,8 +214,8 @@ def step_if_finite(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Par
     return finite
 
 
-def _append(path: Path, state: State, loss: float | None, rate: float) -> None:
-    shown = None if loss is None else round(loss, 5)
+def _append(path: Path, state: State, rate: float) -> None:
+    shown = None if state.running is None else round(state.running, 5)
     line = {"step": state.step, "minutes": round(state.seconds / 60, 2), "loss": shown, "rate": rate}
     log.info("step %d, %.1f min, loss %s", state.step, line["minutes"], shown)
     with path.open("a", encoding="utf-8") as stream:

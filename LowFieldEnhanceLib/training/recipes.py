@@ -20,6 +20,7 @@ from torch import nn
 from ..errors import BadInput
 from ..events import Events
 from ..networks.registry import build_network
+from ..safe_files import replaced
 from ..weight_files import save_weights
 from ..weights import is_installed, model_info
 from . import companions, css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
@@ -169,6 +170,15 @@ BUILT_ON = {
 }
 
 
+# The same, and those that a training only listens to; none of them may change on the way.
+USED = {**BUILT_ON, "bridged_bridge": ("segmenter",), "segmenter": ("segmenter",)}
+
+
+def _installed(names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of the weights of those networks that are there."""
+    return {name: model_info(name)[0].sha256 for name in names if is_installed(name)}
+
+
 def run_recipe(
     name: str,
     data: Path,
@@ -214,7 +224,7 @@ def run_recipe(
     step = 0 if begun is None else begun["step"]
     architecture, loss, text = RECIPES[name](data, seed + 7919 * step, plan.device, **options)
     network: nn.Module = build_network(architecture)
-    same = {"recipe": name, "seed": seed, "options": chosen}
+    same = {"recipe": name, "seed": seed, "options": chosen, "data": text, "networks": _installed(USED.get(name, ()))}
     if begun is not None:
         _check_same(plan.checkpoint, begun["record"], same)
         text = begun["record"]["training_data"]
@@ -238,17 +248,19 @@ def run_recipe(
         "sha256": save_weights(weights, plan.out / f"{name}.safetensors"),
     }
     if name in BUILT_ON:
-        record["built_on"] = {other: model_info(other)[0].sha256 for other in BUILT_ON[name] if is_installed(other)}
+        record["built_on"] = _installed(BUILT_ON[name])
     sampler = getattr(loss, "sampler", None)
     if isinstance(sampler, PairSampler):
         record["valid_range"] = sampler.valid_range()
-    (plan.out / "training.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    with replaced(plan.out / "training.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     return record
 
 
 def _plain(value: Any) -> Any:
     """An option as a checkpoint holds it: of a file what is in it, names in order, numbers as they come."""
     if isinstance(value, Path):
+        DegradationRange.read(value)  # refuses what is none, in a sentence
         return json.loads(value.read_text(encoding="utf-8"))
     if not isinstance(value, (list, tuple, set, frozenset)):
         return value
@@ -256,9 +268,12 @@ def _plain(value: Any) -> Any:
 
 
 def _check_same(path: Path, begun: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with another recipe, seed or options than those a checkpoint began with."""
+    """Refuse to go on with another recipe, seed, options, data or networks than those a checkpoint began with.
+
+    Checkpoints of an earlier version do not hold the last two.
+    """
     for key, value in now.items():
-        if begun.get(key) != value:
+        if key in begun and begun[key] != value:
             first, second = (json.dumps(found) for found in (begun.get(key), value))
             raise BadInput(
                 f"{path} began with the {key} {first}, not {second}: resume with the same or choose another --out"

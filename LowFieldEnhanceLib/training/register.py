@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import BadInput, LowFieldEnhanceError
 from ..resources import resource
 from ..safe_files import replaced
-from ..weight_files import read_weights, save_weights
+from ..weight_files import file_sha256, read_weights, save_weights
 from ..weights import RESEARCH_ONLY
 
 TITLES = {
@@ -76,23 +76,29 @@ def register(run: Path, models: Path) -> dict[str, Any]:
     """Register one finished run; returns its entry.
 
     Raises:
-        BadInput: no training.json, unfinished training, or of a network that is not known.
+        BadInput: no training.json or a damaged one, unfinished training, weights that are not the run's, or of a
+            network that is not known.
     """
     record_path = run / "training.json"
     if not record_path.is_file():
         raise BadInput(f"{run} holds no finished training run (no training.json)")
-    record = json.loads(record_path.read_text(encoding="utf-8"))
+    try:
+        record = json.loads(record_path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise BadInput(f"{record_path} is damaged: {error}") from error
     if record.get("finished") is not True or not record.get("steps"):
         raise BadInput(f"the training in {run} is not finished; go on with --resume until its minutes are used up")
     name = record.pop("recipe")
     if name not in RANGES:
         raise BadInput(f"{run} holds a network '{name}' that no method loads")
     target = models / f"{name}.safetensors"
-    record.pop("sha256")
+    weights = run / f"{name}.safetensors"
+    if not weights.is_file() or file_sha256(weights) != record.pop("sha256", None):
+        raise BadInput(f"{weights} is not what the training wrote (its SHA-256 is another one)")
     bits = 8 if name in EIGHT_BITS else 16
     entry = {
         "file": target.name,
-        "sha256": save_weights(read_weights(run / f"{name}.safetensors"), target, bits),
+        "sha256": save_weights(read_weights(weights), target, bits),
         "architecture": record.pop("architecture"),
         "licence": RESEARCH_ONLY,
         "title": TITLES[name],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -42,6 +44,14 @@ class VolumeBalance:
         self.structures = structure_of_channels() if structures is None else structures
         shape = kinds, int(self.structures.max()) + 1
         self.excess, self.volume, self.samples = torch.zeros(shape), torch.zeros(shape), torch.zeros(kinds)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The sums, which are as much a part of a run as the optimiser's."""
+        return {"excess": self.excess, "volume": self.volume, "samples": self.samples}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from :meth:`state_dict`."""
+        self.excess, self.volume, self.samples = (state[name].cpu() for name in ("excess", "volume", "samples"))
 
     @property
     def bias(self) -> Tensor:

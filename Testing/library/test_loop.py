@@ -311,6 +311,30 @@ def test_a_resumed_piece_draws_other_samples_and_keeps_what_the_first_one_said(
         recipes.run_recipe("other", tmp_path, plan(out, 12, resume=True), 5)
 
 
+def test_a_piece_on_other_data_or_other_networks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, said = torch.ones(1, 1, 4, 4, 4), ["2 heads"]
+    architecture = {"kind": "residual_unet", "widths": [4, 4], "blocks": 1}
+    made = lambda *_: (architecture, lambda network: (network(x) - 1).square().mean(), said[0])  # noqa: E731
+    monkeypatch.setitem(recipes.RECIPES, "tiny", made)
+    monkeypatch.setitem(recipes.USED, "tiny", ("segmenter",))
+    first = recipes.run_recipe("tiny", tmp_path, plan(tmp_path / "run", 9, piece_minutes=4 / 60))
+    said[0] = "1 head"
+    with pytest.raises(BadInput, match='began with the data "2 heads", not "1 head"'):
+        recipes.run_recipe("tiny", tmp_path, plan(tmp_path / "run", 9, resume=True))
+    said[0] = "2 heads"
+    monkeypatch.setattr(recipes, "is_installed", lambda _: False)
+    with pytest.raises(BadInput, match="began with the networks"):
+        recipes.run_recipe("tiny", tmp_path, plan(tmp_path / "run", 9, resume=True))
+    monkeypatch.undo()
+    assert first["steps"] == 4
+
+
+def test_a_finished_run_keeps_its_loss_when_it_is_resumed(tmp_path: Path) -> None:
+    done = train(line(), fit_a_line, plan(tmp_path, 5))
+    again = train(line(), fit_a_line, plan(tmp_path, 5, resume=True))
+    assert again["steps"] == done["steps"] and again["loss"] == done["loss"] is not None
+
+
 def test_learning_rates_belong_to_recipes() -> None:
     from LowFieldEnhanceLib.training.recipes import LEARNING_RATES, RECIPES
 

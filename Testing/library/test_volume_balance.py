@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from LowFieldEnhanceLib.segmentation.labels import label_table
+from LowFieldEnhanceLib.training.anatomy import AnatomyLoss
+from LowFieldEnhanceLib.training.bridged import BridgeLoss
+from LowFieldEnhanceLib.training.checkpoint import State
+from LowFieldEnhanceLib.training.loop import LearningLoss, RememberingLoss
 from LowFieldEnhanceLib.training.volume_balance import DECAY, FULL, LEAST_SAMPLES, VolumeBalance, structure_of_channels
 
 ONE = torch.tensor([0])
@@ -35,6 +41,23 @@ def test_the_bias_is_the_excess_over_the_true_volume_of_both_sides() -> None:
     # the second kind of patch came last: weights 1 of it and DECAY of the first, and so on
     share = 1 / (1 + DECAY)
     torch.testing.assert_close(balance.bias, torch.tensor([[(1 - share) * 10 / 200, -share * 10 / 50]]))
+
+
+def test_a_resumed_run_goes_on_with_the_biases_of_the_first_piece(tmp_path: Path) -> None:
+    def loss() -> BridgeLoss:
+        segmenter = torch.nn.Conv3d(1, 4, 1)
+        return BridgeLoss(None, 2, "cpu", anatomy=AnatomyLoss(segmenter, groups=PAIR + 1, balance=VolumeBalance(PAIR)))
+
+    first, second, path = loss(), loss(), tmp_path / "checkpoint.pt"
+    first.anatomy.balance(posterior(120, 50, 90), posterior(100, 50, 100), ONE)
+    network = torch.nn.Linear(1, 1)
+    assert isinstance(first, RememberingLoss) and not isinstance(first, LearningLoss)
+    State(network, 1e-3, first).save(path)
+    State(network, 1e-3, second).load(path, "cpu")
+    torch.testing.assert_close(second.anatomy.balance.bias, first.anatomy.balance.bias)
+    torch.testing.assert_close(second.anatomy.balance.samples, torch.ones(1))
+    State(network, 1e-3).save(path)  # of an earlier version
+    State(network, 1e-3, loss()).load(path, "cpu")
 
 
 def test_a_patch_that_is_not_a_number_leaves_the_biases_as_they_were() -> None:

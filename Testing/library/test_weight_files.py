@@ -96,8 +96,8 @@ def test_eight_bits_keep_every_weight_to_a_254th_of_the_largest_of_its_output_ch
 def test_a_registered_run_has_the_bits_of_its_network_and_the_checksum_of_its_file(name: str, tmp_path: Path) -> None:
     run, models = tmp_path / "run", tmp_path / "models"
     tensors = {"w": torch.randn(4, 6, generator=torch.Generator().manual_seed(0))}
-    weight_files.save_weights(tensors, run / f"{name}.safetensors")
-    record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "finished": True, "sha256": "of the run"}
+    checksum = weight_files.save_weights(tensors, run / f"{name}.safetensors")
+    record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "finished": True, "sha256": checksum}
     (run / "training.json").write_text(json.dumps(record))
     models.mkdir()
     entry = register.register(run, models)
@@ -115,8 +115,8 @@ def test_figures_belong_to_the_weights_that_they_were_measured_with(tmp_path: Pa
 
     def registered(seed: int) -> dict[str, Any]:
         tensors = {"w": torch.randn(4, 6, generator=torch.Generator().manual_seed(seed))}
-        weight_files.save_weights(tensors, run / f"{name}.safetensors")
-        record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "finished": True, "sha256": "of the run"}
+        checksum = weight_files.save_weights(tensors, run / f"{name}.safetensors")
+        record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "finished": True, "sha256": checksum}
         (run / "training.json").write_text(json.dumps(record))
         register.register(run, models)
         return json.loads((models / "models.json").read_text())["models"][name]
@@ -129,3 +129,17 @@ def test_figures_belong_to_the_weights_that_they_were_measured_with(tmp_path: Pa
     register.record_measured(models, {name: figures})
     register.record_measured(models, {name: {}})
     assert "measured" not in registered(1)
+
+
+def test_a_run_whose_files_are_not_what_the_training_wrote_is_not_registered(tmp_path: Path) -> None:
+    run, name = tmp_path / "run", "regression_unet"
+    checksum = weight_files.save_weights({"w": torch.ones(4, 6)}, run / f"{name}.safetensors")
+    record = {"recipe": name, "architecture": {"kind": "x"}, "steps": 7, "finished": True, "sha256": checksum}
+    (run / "training.json").write_text(json.dumps(record))
+    weight_files.save_weights({"w": torch.zeros(4, 6)}, run / f"{name}.safetensors")
+    with pytest.raises(BadInput, match="is not what the training wrote"):
+        register.register(run, tmp_path)
+    (run / "training.json").write_text(json.dumps(record)[:-20])
+    with pytest.raises(BadInput, match=r"training.json is damaged"):
+        register.register(run, tmp_path)
+    assert not (tmp_path / "models.json").exists()
