@@ -1,4 +1,7 @@
-"""Cubic interpolation + BM4D, in a child process: the package's calls take minutes and cannot be interrupted."""
+"""Cubic interpolation + BM4D, in a child process: the package's calls take minutes and cannot be interrupted.
+
+The package ``bm4d`` is free for non-commercial use alone, and no part of this project.
+"""
 
 from __future__ import annotations
 
