@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from quality import COLUMNS, CORTEX, PROTOCOL, SMALL_OR_OPEN, WHITE, table
+from quality import COLUMNS, CORTEX, PROTOCOL, SMALL_OR_OPEN, WHITE, named, table, weights_of
 
 from LowFieldEnhanceLib.evaluation.data_consistency import measure_fidelity
 from LowFieldEnhanceLib.evaluation.intensity import score_images
@@ -120,17 +120,19 @@ def main() -> None:
     lpips, segmenter = Lpips(root / "lpips" / "squeezenet1_1.pth"), Segmenter()
     recorded = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
     rows: dict[str, Any] = recorded["rows"] if recorded.get("heads") == options.heads else {}
+    weights: dict[str, Any] = recorded.get("weights", {}) if rows else {}
     heads = {name: load(root, name) for name in options.heads}
     for contrast in CHANNELS:
         known = {name: segmenter.segment(case_of(head, contrast, False)[2]) for name, head in heads.items()}
         for row in options.rows:
+            weights[f"{contrast}, {row}"] = weights_of(*named(row.partition(", ")[0]), bool(row.partition(", ")[2]))
             rows[f"{contrast}, {row}"] = {
                 name: score(row, head, contrast, lpips, segmenter, known[name]) for name, head in heads.items()
             }
             print(markdown({f"{contrast}, {row}": rows[f"{contrast}, {row}"]}).splitlines()[-1], flush=True)
     order = [f"{contrast}, {row}" for contrast in CHANNELS for row in ROWS]
     rows = {row: rows[row] for row in (*order, *(set(rows) - set(order))) if row in rows}
-    results = {"protocol": "ULF-sim v1 on brats/test", "heads": options.heads, "rows": rows}
+    results = {"protocol": "ULF-sim v1 on brats/test", "heads": options.heads, "weights": weights, "rows": rows}
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     options.out.with_suffix(".md").write_text(markdown(rows), encoding="utf-8")
 

@@ -99,18 +99,29 @@ ULF_SIM = "ULF-sim v1: five heads of oasis/test, 1.6 x 1.6 x 5 mm, SNR 20"
 QUALITY = "quality.py --data DATA --rows "
 
 
-def _quality(*rows: str) -> Source:
-    return Source(ULF_SIM, QUALITY + " ".join(rows), rows_of(*rows))
+def weights_in(name: str, *rows: str) -> Callable[[Any], str]:
+    """The SHA-256 of a network that was recorded with all of these rows; "" if they are of several or of none."""
+
+    def read(results: Any) -> str:
+        found = {results.get("weights", {}).get(row, {}).get(name, "") for row in rows}
+        return found.pop() if len(found) == 1 else ""
+
+    return read
+
+
+def _quality(name: str, *rows: str) -> Source:
+    return Source(ULF_SIM, QUALITY + " ".join(rows), rows_of(*rows), weights_in(name, *rows))
 
 
 SOURCES = {
-    "regression_unet": _quality("regression"),
-    "bridged_bridge": _quality("bridged:fast"),
+    "regression_unet": _quality("regression_unet", "regression"),
+    "bridged_bridge": _quality("bridged_bridge", "bridged:fast"),
     "bridged_companions": Source(
-        "ULF-sim v1 on three heads of brats/test", "contrasts.py --data DATA", rows_of(*ALL_THREE)
+        "ULF-sim v1 on three heads of brats/test", "contrasts.py --data DATA", rows_of(*ALL_THREE),
+        weights_in("bridged_companions", *ALL_THREE),
     ),
-    "bridged_prior": _quality("bridged:standard"),
-    "css_generator": _quality("cssdiff:fast"),
+    "bridged_prior": _quality("bridged_prior", "bridged:standard"),
+    "css_generator": _quality("css_generator", "cssdiff:fast"),
     "css_sgp": Source(
         "share of shuffled slices that are found again, five heads of oasis/test in three orientations",
         "cssdiff.py --data DATA --parts sgp", _perception,
@@ -119,8 +130,8 @@ SOURCES = {
         "mean absolute error of repaired slices, model range", "precision.py --data DATA",
         lambda results: {"l1": rounded(results["css_lsc"]["8"]["l1"])},
     ),
-    "latent_autoencoder": _quality("latent:fast"),
-    "latent_student": _quality("latent:fast", "latent:standard"),
+    "latent_autoencoder": _quality("latent_autoencoder", "latent:fast"),
+    "latent_student": _quality("latent_student", "latent:fast", "latent:standard"),
     "latent_teacher": Source(
         "ULF-sim v1, one head of oasis/test", "latent.py --data DATA --parts curve --heads 1",
         rows_of("teacher from noise, 50 steps (paper)", part="curve"),

@@ -2,8 +2,9 @@
 
     python Testing/benchmarks/quality.py --data DATA --rows linear cubic bm4d regression bridged:fast bridged:standard
 
-Protocol (fixed): the five oasis/test heads; PSF of full width at half maximum = spacing along each axis; grid
-1.6 x 1.6 x 5 mm; Rician noise at SNR 20 (white-matter mean over sigma); seed 1000 + position of the head in the list.
+Protocol (fixed): the five oasis/test heads, of four persons; PSF of full width at half maximum = spacing along each
+axis; grid 1.6 x 1.6 x 5 mm; Rician noise at SNR 20 (white-matter mean over sigma); seed 1000 + position of the head in
+the list.
 The whole way of the pipeline runs (our segmenter finds the brain); scores are taken inside the true brain after a
 linear intensity fit to the reference. Structure scores: our segmenter on both sides, and Dice against manual labels.
 Results go to quality.json and quality.md beside this file, row by row, so that a run can be repeated for some rows.
@@ -30,7 +31,7 @@ from LowFieldEnhanceLib.evaluation.volumes import compare_structures
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels
-from LowFieldEnhanceLib.methods.base import Case, Method, run_method
+from LowFieldEnhanceLib.methods.base import Case, Method, models_of, run_method
 from LowFieldEnhanceLib.methods.bridged import BridgedDiffusion, BridgedSettings
 from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
@@ -39,6 +40,7 @@ from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, to_working_
 from LowFieldEnhanceLib.segmentation.labels import FREE_CSF, LabelMap
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import brain_of, data_root
+from LowFieldEnhanceLib.weights import model_info
 
 FOLDER = Path(__file__).resolve().parent
 HEADS = ("1018", "1038", "1101", "1113", "1125")
@@ -143,6 +145,11 @@ def forget_structures(results: dict[str, Any], segmenter: str) -> None:
     results["segmenter"] = segmenter
 
 
+def weights_of(method: Method, preset: str, companions: bool = False) -> dict[str, str]:
+    """SHA-256 of the networks that a row runs, by their names, which are recorded with it."""
+    return {name: model_info(name)[0].sha256 for name in models_of(method, preset, companions)}
+
+
 def fidelity_fields(summary: FidelitySummary) -> dict[str, float]:
     """Residual |y - A x| in units of the noise."""
     return {"residual_rms": summary.rms, "share_above_3": summary.share_above_3}
@@ -214,6 +221,7 @@ def main() -> None:
         results = json.loads(options.out.read_text(encoding="utf-8"))
     for row in options.rows:
         results["rows"].pop(row, None)
+        results.setdefault("weights", {})[row] = weights_of(*named(row))
     forget_structures(results, segmenter.provenance["sha256"])
     for name in options.heads:
         subject = load_subject(root, name, 1000 + HEADS.index(name), segmenter)

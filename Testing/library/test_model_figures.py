@@ -42,6 +42,23 @@ def test_a_score_is_the_mean_over_the_heads_that_have_it() -> None:
     assert model_figures.rounded(np.pi) == 3.142
 
 
+@pytest.mark.parametrize("name", [name for name, source in model_figures.SOURCES.items() if source.weights])
+def test_of_other_weights_there_are_no_figures(name: str) -> None:
+    assert model_figures.measured(name, model_info(name)[0].sha256)
+    assert model_figures.measured(name, "0" * 64) == {}
+
+
+def test_most_networks_have_their_weights_recorded_with_their_figures() -> None:
+    without = {name for name, source in model_figures.SOURCES.items() if source.weights is None}
+    assert without == {"css_sgp", "css_lsc", "latent_teacher"}
+
+
+def test_rows_of_two_states_are_of_no_weights() -> None:
+    results = {"weights": {"a": {"net": "1"}, "b": {"net": "2"}, "c": {"net": "1"}}}
+    assert model_figures.weights_in("net", "a", "c")(results) == "1"
+    assert model_figures.weights_in("net", "a", "b")(results) == model_figures.weights_in("net", "gone")(results) == ""
+
+
 def test_a_benchmark_of_other_weights_gives_no_figures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     source = model_figures.SOURCES["segmenter"]
     recorded = json.loads(source.file.read_text(encoding="utf-8"))["weights"]["sha256"]
