@@ -69,8 +69,9 @@ class LowFieldEnhance(ScriptedLoadableModule):
         slicer.app.aboutToQuit.connect(self.onAboutToQuit)
 
     def onStartupCompleted(self):
-        from LowFieldEnhanceSlicer import sample_data
+        from LowFieldEnhanceSlicer import leftovers, sample_data
 
+        leftovers.removeOld(slicer.app.temporaryPath)
         sample_data.registerSampleData(str(Path(__file__).parent))
         layout.install()
         installFolderWatch()
