@@ -98,9 +98,13 @@ class ResultActions:
         if self._surfaces is None:
             self._surfaces = SurfaceMaker(lambda: None)
         self._surfaces.start(segmentation)
-        while waitForCompletion and self._surfaces.progress is not None:
-            slicer.app.processEvents()
-            time.sleep(0.005)
+        try:
+            while waitForCompletion and self._surfaces.progress is not None:
+                slicer.app.processEvents()
+                time.sleep(0.005)
+        except BaseException:  # Ctrl-C in the console
+            self._surfaces.stop()
+            raise
         return True
 
     def jumpToStructure(self, node: slicer.vtkMRMLNode, name: str) -> bool:

@@ -133,15 +133,19 @@ class ResultsView:
         self._actions.openReport(self._node(), self._openUrl)
 
     def _onSurface(self) -> None:
-        self._surfaces.start(self._actions.segmentationOf(self._node()))
+        if self._surfaces.progress is None:
+            self._surfaces.start(self._actions.segmentationOf(self._node()))
+        else:
+            self._surfaces.stop()
+            self._showSurfaceProgress()
 
     def _showSurfaceProgress(self) -> None:
         """What the button says, and whether it can be pressed."""
         button, node, progress = self._ui.surfaceButton, self._node(), self._surfaces.progress
-        button.enabled = progress is None and node is not None and self._actions.segmentationOf(node) is not None
+        button.enabled = progress is not None or (node is not None and self._actions.segmentationOf(node) is not None)
         counted = progress is not None and progress[1] > 0
         button.text = (
-            _("Surface {done} of {count}").format(done=min(progress[0] + 1, progress[1]), count=progress[1])
+            _("Surface {done} of {count} - cancel").format(done=min(progress[0] + 1, progress[1]), count=progress[1])
             if counted
             else _(SHOW_SURFACES)
         )

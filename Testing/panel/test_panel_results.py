@@ -123,15 +123,15 @@ def test_a_chart_brings_a_layout_with_a_plot_view(person, nodes):
 def test_surfaces_are_made_one_by_one_while_the_window_lives(person, nodes):
     button, texts = person.ui.surfaceButton, []
     press(button)
-    assert not button.isEnabled() and QApplication.overrideCursor() is not None
+    assert QApplication.overrideCursor() is not None
 
     def finished() -> bool:
         if not texts or texts[-1] != button.text():
             texts.append(button.text())
-        return button.isEnabled()
+        return button.text() == "Show in 3-D"
 
     waitUntil(finished)
-    assert {text for text in texts if text.endswith(f"of {len(STRUCTURES)}")} and texts[-1] == "Show in 3-D"
+    assert {text for text in texts if text.endswith(f"of {len(STRUCTURES)} - cancel")} and texts[-1] == "Show in 3-D"
     assert QApplication.overrideCursor() is None
     segmentation = nodes.segmentation.GetSegmentation()
     surfaces = [
@@ -150,11 +150,21 @@ def test_surfaces_are_those_of_slicer(person, nodes):
         return [part.GetRepresentation("Closed surface").GetBounds() for part in parts]
 
     press(person.ui.surfaceButton)
-    waitUntil(person.ui.surfaceButton.isEnabled)
+    waitUntil(lambda: person.ui.surfaceButton.text() == "Show in 3-D")
     made = bounds()
     nodes.segmentation.RemoveClosedSurfaceRepresentation()
     nodes.segmentation.CreateClosedSurfaceRepresentation()
     assert made == bounds()
+
+
+def test_making_surfaces_can_be_cancelled(person, nodes):
+    button = person.ui.surfaceButton
+    press(button)
+    assert button.text().endswith("- cancel") and button.isEnabled()
+    press(button)
+    assert button.text() == "Show in 3-D" and button.isEnabled() and QApplication.overrideCursor() is None
+    press(button)
+    waitUntil(lambda: nodes.segmentation.GetSegmentation().ContainsRepresentation("Closed surface"))
 
 
 def test_removing_the_run_while_its_surfaces_are_made_ends_that(person, nodes):

@@ -208,7 +208,7 @@ def test_the_buttons_of_a_result_work_on_it(person, stub, monkeypatch):
     assert "Report of the run" in Path(opened[0]).read_text(encoding="utf-8")
     press(ui.surfaceButton)
     segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-    waitUntil(ui.surfaceButton.isEnabled)
+    waitUntil(lambda: ui.surfaceButton.text() == "Show in 3-D")
     assert segmentation.GetSegmentation().ContainsRepresentation("Closed surface")
 
 
