@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import BadInput
 from .events import Events
-from .image import CONTRASTS, ORIENTATION_DOUBT, Image
+from .image import CONTRASTS
 from .scan_options import PROFILES, add_lpips_option, with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
@@ -40,7 +40,8 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_output(options.output, [options.input])
     check_ours(options.output)
     image = read_image(options.input)
-    _warn_of_orientation(image, events)
+    if image.sides_in_doubt:
+        events.warning(image.sides_in_doubt)
     events.progress("segment", 0, 1)
     labels = Segmenter(choose_device(options.device, events)).segment(image, events)
     events.progress("segment", 1, 1)
@@ -53,12 +54,6 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         "output": str(options.output),
         "volumes_ml": {names[i].name: round(v, 3) for i, v in label_volumes_ml(labels).items() if i in names},
     }
-
-
-def _warn_of_orientation(image: Image, events: Events) -> None:
-    doubt = image.meta.get(ORIENTATION_DOUBT)
-    if doubt:
-        events.warning(f"{doubt}, so left and right cannot be trusted")
 
 
 def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
@@ -102,7 +97,8 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
     check_ours(options.output)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
-    _warn_of_orientation(image, events)
+    if image.sides_in_doubt:
+        events.warning(image.sides_in_doubt)
     labels = read_labels(options.labels) if options.labels else None
     if labels is None and options.field_contrast:
         from .segmentation.segmenter import Segmenter

@@ -58,6 +58,16 @@ class Image:
         """The contrast, or ``other`` if it was assumed."""
         return "other" if self.meta.get(ASSUMED) else self.contrast
 
+    def taken_for_t1w(self) -> Image:
+        """The same voxels as T1w, which nobody said: see :attr:`known_contrast`."""
+        return Image(self.array, self.affine, "T1w", {**self.meta, ASSUMED: True})
+
+    @property
+    def sides_in_doubt(self) -> str | None:
+        """Why left and right cannot be trusted, as a sentence without its full stop; None if they can."""
+        doubt = self.meta.get(ORIENTATION_DOUBT)
+        return f"{doubt}, so left and right cannot be trusted" if doubt else None
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Voxels along i, j, k."""

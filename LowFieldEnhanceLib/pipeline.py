@@ -14,7 +14,7 @@ from .devices import choose_device
 from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
 from .events import Events
-from .image import ASSUMED, Image
+from .image import Image
 from .image_io import DERIVED
 from .judge import Result, judge
 from .methods.base import models_of
@@ -105,7 +105,9 @@ def subject_of(
     """The part of :func:`enhance` that is the same for every method; its arguments."""
     events = events or Events()
     check_images(image, reference)
-    image = _with_contrast(image, events)
+    if image.contrast == "other":
+        events.warning("the contrast of the scan is unknown; it is taken for T1w")
+        image = image.taken_for_t1w()
     check_companions(image, contrasts)
     options.check()
     device = choose_device(options.device, events)
@@ -114,14 +116,6 @@ def subject_of(
     return open_subject(
         image, segmenter, device, options, contrasts, reference, reference_labels, brain, lesions, events, displacement
     )
-
-
-def _with_contrast(image: Image, events: Events) -> Image:
-    """An unknown contrast is taken for T1w, and the image's ``meta`` says so to the report."""
-    if image.contrast != "other":
-        return image
-    events.warning("the contrast of the scan is unknown; it is taken for T1w")
-    return Image(image.array, image.affine, "T1w", {**image.meta, ASSUMED: True})
 
 
 @memory_told()

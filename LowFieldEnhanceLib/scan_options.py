@@ -8,7 +8,7 @@ from typing import Any
 
 from .errors import BadInput
 from .events import Events
-from .image import ASSUMED, CONTRASTS, Image
+from .image import CONTRASTS, Image
 
 PROFILES = ("gaussian", "box", "point")  # of physics.separable, which loads torch
 
@@ -115,7 +115,7 @@ def with_contrast(image: Image, events: Events, said: str | None = None) -> Imag
         return image
     why = "given as other" if said else "not in the file's name or header"
     events.warning(f"the contrast is {why}; it is taken for T1w{'' if said else ' (say --contrast to change it)'}")
-    return Image(image.array, image.affine, "T1w", {**image.meta, ASSUMED: True})
+    return image.taken_for_t1w()
 
 
 def path_of(pair: str) -> str:

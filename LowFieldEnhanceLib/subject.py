@@ -15,7 +15,7 @@ from .evaluation.lesions import marked_regions, outside_brain
 from .evaluation.overlap import dice
 from .evaluation.registration import Registration, register_rigid
 from .events import Events
-from .image import CHANNELS, ORIENTATION_DOUBT, Image, check_image
+from .image import CHANNELS, Image, check_image
 from .methods.base import Case
 from .options import Options
 from .physics.acquisition import Acquisition
@@ -227,9 +227,8 @@ def open_subject(
         **file_and_sha256("reference_labels", reference_labels),
         **file_and_sha256("lesions", lesions),
     }
-    doubt = image.meta.get(ORIENTATION_DOUBT)
-    if doubt:
-        events.warning(f"{doubt}, so left and right cannot be trusted")
+    if image.sides_in_doubt:
+        events.warning(image.sides_in_doubt)
     return Subject(
         image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with,
         lost, dict(contrasts or {}), displacement, judged_with,

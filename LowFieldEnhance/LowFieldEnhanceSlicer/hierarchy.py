@@ -211,9 +211,7 @@ def _outputsBelow(
     hierarchy: slicer.vtkMRMLSubjectHierarchyNode, folder: int, record: slicer.vtkMRMLScriptedModuleNode
 ) -> int:
     """How many of a run's outputs lie below a folder."""
-    below = vtk.vtkIdList()
-    hierarchy.GetItemChildren(folder, below, True)
-    inside = {below.GetId(n) for n in range(below.GetNumberOfIds())}
+    inside = set(_items(hierarchy, folder))
     return sum(hierarchy.GetItemByDataNode(node) in inside for node in _outputsOf(record))
 
 
@@ -224,10 +222,10 @@ def _moveDataItems(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, fromItem: int,
             hierarchy.SetItemParent(child, toItem)
 
 
-def _items(hierarchy: slicer.vtkMRMLSubjectHierarchyNode) -> list[int]:
-    """All items, from the top."""
+def _items(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, top: int | None = None) -> list[int]:
+    """All items below one, by default that of the scene, from the top."""
     items = vtk.vtkIdList()
-    hierarchy.GetItemChildren(hierarchy.GetSceneItemID(), items, True)
+    hierarchy.GetItemChildren(hierarchy.GetSceneItemID() if top is None else top, items, True)
     return [items.GetId(n) for n in range(items.GetNumberOfIds())]
 
 

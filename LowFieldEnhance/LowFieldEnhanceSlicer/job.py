@@ -245,10 +245,9 @@ class Job:
 
     def _load(self) -> None:
         if self._delivering:
-            if self._dicom.finish() and self._sceneClosed:
-                self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
-            elif self._dicom.finish():
-                self._end(JobState.FINISHED, None)
+            if self._dicom.finish():
+                closed = (JobState.CANCELLED, RunError("Cancelled", CANCELLED))
+                self._end(*(closed if self._sceneClosed else (JobState.FINISHED, None)))
             return
         if not self._work.done:
             return

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from .dicom_delivery import DICOM
 from .process import longPath
+from .run import FOLDER_PREFIX
 
-PREFIX = "LowFieldEnhance-"  # of every folder that this module makes there
 AGE_SECONDS = 86400.0  # no run takes a day, and another Slicer of this user may be at work
 
 
@@ -20,7 +20,7 @@ def removeOld(temporaryPath: str | Path, now: float | None = None) -> list[Path]
     """
     now = time.time() if now is None else now
     parent = Path(temporaryPath)
-    old = sorted(path for path in parent.glob(f"{PREFIX}*") if path.is_dir())
+    old = sorted(path for path in parent.glob(f"{FOLDER_PREFIX}*") if path.is_dir())
     removed = []
     for folder in old:
         try:

@@ -13,6 +13,8 @@ from typing import Any
 import qt
 import slicer
 
+from .run import FOLDER_PREFIX
+
 _folder: Path | None = None
 
 
@@ -25,7 +27,7 @@ def openPage(page: slicer.vtkMRMLTextNode, openUrl: Callable[[Any], Any] | None 
     global _folder
     if _folder is None or not _folder.is_dir():
         Path(slicer.app.temporaryPath).mkdir(parents=True, exist_ok=True)
-        _folder = Path(tempfile.mkdtemp(prefix="LowFieldEnhance-pages-", dir=slicer.app.temporaryPath))
+        _folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}pages-", dir=slicer.app.temporaryPath))
         atexit.register(removePages)
     path = _folder / f"{uuid.uuid4().hex}.html"
     path.write_text(page.GetText(), encoding="utf-8")

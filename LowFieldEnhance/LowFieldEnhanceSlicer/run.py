@@ -62,6 +62,9 @@ class RunFailed(Exception):
         self.job = job
 
 
+FOLDER_PREFIX = "LowFieldEnhance-"  # of every folder that this module makes in the temporary one
+
+
 def newRunFolder(parent: str | Path | None = None) -> Path:
     """A new empty folder for the files of one run, inside ``parent`` (default: the system's temporary folder).
 
@@ -69,7 +72,7 @@ def newRunFolder(parent: str | Path | None = None) -> Path:
     """
     if parent is not None:
         Path(parent).mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix="LowFieldEnhance-", dir=parent))
+    return Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
 
 
 class Run:
