@@ -5,36 +5,25 @@ A method that cannot run (weights not installed, an optional package missing, to
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import pipeline
-from .dicom.files import new_folder
 from .errors import BadInput, Cancelled, LowFieldEnhanceError, known_failure
 from .evaluation.disagreement import Disagreement, disagreement
 from .evaluation.lesions import survivors
 from .evaluation.report import in_noise_units
-from .evaluation.report_files import spreadsheet_text
 from .events import Events
 from .image import Image
-from .image_io import DERIVED, write_image
 from .methods.base import check_preset
 from .methods.registry import METHODS, get_method
-from .ours import sidecar_of, sidecar_text
 from .segmentation.labels import LabelMap
 
-SCHEMA = "lowfieldenhance-comparison/1"
 ALL = "all"
 INPUT = "input"
-WHAT = "the comparison"
 Choice = tuple[str, str]  # method, preset
 Opener = Callable[..., Any]  # (image, options, ...) -> what the runner takes first
 Runner = Callable[..., pipeline.Result]
@@ -45,7 +34,7 @@ class Comparison:
     """What :func:`compare` returns.
 
     Attributes:
-        rows: the input, then one row a method in the order asked for, JSON-serialisable; see :func:`table_rows`.
+        rows: the input, then one row a method in the order asked for, JSON-serialisable (see comparison_files).
         columns: keys of the rows that the table shows, with their headings; error instead of change with a reference,
             and none that is empty in all rows.
         before: the scan on the working grid.
@@ -208,129 +197,3 @@ def _columns(has_reference: bool, has_images: bool) -> dict[str, str]:
         "seconds": "Seconds",
         "evaluations": "Network evaluations",
     }
-
-
-FORMATS: dict[str, Callable[[Any], str]] = {
-    "mean_absolute_error_enhanced_percent": "{:.1f}".format,
-    "mean_absolute_change_percent": "{:.1f}".format,
-    "psnr": "{:.2f}".format,
-    "ssim": "{:.3f}".format,
-    "lpips": "{:.4f}".format,
-    "residual_rms": "{:.2f}".format,
-    "share_above_3": lambda share: f"{100 * share:.2f}",
-    "share_contradicting": lambda share: f"{100 * share:.2f}",
-    "seconds": "{:.1f}".format,
-}
-
-
-def table_rows(comparison: Comparison) -> list[list[str]]:
-    """The cells as text, in the order of the columns, with the note (verdict or failure) last; unknown is empty."""
-    table = []
-    for row in comparison.rows:
-        cells = [_cell(key, row.get(key)) for key in comparison.columns]
-        failure = row["failure"]
-        table.append([*cells, f"not run: {failure['message']}" if failure else row.get("verdict", "")])
-    return table
-
-
-def _cell(key: str, value: Any) -> str:  # noqa: ANN401
-    return "" if value is None else FORMATS.get(key, str)(value)
-
-
-def headings(comparison: Comparison) -> list[str]:
-    """Of :func:`table_rows`."""
-    return [*comparison.columns.values(), "Verdict"]
-
-
-def outside_range(comparison: Comparison) -> list[str]:
-    """Sentences of the input checks that failed; those of a single method's weights once, whoever's they are."""
-    checks = (check for report in comparison.reports.values() for check in report.get("input_checks", []))
-    return list(dict.fromkeys(check["text"] for check in checks if not check["ok"]))
-
-
-def about_images(comparison: Comparison) -> str:
-    """Mask and range of the image scores, a sentence; empty without them."""
-    blocks = [report["images"] for report in comparison.reports.values() if report["images"]]
-    if not blocks:
-        return ""
-    names = "PSNR, SSIM and LPIPS" if "lpips" in comparison.columns else "PSNR and SSIM"
-    return (
-        f"{names} count the {blocks[0]['mask']}, after a linear fit of the intensities there; they refer to the range "
-        f"of the reference in it: its 99.9th percentile minus its minimum, {blocks[0]['enhanced']['data_range']:.4g} "
-        "in its unit."
-    )
-
-
-def to_markdown(comparison: Comparison) -> str:
-    """The notice as a line of its own, then the table, and what its scores refer to; a bar in a sentence is escaped."""
-    lines = [headings(comparison), ["---"] * len(headings(comparison)), *table_rows(comparison)]
-    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
-    about = about_images(comparison)
-    return "\n".join([f"**{DERIVED}**", "", *table, *(["", about] if about else [])]) + "\n"
-
-
-def to_csv(comparison: Comparison) -> str:
-    """Machine names as headings and full precision; ``failure`` holds its sentence, ``notice`` the mark, and
-    ``about_images`` what the image scores refer to, if there are any."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    about = {"about_images": text} if (text := about_images(comparison)) else {}
-    keys = [*comparison.columns, "verdict", "failure", "notice", *about]
-    writer.writerow(keys)
-    for row in comparison.rows:
-        flat = {**row, "failure": (row["failure"] or {}).get("message"), "notice": DERIVED, **about}
-        writer.writerow(["" if flat.get(key) is None else spreadsheet_text(flat[key]) for key in keys])
-    return stream.getvalue()
-
-
-def to_json(comparison: Comparison) -> str:
-    """Schema, notice, columns, rows, the disagreement among the methods (None for one), and each method's report."""
-    document = {
-        "schema": SCHEMA,
-        "notice": DERIVED,
-        "columns": comparison.columns,
-        "rows": comparison.rows,
-        "disagreement": None if comparison.disagreement is None else comparison.disagreement.summary,
-        "reports": comparison.reports,
-    }
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def write_comparison(comparison: Comparison, folder: str | os.PathLike[str], volumes: bool = False) -> dict[str, Path]:
-    """Write ``compare.md``, ``.csv``, ``.json``, ``.html`` and ``.png`` into a new folder, all of them or nothing.
-
-    Args:
-        folder: absent or empty; nothing is ever overwritten.
-        volumes: also the enhanced volumes, ``<method>-<preset>.nii.gz``, each with the sidecar of a run of its own.
-
-    Raises:
-        BadInput: see dicom.files.check_new_folder.
-    """
-    from .evaluation.comparison_page import render_comparison
-    from .evaluation.comparison_sheet import comparison_picture
-
-    target = Path(folder)
-    between = comparison.disagreement
-    picture, narrow = (
-        comparison_picture(
-            comparison.before, comparison.results, comparison.brain, comparison.reference,
-            None if between is None else between.deviation, small,
-        )
-        for small in (False, True)
-    )  # fmt: skip
-    page = render_comparison(
-        headings(comparison), table_rows(comparison), comparison.before.meta.get("file"), picture, narrow,
-        None if between is None else between.summary, outside_range(comparison), about_images(comparison),
-    )  # fmt: skip
-    texts = {"md": to_markdown(comparison), "csv": to_csv(comparison), "json": to_json(comparison), "html": page}
-    with new_folder(target, WHAT) as temporary:
-        for ending, text in texts.items():
-            (temporary / f"compare.{ending}").write_text(text, encoding="utf-8", newline="\n")
-        (temporary / "compare.png").write_bytes(picture)
-        if volumes:
-            for title, image in comparison.results:
-                path = temporary / f"{title.replace(':', '-')}.nii.gz"
-                write_image(image, path)
-                sidecar = sidecar_text(comparison.reports[title]["provenance"])
-                sidecar_of(path).write_text(sidecar, encoding="utf-8", newline="\n")
-    return {ending: target / f"compare.{ending}" for ending in (*texts, "png")}

@@ -46,7 +46,8 @@ def add_compare(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Compare; folder and methods are checked before any work, and all files are written at the very end."""
     from . import pipeline
-    from .compare import WHAT, compare, parse_methods, write_comparison
+    from .compare import compare, parse_methods
+    from .comparison_files import WHAT, write_comparison
     from .dicom.files import check_new_folder
     from .image_io import read_image, read_labels
 

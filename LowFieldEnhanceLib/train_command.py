@@ -44,6 +44,11 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
         help="of bridged_bridge: of the noised pair, the clean estimates and the identity (default: 1 1 0.1); of "
         "bridged_prior: of noise, SSIM and edges (default: 1 1 1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--structure-every", type=int, metavar="N",
+        help="of bridged_bridge: the terms of SSIM and anatomy, the slowest, count in each N-th step (default: 1, in "
+        "all)",
+    )  # fmt: skip
     css = parser.add_argument_group("css_generator")
     css.add_argument("--pairing", choices=("none", "weak", "full"), help="how slices are paired (default: full)")
     css.add_argument("--without", help="parts left out, separated by commas: cycle, sgp, lsc, adversarial")
@@ -71,6 +76,7 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         "preconditioning": options.preconditioning,
         "degradation": options.degradation,
         "loss_weights": options.loss_weights,
+        "structure_every": options.structure_every,
     }
     if options.without is not None:
         given["without"] = [part.strip() for part in options.without.split(",") if part.strip()]

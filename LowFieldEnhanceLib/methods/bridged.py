@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import torch
+from torch import nn
 
 from ..diffusion.denoiser import EpsilonDenoiser
 from ..diffusion.samplers import gaussian_noise, renoise_average
@@ -111,14 +112,20 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         draws = [gaussian_noise(low.shape, generator, low.device) for generator in generators]
         estimate = low
         total = settings.evaluations
+        networks: list[WindowedNetwork] = []
+
+        def windowed(network: nn.Module) -> WindowedNetwork:
+            networks.append(WindowedNetwork(network, overlap=settings.overlap, check=events.check))
+            return networks[-1]
+
         if settings.use_bridge:
             events.progress("enhance", 0, total)
-            estimate = self._bridge(low, target, others if len(case.inputs) > 1 else None, case, settings, events)
+            estimate = self._bridge(low, target, others if len(case.inputs) > 1 else None, case, windowed)
             events.progress("enhance", 1, total)
         if settings.timesteps:
             groups = [draws] if low.is_cuda else [[draw] for draw in draws]
             first, count = int(settings.use_bridge), len(groups)
-            prior = self._prior(target, settings, case.device, events)
+            prior = self._prior(target, case.device, windowed)
             parts = []
             for number, group in enumerate(groups):
                 refined = self._refine(
@@ -134,10 +141,11 @@ class BridgedDiffusion(Configured[BridgedSettings]):
             "timesteps": settings.timesteps,
             "evaluations": total,
             "schedule": "cosine, T=1000",
+            "window": min((network.window for network in networks if network.window), default=None),
         }
         return [Enhancement(sample, details) for sample in voxels.numpy()]
 
-    def _bridge(self, low, target, others, case, settings, events) -> torch.Tensor:  # noqa: ANN001
+    def _bridge(self, low, target, others, case, windowed) -> torch.Tensor:  # noqa: ANN001
         """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF).
 
         In the target's channel; what the network answers in the others was never trained.
@@ -149,13 +157,11 @@ class BridgedDiffusion(Configured[BridgedSettings]):
             network = CompaniedBridge(network, encoder)
             parts.append(others)
         told = told_of(case.told()[0], case.channel_of(case.target))[None]
-        windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        return (low + windowed(torch.cat(parts, 1), told)).clamp(-1.0, 1.5)
+        return (low + windowed(network)(torch.cat(parts, 1), told)).clamp(-1.0, 1.5)
 
-    def _prior(self, presence, settings, device, events) -> EpsilonDenoiser:  # noqa: ANN001
+    def _prior(self, presence, device, windowed) -> EpsilonDenoiser:  # noqa: ANN001
         network, _ = load_network(self.models[2], device)
-        windowed = WindowedNetwork(network, overlap=settings.overlap, check=events.check)
-        return EpsilonDenoiser(windowed, SCHEDULE, PRESENCE_VALUE * presence)
+        return EpsilonDenoiser(windowed(network), SCHEDULE, PRESENCE_VALUE * presence)
 
     def _refine(self, prior, estimate, presence, settings, draws, callback) -> torch.Tensor:  # noqa: ANN001
         """Re-noise and denoise with the prior along the timesteps: (B, 3, I, J, K), one sample for each draw."""

@@ -39,6 +39,7 @@ class RegressionUNet:
         network, _ = load_network(self.models[0], case.device)
         x = torch.from_numpy(case.inputs[case.target].array)[None, None].to(case.device)
         told = case.told()[:, case.channel_of(case.target)]
-        residual = WindowedNetwork(network, check=events.check)(x, told)
+        windowed = WindowedNetwork(network, check=events.check)
+        enhanced = x + windowed(x, told)
         events.progress("enhance", 1, 1)
-        return Enhancement((x + residual)[0, 0].cpu().numpy(), {"evaluations": 1})
+        return Enhancement(enhanced[0, 0].cpu().numpy(), {"evaluations": 1, "window": windowed.window})

@@ -62,6 +62,7 @@ def _bridged(part: str) -> Recipe:
         device: str,
         degradation: Path | None = None,
         loss_weights: Sequence[float] | None = None,
+        structure_every: int = 1,
     ) -> tuple[dict[str, Any], LossFunction, str]:
         from .bridged import BRIDGE, KINDS, PRIOR, BridgeLoss, PriorLoss, checked_weights
         from .data import load_heads, said
@@ -75,11 +76,13 @@ def _bridged(part: str) -> Recipe:
             return PRIOR, PriorLoss(sampler, 2, device, **weights), said(heads, "high field only")
         text = said(heads, degraded)
         if not is_installed("segmenter"):
-            return BRIDGE, BridgeLoss(sampler, 2, device, **weights), text
+            return BRIDGE, BridgeLoss(sampler, 2, device, structure_every=structure_every, **weights), text
         from .anatomy import AnatomyLoss
 
+        text = f"{text}; anatomy loss" + (f" in each {structure_every}th step" if structure_every > 1 else "")
         anatomy = AnatomyLoss.registered(device, KINDS)
-        return BRIDGE, BridgeLoss(sampler, 2, device, anatomy=anatomy, **weights), f"{text}; anatomy loss"
+        loss = BridgeLoss(sampler, 2, device, anatomy=anatomy, structure_every=structure_every, **weights)
+        return BRIDGE, loss, text
 
     return recipe
 
@@ -154,7 +157,7 @@ LEARNING_RATES = {
 
 OPTIONS = {
     "regression_unet": ("degradation",),
-    "bridged_bridge": ("degradation", "loss_weights"),
+    "bridged_bridge": ("degradation", "loss_weights", "structure_every"),
     "bridged_prior": ("loss_weights",),
     "css_generator": ("pairing", "without", "warm_up"),
     "slice_prior": ("preconditioning",),

@@ -47,10 +47,31 @@ def test_a_prior_that_knows_the_noise_leaves_the_estimate_as_it_is(case: Case, m
     np.testing.assert_allclose(result.array, case.inputs["T1w"].array, atol=0.02)
 
 
+def test_the_provenance_tells_the_window_that_memory_left(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hungry(torch.nn.Module):
+        multiple, most = 2, 10_000
+
+        def forward(self, x: torch.Tensor, told: torch.Tensor) -> torch.Tensor:
+            if max(x.shape[2:]) > self.most:
+                raise MemoryError
+            return torch.zeros_like(x[:, : 1 if x.shape[1] == 1 else 3])
+
+    for method in ("bridged", "regression"):
+        monkeypatch.setattr(f"LowFieldEnhanceLib.methods.{method}.load_network", lambda *_: (Hungry(), None))
+    monkeypatch.setattr("LowFieldEnhanceLib.networks.windows.MIN_WINDOW", 8)
+    edge = max(case.inputs["T1w"].array.shape)
+    for most, window in ((10_000, 256), (edge - 1, edge // 2)):
+        Hungry.most = most
+        assert run("bridged", "fast", case).details["window"] == window
+        assert run("regression", "fast", case).details["window"] == window
+    assert run("bridged", "standard", case).details["window"] == edge // 2
+
+
 def test_without_bridge_and_prior_nothing_happens(case: Case) -> None:
     method = BridgedDiffusion(BridgedSettings(use_bridge=False, use_prior=False))
     result = method.enhance(case, "fast", torch.Generator(), Events())
     np.testing.assert_array_equal(result.array, case.inputs["T1w"].array)
+    assert result.details["window"] is None
     assert method.cost(case, "fast").evaluations == 0
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from compare_support import COARSE, MISSING, fake_run, unprepared
 
-from LowFieldEnhanceLib import compare as module
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.compare import Comparison, compare, parse_methods
+from LowFieldEnhanceLib.comparison_files import to_markdown
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, MissingModel
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
@@ -76,7 +76,7 @@ def test_a_method_that_cannot_run_is_a_row_that_says_so_and_a_warning(scan: Imag
     assert found.rows[1]["failure"] == {"kind": "MissingModel", "message": str(MISSING)}
     assert found.rows[2]["failure"] is None
     assert [title for title, _ in found.results] == ["cubic:fast"]
-    assert "not run: the weights of bridged_bridge" in module.to_markdown(found)
+    assert "not run: the weights of bridged_bridge" in to_markdown(found)
     assert any(e["event"] == "warning" and "bridged:fast" in e["message"] for e in seen)
     stages = [e["stage"] for e in seen if e["event"] == "progress"]
     assert stages == ["bridged:fast (1 of 2): enhance", "cubic:fast (2 of 2): enhance"]

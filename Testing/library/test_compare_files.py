@@ -17,9 +17,10 @@ import pytest
 from compare_support import fake_run, report_of, unprepared
 from conftest import phantom_head
 
-from LowFieldEnhanceLib import compare as module
-from LowFieldEnhanceLib.compare import Comparison, compare, write_comparison
+from LowFieldEnhanceLib import comparison_files as module
+from LowFieldEnhanceLib.compare import Comparison, compare
 from LowFieldEnhanceLib.compare_command import add_compare
+from LowFieldEnhanceLib.comparison_files import to_csv, to_json, to_markdown, write_comparison
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.evaluation.comparison_sheet import comparison_figure
 from LowFieldEnhanceLib.evaluation.disagreement import disagreement
@@ -36,13 +37,13 @@ FILES = {"compare.md", "compare.csv", "compare.json", "compare.html", "compare.p
 
 def test_without_a_reference_nothing_speaks_of_error(scan: Image) -> None:
     found = compare(scan, [("cubic", "fast")], start=unprepared, run=fake_run({}))
-    for text in (module.to_markdown(found), module.to_csv(found), module.to_json(found)):
+    for text in (to_markdown(found), to_csv(found), to_json(found)):
         assert "error" not in text.lower()
-    assert "Mean absolute volume change" in module.to_markdown(found)
+    assert "Mean absolute volume change" in to_markdown(found)
 
 
 def test_the_markdown_table_keeps_its_columns_whatever_the_sentences_hold(scan: Image) -> None:
-    lines = module.to_markdown(compare(scan, [("cubic", "fast")], start=unprepared, run=fake_run({}))).splitlines()
+    lines = to_markdown(compare(scan, [("cubic", "fast")], start=unprepared, run=fake_run({}))).splitlines()
     assert lines[:2] == [f"**{DERIVED}**", ""]
     assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines[2:]}) == 1
     assert "| 4.6 | 1.25 | 1.23 | 3.2 | 2 |" in lines[-1]
@@ -58,11 +59,11 @@ def test_a_column_that_is_empty_everywhere_is_left_out(scan: Image) -> None:
 
 
 def test_csv_and_json_hold_the_rows(comparison: Comparison) -> None:
-    table = list(csv.DictReader(io.StringIO(module.to_csv(comparison))))
+    table = list(csv.DictReader(io.StringIO(to_csv(comparison))))
     assert [row["method"] for row in table] == ["input", "cubic", "regression", "bridged"]
     assert float(table[1]["residual_rms"]) == comparison.rows[1]["residual_rms"]
     assert {row["notice"] for row in table} == {DERIVED}
-    document = json.loads(module.to_json(comparison))
+    document = json.loads(to_json(comparison))
     assert document["schema"] == "lowfieldenhance-comparison/1"
     assert document["notice"] == DERIVED
     assert document["rows"] == comparison.rows
@@ -97,7 +98,7 @@ def test_where_the_methods_disagree_is_measured_drawn_and_told(comparison: Compa
     ]
     found = between.summary["structures"]["Left Thalamus"]
     assert found["volume_mean_ml"] == pytest.approx(np.mean(rows))
-    document = json.loads(module.to_json(comparison))
+    document = json.loads(to_json(comparison))
     assert document["disagreement"]["methods"] == ["cubic:fast", "regression:fast", "bridged:standard"]
     page = write_comparison(comparison, tmp_path / "out")["html"].read_text(encoding="utf-8")
     text = document["disagreement"]["text"]
@@ -120,7 +121,7 @@ def test_a_volume_is_not_said_to_vary_by_nothing(scan: Image, other: float, name
 def test_one_method_has_nobody_to_disagree_with(scan: Image, tmp_path: Path) -> None:
     found = compare(scan, [("cubic", "fast")], start=unprepared, run=fake_run({}))
     assert found.disagreement is None
-    assert json.loads(module.to_json(found))["disagreement"] is None
+    assert json.loads(to_json(found))["disagreement"] is None
     page = write_comparison(found, tmp_path / "out")["html"].read_text(encoding="utf-8")
     assert "disagree" not in page
 
@@ -132,7 +133,7 @@ def test_marked_regions_that_survive_have_their_column(scan: Image, judged: int,
     run = lambda *_, **__: SimpleNamespace(**images, report=marked)  # noqa: E731
     found = compare(scan, [("cubic", "fast")], start=unprepared, run=run)
     assert found.columns["lesions_surviving"] == "Marked regions that survive"
-    assert f"| {said} |" in module.to_markdown(found)
+    assert f"| {said} |" in to_markdown(found)
 
 
 def test_sentences_are_escaped_on_the_page(scan: Image, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from compare_support import COARSE
 from test_report_schema import DOCUMENT as REPORT
 from test_report_schema import undescribed, violations
 
-from LowFieldEnhanceLib.compare import SCHEMA, Comparison, compare, to_json
+from LowFieldEnhanceLib.compare import Comparison, compare
+from LowFieldEnhanceLib.comparison_files import SCHEMA, to_json
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 

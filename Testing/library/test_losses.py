@@ -151,6 +151,31 @@ def test_the_anatomy_loss_is_told_the_kinds_of_the_samples() -> None:
     assert seen == [((2, 1, 8, 8, 8), (2, 1, 8, 8, 8), [kind_of(1, told.flatten())] * 2)]
 
 
+def test_the_terms_of_structure_count_in_each_nth_step_and_a_resumed_piece_keeps_the_beat() -> None:
+    sampler = still_pair()
+    sampler.rng = SimpleNamespace(random=lambda: 0.49, choice=lambda _: 1)
+    silent = Answer(lambda x, told: torch.zeros(x.shape[0], 3, *x.shape[2:]))
+
+    class Anatomy:
+        balance = None
+
+        def __call__(self, estimate: Tensor, truth: Tensor, kinds: Tensor) -> Tensor:
+            return torch.tensor(3.0)
+
+    def loss() -> BridgeLoss:
+        return BridgeLoss(
+            sampler, 1, "cpu", weights=(0, 0, 0), ssim_weight=0, anatomy=Anatomy(),
+            anatomy_weight=0.5, structure_every=3,
+        )  # fmt: skip
+
+    first, second = loss(), loss()
+    assert [float(first(silent)) for _ in range(7)] == [0, 0, 1.5, 0, 0, 1.5, 0]
+    second.load_state_dict(first.state_dict())
+    assert [float(second(silent)) for _ in range(3)] == [0, 1.5, 0]
+    with pytest.raises(BadInput, match="not 0"):
+        BridgeLoss(sampler, 1, "cpu", structure_every=0)
+
+
 def test_the_bridge_is_asked_to_leave_high_field_alone_on_samples_of_their_own() -> None:
     ones = Answer(lambda x, noise: torch.ones(x.shape[0], 3, *x.shape[2:]))
     identity = float(BridgeLoss(still_pair(same=True), 2, "cpu", weights=(0, 0, 1), ssim_weight=0)(ones))

@@ -21,6 +21,7 @@ from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.batch_command import EachScan
 from LowFieldEnhanceLib.batch_scans import Scan
 from LowFieldEnhanceLib.cli import build_parser
+from LowFieldEnhanceLib.comparison_files import to_csv, to_markdown
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.evaluation import lpips as module
 from LowFieldEnhanceLib.evaluation.html import render_html
@@ -75,18 +76,18 @@ def test_a_comparison_has_its_column(low: Image, high: Image, weights: tuple[Pat
     settings = replace(OPTIONS, lpips=weights[0])
     found = comparison.compare(low, [("cubic", "fast"), ("linear", "fast")], settings, reference=high)
     assert found.columns["lpips"] == "LPIPS"
-    table = list(csv.DictReader(io.StringIO(comparison.to_csv(found))))
+    table = list(csv.DictReader(io.StringIO(to_csv(found))))
     reports = list(found.reports.values())
     expected = [reports[0]["images"]["input"], *(report["images"]["enhanced"] for report in reports)]
     assert [float(row["lpips"]) for row in table] == [scores["lpips"] for scores in expected]
-    assert f"| {expected[1]['lpips']:.4f} |" in comparison.to_markdown(found)
+    assert f"| {expected[1]['lpips']:.4f} |" in to_markdown(found)
     width = f"{expected[1]['data_range']:.4g} in its unit"
-    for text in (comparison.to_markdown(found), table[0]["about_images"]):
+    for text in (to_markdown(found), table[0]["about_images"]):
         assert "PSNR, SSIM and LPIPS count the brain, after a linear fit" in text and width in text
     plain = comparison.compare(low, [("cubic", "fast")], OPTIONS, reference=high)
-    assert "PSNR and SSIM count the brain" in comparison.to_markdown(plain)
+    assert "PSNR and SSIM count the brain" in to_markdown(plain)
     alone = comparison.compare(low, [("cubic", "fast")], OPTIONS)
-    assert "linear fit" not in comparison.to_markdown(alone) and "about_images" not in comparison.to_csv(alone)
+    assert "linear fit" not in to_markdown(alone) and "about_images" not in to_csv(alone)
     assert "lpips" not in plain.columns and all("lpips" not in row for row in plain.rows)
 
 
