@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
 from .cancelling import CANCEL, START, ClickGuard, confirmCancel
-from .catalogue import METHODS, cardPaths
 from .compare_view import CompareView
 from .dependencies import DependencyError
-from .estimate import estimateRequest, torchIsInstalled
 from .job import Job, JobState
 from .logic import EnhancementLogic
 from .method_comparison import ComparisonJob, comparisonRequest
+from .method_view import MethodView
 from .observing import Observing
 from .outputs_view import OutputsView
 from .parameters import (
@@ -58,16 +56,15 @@ class Panel(Observing):
         self._paused = False
         self._guessedFor: slicer.vtkMRMLNode | None = None
         self._observedInput: slicer.vtkMRMLNode | None = None
-        self._card: Any = None
-        self._torchSeen = self._launching = False
+        self._launching = False
         self._clicks = ClickGuard()
         self.runView = RunView(ui, self.refresh, self._onTryOnCpu, logic.cancel)
         self.resultsView = ResultsView(ui, logic, lambda: self.parameters, self._onUseSettings, self._onRunAgain)
+        self.methodView = MethodView(ui, lambda: self.parameters)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
         self.compareView = CompareView(ui, lambda: self.parameters)
         ui.applyButton.clicked.connect(self._onApply)
         ui.queueButton.clicked.connect(self._onQueue)
-        ui.cardButton.clicked.connect(self._onCard)
         ui.compareButton.clicked.connect(self._onCompare)
 
     def setParameters(self, parameters: LowFieldEnhanceParameterNode | None) -> None:
@@ -136,7 +133,7 @@ class Panel(Observing):
         ui.queueButton.enabled = not reason
         ui.queueButton.toolTip = reason or _("Start with the settings above when the run has ended")
         if request is not None:
-            self._refreshMethod(request)
+            self.methodView.refresh(request)
             self._refreshOthers(request)
             self._outputsView.refresh(request)
         self.compareView.refresh(request)
@@ -179,33 +176,6 @@ class Panel(Observing):
         self._observedInput = node
         if node is not None:
             self.addObserver(node, event, self.refresh)
-
-    def _refreshMethod(self, request: Request) -> None:
-        ui, entry = self.ui, METHODS[request.method]
-        ui.methodLabel.text = entry.summary
-        ui.cardButton.enabled = bool(entry.models)
-        ui.cardButton.toolTip = (
-            _("What the method's networks are, what they were trained on and their licence")
-            if entry.models
-            else _("This method has no network, so there is no model card")
-        )
-        several = len(entry.presets) > 1
-        ui.presetComboBox.enabled = several
-        ui.presetComboBox.toolTip = (
-            _("How much time the method takes") if several else _("This method has the preset Fast only")
-        )
-        ui.estimateLabel.text = self._estimateText(request)
-
-    def _estimateText(self, request: Request) -> str:
-        lines = []
-        if request.inputVolume is None:
-            lines.append(_("Time and memory are estimated once an input volume is chosen."))
-        else:
-            lines.append(estimateRequest(request).text + ".")
-        self._torchSeen = self._torchSeen or torchIsInstalled()  # looking takes milliseconds
-        if not self._torchSeen:
-            lines.append(_("PyTorch is not installed yet: Apply asks before it installs anything."))
-        return "\n".join(lines)
 
     def _refreshOthers(self, request: Request) -> None:
         """The input's own contrast cannot be given twice."""
@@ -307,23 +277,3 @@ class Panel(Observing):
             self.runView.showError(RunError("BadInput", str(error)))
         else:
             self.runView.showMessage(_("The panel is set as for {name}.").format(name=node.GetName()))
-
-    def _onCardGone(self, result: int) -> None:
-        self._card = None
-
-    def _onCard(self) -> None:
-        """The cards of the method's networks in a window of their own, which blocks nothing."""
-        entry = METHODS[requestOf(self.parameters).method]
-        if self._card is not None:
-            self._card.close()
-        self._card = qt.QDialog(slicer.util.mainWindow())
-        self._card.setAttribute(qt.Qt.WA_DeleteOnClose)
-        self._card.finished.connect(self._onCardGone)
-        self._card.windowTitle = _("Model card: {title}").format(title=entry.title)
-        text = qt.QTextBrowser()
-        text.openExternalLinks = True
-        text.markdown = "\n\n---\n\n".join(path.read_text(encoding="utf-8") for path in cardPaths(entry.name))
-        box = qt.QVBoxLayout(self._card)
-        box.addWidget(text)
-        self._card.size = qt.QSize(640, 560)
-        self._card.show()

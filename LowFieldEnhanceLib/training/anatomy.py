@@ -14,6 +14,7 @@ from .volume_balance import VolumeBalance
 SCALE_RATIO = 0.9
 TOP = 1.5  # brightest value the segmenter is shown
 TISSUES = ("background", "WM", "GM", "CSF")
+BALANCE_WEIGHT = 0.3
 LEAST = 1e-5  # of a probability, in the logarithm
 
 
@@ -50,20 +51,21 @@ class AnatomyLoss:
         groups: Tensor | None = None,
         volume_weight: float = 1.0,
         balance: VolumeBalance | None = None,
-        balance_weight: float = 0.3,
+        balance_weight: float = BALANCE_WEIGHT,
     ) -> None:
         self.segmenter, self.device = segmenter.requires_grad_(False), device
         self.volume_weight, self.balance, self.balance_weight = volume_weight, balance, balance_weight
         self.groups = (tissue_of_channels() if groups is None else groups).to(device)
 
     @classmethod
-    def registered(cls, device: str = "cpu", kinds: int = 1) -> AnatomyLoss:
+    def registered(cls, device: str = "cpu", kinds: int = 1, balance_weight: float = BALANCE_WEIGHT) -> AnatomyLoss:
         """With the segmenter of the model registry and a balance of so many kinds of samples.
 
         Raises:
             MissingModel, CorruptModel: see weights.load_network.
         """
-        return cls(load_network("segmenter", device)[0], device, balance=VolumeBalance(kinds=kinds))
+        segmenter, balance = load_network("segmenter", device)[0], VolumeBalance(kinds=kinds)
+        return cls(segmenter, device, balance=balance, balance_weight=balance_weight)
 
     def __call__(self, estimate: Tensor, truth: Tensor, kinds: Tensor | None = None) -> Tensor:
         """(B, 1, I, J, K) each in the model range -> the mean over voxels that are not background in the truth.

@@ -77,10 +77,11 @@ def _bridged(part: str) -> Recipe:
         text = said(heads, degraded)
         if not is_installed("segmenter"):
             return BRIDGE, BridgeLoss(sampler, 2, device, structure_every=structure_every, **weights), text
-        from .anatomy import AnatomyLoss
+        from .anatomy import BALANCE_WEIGHT, AnatomyLoss
 
         text = f"{text}; anatomy loss" + (f" in each {structure_every}th step" if structure_every > 1 else "")
-        anatomy = AnatomyLoss.registered(device, KINDS)
+        # the balance pushes as if it were there in each step: against a bias that stays, how often one looks is no matter
+        anatomy = AnatomyLoss.registered(device, KINDS, structure_every * BALANCE_WEIGHT)
         loss = BridgeLoss(sampler, 2, device, anatomy=anatomy, structure_every=structure_every, **weights)
         return BRIDGE, loss, text
 

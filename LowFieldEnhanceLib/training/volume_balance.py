@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..segmentation.labels import label_table
 
-DECAY = 0.99  # of the running sums: about the last 100 samples of a kind
+DECAY = 0.97  # of the running sums: about the last 30 samples of a kind
 LEAST_SAMPLES = 20  # of a kind, before its biases count
 FULL = 0.01  # relative bias from which on a structure is pushed at full strength
 
@@ -34,6 +34,10 @@ class VolumeBalance:
     push on every voxel, under which a nucleus gains nothing, and the same push on every structure, under which the
     voxels of white matter feel nothing. The multipliers come from earlier patches and carry no gradient. Each kind of
     sample has its own, because thick slices blow up what thin ones leave alone, and every contrast has its borders.
+
+    The volumes of b are those of the labels, each voxel counted for the structure it most likely is, because the report
+    measures those; the push goes through the probabilities. Sums of these had a bias of - .2 % in cortex and + .6 % in
+    white matter where the labels of the same patches had - .5 and + .8 %, and those of whole heads - 1.2 and + 1.0 %.
 
     Args:
         structures: of each channel of the posteriors, -1 for none; default :func:`structure_of_channels`.
@@ -65,19 +69,28 @@ class VolumeBalance:
             found, target: probabilities.
             kinds: (B,) of the samples.
         """
-        wanted = self._volumes(target)
-        change = self._volumes(found) - wanted
+        change = self._volumes(found) - self._volumes(target)
+        with torch.no_grad():
+            wanted = self._counted(target)
+            excess = self._counted(found) - wanted
         mean = self.volume * (1 - DECAY) / (1 - DECAY ** self.samples.clamp_min(1))[:, None]
         push = (self.bias / FULL).clamp(-1, 1) / (mean * mean.sum(1, keepdim=True)).sqrt().clamp_min(1)
         push = torch.where(self.samples[:, None] >= LEAST_SAMPLES, push, torch.zeros(()))
         term = (push[kinds].to(change) * change).sum() / len(kinds)
-        for kind, excess, volume in zip(kinds.tolist(), change.detach().cpu(), wanted.detach().cpu(), strict=True):
-            if not torch.isfinite(excess).all():  # a step that fails is left out; its sum would stay for good
+        finite = torch.isfinite(change.detach()).all(1).cpu()
+        for kind, more, volume, valid in zip(kinds.tolist(), excess.cpu(), wanted.cpu(), finite, strict=True):
+            if not valid:  # a step that fails is left out
                 continue
-            self.excess[kind] = DECAY * self.excess[kind] + excess
+            self.excess[kind] = DECAY * self.excess[kind] + more
             self.volume[kind] = DECAY * self.volume[kind] + volume
             self.samples[kind] += 1
         return term
+
+    def _counted(self, posterior: Tensor) -> Tensor:
+        """(B, S) voxels that each structure is most likely in."""
+        best = posterior.argmax(1).flatten(1)
+        counts = torch.stack([torch.bincount(row, minlength=posterior.shape[1]) for row in best])
+        return self._volumes(counts[:, :, None, None, None].to(posterior))
 
     def _volumes(self, posterior: Tensor) -> Tensor:
         """(B, S) voxels of each structure."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 
 import pytest
@@ -19,10 +21,15 @@ ONE = torch.tensor([0])
 PAIR = torch.tensor([-1, 0, 1, 0])  # background, the left of one structure, another one, the right of the first
 
 
-def posterior(*volumes: float) -> Tensor:
-    """(1, 4, 10, 10, 10) with these volumes in voxels of the three foreground channels."""
-    background = 1000 - sum(volumes)
-    return (torch.tensor([background, *volumes]) / 1000)[None, :, None, None, None].expand(1, -1, 10, 10, 10).clone()
+def posterior(*volumes: float, size: tuple[int, int, int] = (10, 10, 10)) -> Tensor:
+    """(1, 4, *size) with these volumes in voxels of the three foreground channels, each voxel certain."""
+    if not all(math.isfinite(volume) for volume in volumes):
+        return torch.full((1, 4, *size), math.nan)
+    channels = torch.zeros(math.prod(size), dtype=torch.long)
+    ends = [0, *itertools.accumulate(int(volume) for volume in volumes)]
+    for channel, (first, last) in enumerate(itertools.pairwise(ends), start=1):
+        channels[first:last] = channel
+    return torch.nn.functional.one_hot(channels, 4).float().T.reshape(1, 4, *size)
 
 
 def test_left_and_right_are_one_structure_and_the_background_is_none() -> None:
@@ -85,26 +92,40 @@ def test_errors_of_both_signs_are_no_bias_and_give_no_push() -> None:
     for number in range(800):
         off = 10 if number % 2 else -10
         balance(posterior(100 + off, 50, 100), posterior(100, 50, 100), ONE)
-    assert abs(float(balance.bias[0, 0])) < 0.0003
+    assert abs(float(balance.bias[0, 0])) < 0.0008
     found = posterior(110, 50, 100)
-    assert abs(float(balance(found, posterior(100, 50, 100), ONE))) < 0.03 * 10 / (200 * 250) ** 0.5
+    assert abs(float(balance(found, posterior(100, 50, 100), ONE))) < 0.08 * 10 / (200 * 250) ** 0.5
 
 
-@pytest.mark.parametrize(("excess", "push"), [(40.0, 1.0), (0.6, 0.3), (-0.6, -0.3), (-40.0, -1.0)])
-def test_a_bias_is_pushed_against_in_proportion_up_to_full_strength(excess: float, push: float) -> None:
-    balance = VolumeBalance(PAIR)
+@pytest.mark.parametrize(("excess", "push"), [(400, 1.0), (6, 0.3), (-6, -0.3), (-400, -1.0)])
+def test_a_bias_is_pushed_against_in_proportion_up_to_full_strength(excess: int, push: float) -> None:
+    balance, size = VolumeBalance(PAIR), (20, 20, 25)
+    wanted = posterior(1000, 500, 1000, size=size)
     for _ in range(60):
-        balance(posterior(100 + excess, 50, 100), posterior(100, 50, 100), ONE)
-    assert push == pytest.approx(max(-1, min(1, excess / 200 / FULL)))
-    found = posterior(100, 50, 100).requires_grad_()  # right on this batch: no value, but the push goes on
-    term = balance(found, posterior(100, 50, 100), ONE)
+        balance(posterior(1000 + excess, 500, 1000, size=size), wanted, ONE)
+    assert push == pytest.approx(max(-1, min(1, excess / 2000 / FULL)))
+    found = wanted.clone().requires_grad_()  # right on this batch: no value, but the push goes on
+    term = balance(found, wanted, ONE)
     assert float(term.detach()) == pytest.approx(0, abs=1e-5)
     term.backward()
-    per_voxel = push / (200 * 250) ** 0.5
-    torch.testing.assert_close(found.grad[0, 1], torch.full((10, 10, 10), per_voxel))
+    per_voxel = push / (2000 * 2500) ** 0.5
+    torch.testing.assert_close(found.grad[0, 1], torch.full(size, per_voxel))
     torch.testing.assert_close(found.grad[0, 3], found.grad[0, 1])
     assert (found.grad[0, 0] == 0).all()
-    torch.testing.assert_close(found.grad[0, 2], torch.zeros(10, 10, 10), rtol=0, atol=1e-6)
+    torch.testing.assert_close(found.grad[0, 2], torch.zeros(size), rtol=0, atol=1e-6)
+
+
+def test_labels_are_counted_not_probabilities() -> None:
+    balance, wanted = VolumeBalance(PAIR), posterior(100, 50, 100)
+    doubtful = 0.6 * wanted + 0.4 * posterior(0, 0, 0)
+    for _ in range(LEAST_SAMPLES):
+        balance(doubtful, wanted, ONE)
+    assert (balance.bias == 0).all()
+    unsure = 0.4 * wanted + 0.6 * posterior(0, 0, 0)
+    for _ in range(LEAST_SAMPLES):
+        balance(unsure, wanted, ONE)
+    assert float(balance.bias[0, 0]) < -0.3 and float(balance.bias[0, 1]) < -0.3
+    assert float(balance(wanted, unsure, ONE)) < 0  # the push goes through the probabilities: 60 % of each volume more
 
 
 def test_the_first_samples_are_only_counted() -> None:
@@ -125,12 +146,16 @@ def test_the_structures_lose_their_bias_under_descent() -> None:
     """Patches with errors of 10 % either way and a bias of 3 %: the learned gain takes the bias off."""
     balance, gain = VolumeBalance(PAIR), torch.nn.Parameter(torch.tensor(1.03))
     descent, generator = torch.optim.SGD([gain], lr=0.02), torch.Generator().manual_seed(0)
-    late = []
+    place, late = torch.arange(8000).reshape(20, 20, 20) / 8000, []
+
+    def up_to(edge: Tensor) -> Tensor:
+        share = torch.sigmoid(200 * (edge - place))
+        return torch.stack([1 - share, share, torch.zeros_like(share), torch.zeros_like(share)])[None]
+
     for number in range(600):
         off = 1 + 0.1 * torch.randn((), generator=generator)
-        wanted = posterior(100, 50, 100)
         descent.zero_grad()
-        term = balance(wanted * gain * off, wanted, ONE)
+        term = balance(up_to(0.5 * gain * off), up_to(torch.tensor(0.5)), ONE)
         if term.requires_grad:
             term.backward()
             descent.step()

@@ -133,8 +133,8 @@ def test_the_map_of_uncertainty_says_what_it_is_the_spread_of(person, method, sa
 def test_one_card_is_open_at_a_time_and_none_is_kept(person):
     person.ui.inputSelector.setCurrentNode(person.loadScan())
     press(person.ui.cardButton)
-    first = person.panel._card
+    first = person.panel.methodView.card
     press(person.ui.cardButton)
-    assert person.panel._card is not first
-    person.panel._card.close()
-    assert person.panel._card is None
+    assert person.panel.methodView.card is not first
+    person.panel.methodView.card.close()
+    assert person.panel.methodView.card is None

@@ -118,7 +118,7 @@ def test_a_hidden_panel_works_nothing_out_and_shows_all_when_it_is_seen_again(ap
     ui.inputSelector.setCurrentNode(scan)
     drawn = []
     slicer.util.selectModule("")
-    monkeypatch.setattr(person.panel, "_refreshMethod", drawn.append)
+    monkeypatch.setattr(person.panel.methodView, "refresh", drawn.append)
     slicer.util.arrayFromVolumeModified(scan)
     person.parameters.seed = 9
     job = person.logic.process(scan, waitForCompletion=False)
@@ -247,7 +247,7 @@ def test_a_row_of_the_structures_leads_there_however_it_is_sorted(person, stub, 
 
 def test_the_model_card_opens_beside_the_panel(application, person):
     press(person.ui.cardButton)
-    card = person.panel._card
+    card = person.panel.methodView.card
     assert card.isVisible() and card.windowTitle() == "Model card: Bridged diffusion"
     assert "Where it departs from the paper" in card.findChild(QTextBrowser).toPlainText()
     choose(person.ui.methodComboBox, "Linear interpolation")
