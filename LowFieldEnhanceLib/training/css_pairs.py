@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,6 +74,10 @@ class CycleSampler:
         if pairing not in PAIRINGS:
             raise BadInput(f"the pairing is {', '.join(PAIRINGS)}, not '{pairing}'")
         self.low, self.high, self.pairing, self.gap, self.edge = low, high, pairing, gap, edge
+
+    def valid_range(self) -> dict[str, Any]:
+        """Of the low-field slices, see pairs.PairSampler."""
+        return self.low.valid_range()
 
     def batch(self, size: int) -> CycleBatch:
         """``size`` slices of each field strength."""

@@ -42,14 +42,14 @@ class GapLoss:
     """
 
     def __init__(self, pool: HeadPool, device: str, groups: int = GROUPS, slices: int = SLICES) -> None:
-        self.pool, self.device, self.groups, self.slices = pool, device, groups, slices
+        self.sampler, self.device, self.groups, self.slices = pool, device, groups, slices
 
     def __call__(self, network: nn.Module) -> Tensor:
         """Draw a batch and return the loss."""
         low, high, positions, group = [], [], [], []
         for number in range(self.groups):
-            drawn = self.pool.group(self.slices, within=CLOSE if number % 2 else None)
-            down, right, turn = self.pool.rng.uniform(-1, 1, 3) * (SHIFT, SHIFT, TURN)
+            drawn = self.sampler.group(self.slices, within=CLOSE if number % 2 else None)
+            down, right, turn = self.sampler.rng.uniform(-1, 1, 3) * (SHIFT, SHIFT, TURN)
             low.append(drawn.low[1])
             high.append(displaced(drawn.high, (float(down), float(right)), float(turn)))
             positions.append(drawn.positions.float())

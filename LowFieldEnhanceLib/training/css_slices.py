@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -85,6 +86,10 @@ class HeadPool:
         self.rng, self.generator = self.volumes.rng, self.volumes.generator
         self.pool: deque[SimulatedHead] = deque(maxlen=pool)
         self.size, self.slices_per_head, self.drawn = pool, slices_per_head, 0
+
+    def valid_range(self) -> dict[str, Any]:
+        """Of the volumes that the slices are cut from, see pairs.PairSampler."""
+        return self.volumes.valid_range()
 
     def head(self) -> SimulatedHead:
         """A simulated head at random."""

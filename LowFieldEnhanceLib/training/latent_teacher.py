@@ -100,6 +100,10 @@ class LatentSampler:
     def __init__(self, sampler: SlicePairSampler, autoencoder: LatentAutoencoder, device: str) -> None:
         self.sampler, self.autoencoder, self.device = sampler, autoencoder, device
 
+    def valid_range(self) -> dict[str, Any]:
+        """See pairs.PairSampler."""
+        return self.sampler.valid_range()
+
     @torch.no_grad()
     def batch(self, size: int) -> LatentBatch:
         """``size`` slices."""

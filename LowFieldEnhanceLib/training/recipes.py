@@ -27,7 +27,6 @@ from . import companions, css, css_lsc, css_sgp, latent_autoencoder, latent_stud
 from .checkpoint import read_checkpoint
 from .degradation import DegradationRange
 from .loop import LearningLoss, LossFunction, Plan, train
-from .pairs import PairSampler
 from .warm_start import warm_start
 
 PAIRED = ("oasis", "openms", "brats")
@@ -80,7 +79,7 @@ def _bridged(part: str) -> Recipe:
         from .anatomy import BALANCE_WEIGHT, AnatomyLoss
 
         text = f"{text}; anatomy loss" + (f" in each {structure_every}th step" if structure_every > 1 else "")
-        # the balance pushes as if it were there in each step: against a bias that stays, how often one looks is no matter
+        # the balance pushes as if it were there in each step: a bias stays however often one looks
         anatomy = AnatomyLoss.registered(device, KINDS, structure_every * BALANCE_WEIGHT)
         loss = BridgeLoss(sampler, 2, device, anatomy=anatomy, structure_every=structure_every, **weights)
         return BRIDGE, loss, text
@@ -254,7 +253,7 @@ def run_recipe(
     if name in BUILT_ON:
         record["built_on"] = _installed(BUILT_ON[name])
     sampler = getattr(loss, "sampler", None)
-    if isinstance(sampler, PairSampler):
+    if hasattr(sampler, "valid_range"):
         record["valid_range"] = sampler.valid_range()
     with replaced(plan.out / "training.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

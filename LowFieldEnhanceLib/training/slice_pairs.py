@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,6 +96,10 @@ class SlicePairSampler:
     def generator(self) -> torch.Generator:
         """torch's generator of all noise."""
         return self.volumes.generator
+
+    def valid_range(self) -> dict[str, Any]:
+        """Of the volumes that the slices are cut from, see pairs.PairSampler."""
+        return self.volumes.valid_range()
 
     def batch(self, size: int) -> SlicePairs:
         """``size`` slices at random."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -96,6 +97,11 @@ class SliceSampler:
         present = [contrast for contrast in CHANNELS if self.sources[contrast]]
         shares = np.array([CONTRAST_SHARES[contrast] for contrast in present])
         self.contrasts, self.shares = present, shares / shares.sum()
+
+    def valid_range(self) -> dict[str, Any]:
+        """``contrasts`` that a network has seen which was trained on these slices, painted ones among them."""
+        painted = PAINTS if self.levels else ()
+        return {"contrasts": [name for name in CHANNELS if name in self.contrasts or name in painted]}
 
     def sample(self) -> tuple[Tensor, int]:
         """A crop (edge, edge) in the model range, -1 outside the brain, and its class."""

@@ -40,6 +40,14 @@ def test_a_batch_has_the_shapes_that_are_announced() -> None:
     assert pairs.low.min() >= -1.0 and pairs.low.max() <= 1.5
 
 
+def test_what_was_drawn_from_is_told() -> None:
+    assert SlicePairSampler([head(), head("openms/1", 2)], EDGE, pool=1, ranges=PLAIN).valid_range() == {
+        "contrasts": ["T1w", "FLAIR"],
+        "spacing_mm": [1.0, 3.0],
+        "snr": [1e5, 1e5],
+    }
+
+
 def test_the_class_is_that_of_contrast_and_axis() -> None:
     pairs = SlicePairSampler([head(channel=1)], EDGE, pool=1).batch(12)
     assert pairs.kind.tolist() == [slice_class("T2w", int(axis)) for axis in pairs.axis]

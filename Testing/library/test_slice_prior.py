@@ -132,6 +132,11 @@ def test_tissue_levels_are_the_medians_of_the_tissues_and_need_labels() -> None:
     assert tissue_levels(smooth_head(labelled=False)) is None
 
 
+def test_contrasts_that_were_painted_count_as_seen() -> None:
+    assert SliceSampler([labelled_head()], 32).valid_range() == {"contrasts": ["T1w", *PAINTS]}
+    assert SliceSampler([smooth_head(labelled=False)], 32).valid_range() == {"contrasts": ["T1w"]}
+
+
 @pytest.mark.parametrize("paint", PAINTS)
 def test_painting_sends_every_tissue_to_an_intensity_of_the_named_contrast(paint: str) -> None:
     sampler = SliceSampler([labelled_head()], seed=0)

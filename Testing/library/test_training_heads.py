@@ -9,10 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.segmentation.labels import from_channels
-from LowFieldEnhanceLib.training import bridged, companions, css_lsc, css_sgp, latent_autoencoder, recipes, regression
+from LowFieldEnhanceLib.training import (
+    anatomy,
+    bridged,
+    companions,
+    css_lsc,
+    css_sgp,
+    latent_autoencoder,
+    recipes,
+    regression,
+)
 from LowFieldEnhanceLib.training.data import brain_of, data_root, load_head, load_heads
 from LowFieldEnhanceLib.training.loop import Plan
 from LowFieldEnhanceLib.training.pseudo_labels import load_pseudo_labelled
@@ -107,7 +117,9 @@ def test_a_damaged_head_and_one_of_several_shapes_are_refused(tmp_path: Path) ->
 def test_what_a_training_says_of_its_data_is_what_was_there(tmp_path: Path) -> None:
     write(tmp_path / "openms" / "train" / "a_T1w.nii.gz", brain(400))
     for recipe in (css_lsc, css_sgp, latent_autoencoder):
-        assert recipe.recipe(tmp_path, 0, "cpu")[2].startswith("slices of 1 head of openms/train; ")
+        _, loss, said = recipe.recipe(tmp_path, 0, "cpu")
+        assert said.startswith("slices of 1 head of openms/train; ")
+        assert loss.sampler.valid_range()["contrasts"] == ["T1w"]
     with pytest.raises(BadInput, match="has several contrasts"):
         companions.recipe(tmp_path, 0, "cpu")
     with pytest.raises(BadInput, match=r"no training heads \(<head>_T1w.nii.gz\) found in oasis/train under"):
@@ -182,3 +194,16 @@ def test_the_weights_of_a_loss_reach_it_and_stand_in_the_record(
     assert recipes.run_recipe("bridged_prior", tmp_path, Plan(tmp_path / "plain", 0.001))["options"] == {}
     with pytest.raises(BadInput, match="latent_student' has no option 'loss-weights'"):
         recipes.run_recipe("latent_student", tmp_path, run, loss_weights=[1.0, 1.0, 1.0])
+
+
+def test_how_often_the_bridge_looks_at_structure_is_an_option_that_leaves_the_push_on_volumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "oasis" / "train" / "ours_T1w.nii.gz", brain(400))
+    monkeypatch.setattr(recipes, "is_installed", lambda _: True)
+    monkeypatch.setattr(anatomy, "load_network", lambda *_: (torch.nn.Conv3d(1, 4, 1), None))
+    for given, said in (({}, "anatomy loss"), ({"structure_every": 4}, "anatomy loss in each 4th step")):
+        _, loss, text = recipes.RECIPES["bridged_bridge"](tmp_path, 0, "cpu", **given)
+        assert loss.structure_every == given.get("structure_every", 1)
+        assert loss.anatomy.balance_weight == pytest.approx(loss.structure_every * anatomy.BALANCE_WEIGHT)
+        assert text == f"1 head of oasis/train; degraded at random; {said}"
