@@ -142,6 +142,7 @@ def compare(
     structures = [report.get("structures", []) for report in reports.values()]
     sigma = in_noise_units(first.report["fidelity"]).get("sigma")
     between = disagreement(results, structures, first.brain, sigma)
+    pipeline.tell_doubts(subject, list(reports.values()), events)
     return Comparison(rows, columns, first.before, results, first.brain, first.reference, reports, between)
 
 

@@ -49,10 +49,10 @@ def choose_device(name: str | torch.device = "auto", events: Events | None = Non
         raise BadInput(f"unknown device '{name}'; choose auto, cpu, cuda or mps")
     missing = device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count()
     if missing or not available[device.type]:
-        raise BadInput(f"the device '{name}' is not available on this machine; use --device cpu")
+        raise BadInput(f"the device '{name}' is not available on this machine; use the CPU (--device cpu)")
     fault = fault_of(name)
     if fault is not None:
-        raise BadInput(f"the device '{name}' cannot be used, because {fault}; use --device cpu")
+        raise BadInput(f"the device '{name}' cannot be used, because {fault}; use the CPU (--device cpu)")
     return name
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from .devices import choose_device
 from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
+from .evaluation.input_checks import mismatch
 from .events import Events
 from .image import Image
 from .image_io import DERIVED
@@ -38,6 +39,7 @@ __all__ = [
     "enhance",
     "enhance_subject",
     "subject_of",
+    "tell_doubts",
 ]
 
 UNKNOWN = {"method": "unknown (an existing volume)", "title": "Existing volume"}
@@ -87,7 +89,9 @@ def enhance(
     if displacement is not None and not getattr(method, "unwarps", False):
         events.warning(f"{method.title} does not use the displacement field; the method 'latent' does")
     subject = subject_of(image, options, contrasts, reference, reference_labels, brain, events, lesions, displacement)
-    return enhance_subject(subject, options, events)
+    result = enhance_subject(subject, options, events)
+    tell_doubts(subject, [result.report], events)
+    return result
 
 
 @memory_told()
@@ -148,7 +152,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
     if options.data_consistency and not prepared.noise_plausible:
         events.warning(
             "the projection onto the scan was left out: it goes to within the scan's noise, which cannot be measured "
-            "because the scan was interpolated or filtered before (--sigma gives it)"
+            "because the scan was interpolated or filtered before (give the noise level, --sigma, if you know it)"
         )
     elif options.data_consistency:
         events.progress("data consistency", 0, 1)
@@ -227,7 +231,22 @@ def assess(
     }
     head = _among_its_surroundings(moved, subject.prepared, made_by, events)
     result = judge(subject, head, options, provenance, started, events, common_range(_models(()).values()))
+    tell_doubts(subject, [result.report], events)
     return replace(result, enhanced=moved)
+
+
+def tell_doubts(subject: Subject, reports: Sequence[Mapping[str, Any]], events: Events) -> None:
+    """Warn of the input checks that failed, each sentence once; those that :func:`subject_of` has told are past."""
+    reference = subject.reference
+    told = {"contrast"} if subject.image.known_contrast == "other" else set()
+    if subject.image.sides_in_doubt:
+        told.add("orientation")
+    if reference is not None and (reference.incomparable or mismatch(reference.overlap, reference.white_matter)):
+        told.add("reference")
+    failed = [check for report in reports for check in report["input_checks"] if not check["ok"]]
+    kinds = {check["text"]: check["trained_range"] for check in failed if check["name"] not in told}
+    for text, trained in kinds.items():
+        events.warning(f"this scan is outside the range that the models were trained in: {text}" if trained else text)
 
 
 def _among_its_surroundings(

@@ -204,7 +204,9 @@ def open_subject(
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work
         lost = outside_brain(lesions, on_grid, prepared.brain)
         if lost["regions"]:
-            events.warning(f"{lost['text']}; give a brain mask that holds them (--brain-mask) to follow them")
+            events.warning(
+                f"{lost['text']}; on the command line a brain mask that holds them (--brain-mask) lets them be followed"
+            )
     others, acquisitions = prepare_others(contrasts or {}, prepared, events.warning)
     found = None
     if reference is not None:
@@ -269,7 +271,7 @@ def _reference(
     on_grid = resample(image, grid, "cubic")
     seen = resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
     if not seen[prepared.brain].any():
-        advice = "" if register else "; if it was taken in another position, use --register"
+        advice = "" if register else "; if it was taken in another position, register it (--register)"
         raise BadInput(f"the reference shows nothing of the brain that is in the scan{advice}")
     found = None
     if labels is not None:
@@ -286,7 +288,8 @@ def _reference(
     agreement = dice(*white) if any(part.any() for part in white) else None
     apart = mismatch(overlap, agreement)
     if apart is not None:
-        advice = "is it of the same person?" if register else "if it was taken in another position, use --register"
+        elsewhere = "if it was taken in another position, register it (--register)"
+        advice = "is it of the same person?" if register else elsewhere
         events.warning(f"{apart}, so comparisons with it mean little; {advice}")
     incomparable = _incomparable(image, on_grid, seen, prepared)
     if incomparable is not None:

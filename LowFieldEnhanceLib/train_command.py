@@ -23,7 +23,9 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda or mps")
     parser.add_argument("--threads", type=int, help="of the CPU (default: as many as torch takes)")
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
-    parser.add_argument("--learning-rate", type=float, help="at its peak (default: the recipe's; lower with --start)")
+    parser.add_argument(
+        "--learning-rate", type=float, help="at its peak (default: the recipe's; going on with --start asks for less)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--start",

@@ -179,7 +179,8 @@ METHODS: dict[str, MethodEntry] = {
         MethodEntry(
             "bm4d",
             "Cubic interpolation + BM4D",
-            "Cubic interpolation, then BM4D denoising at the scan's measured noise level.",
+            "Cubic interpolation, then BM4D denoising at the scan's measured noise level; its package is free for "
+            "non-commercial use alone.",
             {"fast": 0},
             seconds=25.0,
             bytesPerVoxel=64,

@@ -33,7 +33,10 @@ class Bm4d:
 
     name = "bm4d"
     title = "Cubic interpolation + BM4D"
-    summary = "Cubic interpolation, then BM4D denoising at the scan's measured noise level."
+    summary = (
+        "Cubic interpolation, then BM4D denoising at the scan's measured noise level; its package is free for "
+        "non-commercial use alone."
+    )
     citation = "Maggioni et al., IEEE TIP 2013 (BM4D); package bm4d."
     kind = "baseline"
     contrasts = CONTRASTS

@@ -49,14 +49,15 @@ def report_of(seconds: float, change: float) -> dict[str, Any]:
     return {
         "has_reference": False, "images": None, "summary": {"mean_absolute_change_percent": change},
         "fidelity": {"rms": 1.25, "share_above_3": 0.0123}, "verdict": "Nobody can say | whether <it> is right.",
-        "provenance": {"seconds": seconds, "settings": {"evaluations": 2}},
+        "provenance": {"seconds": seconds, "settings": {"evaluations": 2}}, "input_checks": [],
     }  # fmt: skip
 
 
 def fake_run(failing: dict[str, Exception]) -> Any:
     """Stands for the runner; fails for the methods named."""
 
-    def run(image: Image, options: pipeline.Options, events: Events) -> Any:
+    def run(subject: Any, options: pipeline.Options, events: Events) -> Any:
+        image = subject.image
         events.progress("enhance", 0, 1)
         if options.method in failing:
             raise failing[options.method]
@@ -67,9 +68,9 @@ def fake_run(failing: dict[str, Exception]) -> Any:
     return run
 
 
-def unprepared(image: Image, *_: Any) -> Image:
+def unprepared(image: Image, *_: Any) -> Any:
     """Stands for the preparation: the fake runner takes the scan itself."""
-    return image
+    return SimpleNamespace(image=image, reference=None)
 
 
 MISSING = MissingModel("the weights of bridged_bridge are not installed")

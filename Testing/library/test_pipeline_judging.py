@@ -14,9 +14,11 @@ from judging_support import LESION_MM, OPTIONS, ball
 from test_cli import run_json
 
 from LowFieldEnhanceLib import pipeline
+from LowFieldEnhanceLib.compare import compare
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.events import Events
-from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.formats.field_strength import FIELD_STRENGTH
+from LowFieldEnhanceLib.image import ORIENTATION_DOUBT, Image
 from LowFieldEnhanceLib.image_io import read_image, write_image, write_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -128,6 +130,39 @@ def test_a_reference_that_lies_elsewhere_raises_a_warning_that_names_the_option(
     seen.clear()
     pipeline.enhance(low, OPTIONS, reference=high, events=Events(seen.append))
     assert not [e for e in seen if e["event"] == "warning"]
+
+
+def warnings_of(seen: list[dict[str, Any]]) -> list[str]:
+    return [event["message"] for event in seen if event["event"] == "warning"]
+
+
+def test_a_scan_that_the_networks_do_not_know_is_told_of_once(low: Image, high: Image) -> None:
+    """What the report puts into a banner reaches those who never open it."""
+    seen: list[dict[str, Any]] = []
+    strong = Image(low.array, low.affine, "T1w", {**low.meta, FIELD_STRENGTH: "3"})
+    result = pipeline.enhance(strong, OPTIONS, events=Events(seen.append))
+    (check,) = [c for c in result.report["input_checks"] if c["name"] == "field strength"]
+    told = f"this scan is outside the range that the models were trained in: {check['text']}"
+    assert not check["ok"] and warnings_of(seen) == [told]
+    seen.clear()
+    pipeline.assess(strong, result.enhanced, "cpu", spacing=OPTIONS.spacing, events=Events(seen.append))
+    assert warnings_of(seen).count(told) == 1
+    seen.clear()
+    compare(strong, [("cubic", "fast"), ("linear", "fast")], OPTIONS, events=Events(seen.append))
+    assert warnings_of(seen) == [told]
+
+
+def test_doubts_that_were_told_before_the_work_are_not_told_again(low: Image, high: Image) -> None:
+    unknown = Image(low.array, low.affine, "other", {**low.meta, ORIENTATION_DOUBT: "the header gives no directions"})
+    far = Image(high.array, high.affine + np.array([[0, 0, 0, 40.0], *[[0] * 4] * 3]), "T1w")
+    labels, seen = LabelMap(phantom_head()[1].array, far.affine, {}), []
+    result = pipeline.enhance(unknown, OPTIONS, reference=far, reference_labels=labels, events=Events(seen.append))
+    failed = {check["name"] for check in result.report["input_checks"] if not check["ok"]}
+    assert {"contrast", "orientation", "reference"} <= failed
+    told = warnings_of(seen)
+    for part in ("unknown; it is taken for T1w", "left and right cannot be trusted", "comparisons with it mean little"):
+        assert sum(part in message for message in told) == 1, told
+    assert not any("was treated as T1w" in message for message in told)
 
 
 def test_the_image_scores_do_not_depend_on_the_references_intensity_scale(low: Image, high: Image) -> None:
