@@ -25,6 +25,7 @@ from .evaluation.uncertainty import Uncertainty
 from .events import Events
 from .image import Image
 from .options import Options
+from .preprocess.prepare import white_matter_of
 from .segmentation.labels import LabelMap
 from .subject import Reference, Subject
 
@@ -110,7 +111,7 @@ def judge(
         provenance=_completed(provenance, subject, started),
         valid_range=valid_range,
         uncertainty=None if spread is None else spread.as_report(prepared.brain, prepared.sigma),
-        data_consistency=None if consistency is None else _consistency(consistency, subject, lpips),
+        data_consistency=None if consistency is None else _consistency(consistency, subject, lpips, events),
         added_detail=None if detail is None else detail.summary,
         lesions=_lesions(subject, enhanced),
         noise_plausible=prepared.noise_plausible,
@@ -146,21 +147,23 @@ def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDet
     try:
         return added_detail(
             prepared.on_grid, enhanced, prepared.acquired, prepared.sigma, prepared.brain, prepared.fwhm,
-            prepared.profile,
+            prepared.profile, white_matter_of(subject.labels, prepared.acquired),
         )  # fmt: skip
     except BadInput as reason:  # an empty or flat volume must not cost the user the finished run
         events.warning(f"added detail was not measured: {reason}")
         return None
 
 
-def _consistency(consistency: Projection, subject: Subject, lpips: Lpips | None) -> dict[str, Any]:
+def _consistency(consistency: Projection, subject: Subject, lpips: Lpips | None, events: Events) -> dict[str, Any]:
     """The block of the projection; against a reference with the image scores that the volume had before."""
     block = consistency.as_report()
     reference = subject.reference
     if reference is not None and reference.incomparable is None and consistency.start is not None:
         brain = subject.prepared.brain & reference.field_of_view
         try:
-            block["images_before"] = asdict(score_images(reference.image.array, consistency.start, brain, lpips))
+            block["images_before"] = asdict(
+                score_images(reference.image.array, consistency.start, brain, lpips, events.check)
+            )
         except BadInput:  # an empty or constant reference must not cost the user the finished run
             block["images_before"] = None
     return block

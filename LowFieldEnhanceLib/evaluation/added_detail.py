@@ -73,6 +73,7 @@ def added_detail(
     brain: np.ndarray,
     fwhm: Sequence[float] | None = None,
     profile: str = "gaussian",
+    calm: np.ndarray | None = None,
 ) -> AddedDetail:
     """Split the enhanced scan into what the acquired one supports and what was added to it or taken from it.
 
@@ -84,6 +85,8 @@ def added_detail(
         brain: bool on the working grid.
         fwhm: of the PSF along the axes of ``acquired``, mm; None takes its spacing.
         profile: slice profile, see physics.separable.
+        calm: bool on the grid of ``acquired``, its white matter, where the filter of its noise shows best; None if
+            that is not known.
 
     Returns:
         The maps and a summary: ``rms_percent`` of the three maps; ``share_flagged`` (0..1) of the brain where the whole
@@ -114,7 +117,7 @@ def added_detail(
     centred = torch.from_numpy(slope * (fine.array - np.float32(fine.array[inside].mean())))
     against, seen = support(operator, residual), support(operator, operator(centred))
     scale = np.where(inside, 100.0 / local_contrast(start, inside, before.spacing, CONTRAST_FLOOR_SIGMA * sigma), 0.0)
-    widths = noise_widths(acquired.array, covered)
+    widths = noise_widths(acquired.array, covered, calm)
     contradicting = against.numpy() * noise_gate(operator, residual, weight, sigma, inside, widths) * scale
     unseen = (centred - seen).numpy() * scale
 

@@ -8,6 +8,7 @@ width L of the intensity range in the reference's unit; None means :func:`refere
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -149,7 +150,13 @@ def linear_fit(reference: np.ndarray, image: np.ndarray, mask: np.ndarray) -> np
     return slope * np.asarray(image, dtype=np.float64) + intercept
 
 
-def score_images(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, lpips: Lpips | None = None) -> ImageScores:
+def score_images(
+    reference: np.ndarray,
+    image: np.ndarray,
+    mask: np.ndarray,
+    lpips: Lpips | None = None,
+    check: Callable[[], object] | None = None,
+) -> ImageScores:
     """All image scores: linear fit to the reference inside the mask first, then every metric on the fitted image.
 
     For SSIM both images get the reference's lowest value in the mask as background, so nothing outside the mask counts.
@@ -157,17 +164,24 @@ def score_images(reference: np.ndarray, image: np.ndarray, mask: np.ndarray, lpi
 
     Args:
         lpips: a loaded :class:`~.lpips.Lpips`; None leaves LPIPS out.
+        check: called before every metric that takes long (raises to cancel).
     """
+    may_go_on = check or (lambda: None)
     reference, image, inside = as_pair(reference, image, mask)
     width = reference_range(reference, inside)
     fitted = linear_fit(reference, image, inside)
     floor = float(reference[inside].min())
+    may_go_on()
+    structure = ssim(np.where(inside, reference, floor), np.where(inside, fitted, floor), inside, width)
+    may_go_on()
+    perceived = None if lpips is None else lpips.volume(reference, fitted, inside, width)
+    may_go_on()
     return ImageScores(
         psnr=psnr(reference, fitted, inside, width),
-        ssim=ssim(np.where(inside, reference, floor), np.where(inside, fitted, floor), inside, width),
+        ssim=structure,
         mae=mae(reference, fitted, inside, width),
         nmse=nmse(reference, fitted, inside),
-        lpips=None if lpips is None else lpips.volume(reference, fitted, inside, width),
+        lpips=perceived,
         ulf_enc=ulf_enc_score(reference, image, inside).score,
         data_range=width,
     )

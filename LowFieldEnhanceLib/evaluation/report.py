@@ -91,7 +91,7 @@ def build_report(
         unreferenced: structures of which the reference says nothing, with the reason (see report_structures).
         lpips: the metric, for its score against the reference; None leaves it out.
         fwhm, profile: the point-spread function of ``acquired`` that fidelity was measured with (options.Options).
-        check: called before every structure (raises to cancel).
+        check: called before every structure and image score (raises to cancel).
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -143,7 +143,7 @@ def build_report(
         "structures": with_spread(structures, uncertainty),
         "images": None
         if reference is None or lies.get("images_left_out")
-        else _images(reference, before, enhanced, brain, reference_field, lpips),
+        else _images(reference, before, enhanced, brain, reference_field, lpips, check),
         "registration": registration,
         "provenance": provenance,
     }
@@ -215,13 +215,14 @@ def _images(
     brain: np.ndarray,
     field: np.ndarray | None,
     lpips: Lpips | None,
+    check: Callable[[], object] | None,
 ) -> dict[str, Any] | None:
     """Image scores of both against the reference inside the brain; None where the reference shows nothing there."""
     cut = field is not None and not field[brain].all()
     brain = brain & field if cut else brain
     try:
         scores = {
-            name: asdict(score_images(reference.array, image.array, brain, lpips))
+            name: asdict(score_images(reference.array, image.array, brain, lpips, check))
             for name, image in (("input", before), ("enhanced", enhanced))
         }
     except BadInput:  # an empty or constant reference must not cost the user the finished run

@@ -17,12 +17,14 @@ RAYLEIGH_QUARTER = 0.6442340  # 25th percentile over median: sqrt(ln(4/3) / ln 2
 RAYLEIGH_NINETY = 1.8226157  # 90th percentile over median: sqrt(ln 10 / ln 2)
 MAD_TO_SIGMA = 1.482602218505602
 FWHM_TO_SIGMA = 1 / (8 * np.log(2)) ** 0.5
-# One voxel further along one axis raises the level of scans with white noise by 1.0 to 1.25 (1 to 3 mm, SNR up to 80:
-# the anatomy shows), that of a filtered 64 mT scan by 1.4 to 1.9 along each axis, and from there by 1.1 at most.
-CORRELATED = 1.3
-MOST_LAG = 4  # voxels
-LEAST_CALM = 500  # products of differences inside the white matter: their median is right within a tenth
-ALIKE = np.linspace(0.01, 0.99, 99)  # correlations of neighbours that are told apart
+# Differences across two voxels along one axis have 0.92 to 1.06 times the level of those across one if the noise is
+# white: in white matter (1.5 to 3 mm, SNR 8 to 40). In the whole brain, where folds count, it is up to 1.25 (SNR 80).
+# A filtered 64 mT scan has 1.2 to 1.4.
+FILTERED_CALM, FILTERED = 1.08, 1.3
+WIDEST = 3.0  # voxels, full width at half maximum: behind a wider filter next to nothing of the noise is left at n = 1
+# Products of differences in the white matter, and of those across two voxels: medians right within a tenth and a fifth
+LEAST_CALM, LEAST_WIDE = 500, 200
+ALIKE = np.linspace(0.001, 0.99, 990)  # correlations of neighbours that are told apart
 
 
 def add_noise(
@@ -122,59 +124,73 @@ def _is_rayleigh(values: np.ndarray) -> bool:
 def difference_sigma(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | None = None) -> float:
     """Noise level from the anatomy itself: median absolute deviation of a product of second differences.
 
-    (x[i-n] - 2 x[i] + x[i+n]) / sqrt(6) is taken along every axis of at least 5 voxels in turn. White noise keeps its
-    standard deviation; whatever varies smoothly along even one axis vanishes, so folded cortex hardly counts, as it
-    would in a difference along a single axis (Immerkaer, CVIU 1996;64:300, in 3-D and with a median).
+    (x[i-n] - 2 x[i] + x[i+n]) / sqrt(6) with n = 1 is taken along every axis of at least 5 voxels in turn. White noise
+    keeps its standard deviation; whatever varies smoothly along even one axis vanishes, so folded cortex hardly counts,
+    as it would in a difference along a single axis (Immerkaer, CVIU 1996;64:300, in 3-D and with a median).
 
-    n is 1 where the noise is white. Scanners filter and interpolate their images; noise that they left in neighbours
-    alike cancels at n = 1. So n grows along an axis as long as the level grows with it by more than CORRELATED. A scan
-    that was interpolated along all axes is found too quiet even so.
+    Scanners filter and interpolate their images; noise that they left in neighbours alike cancels. Behind a Gaussian
+    filter the level falls by f(1) along each axis, f(n)^2 = (3 - 4 r^(n^2) + r^(4 n^2)) / 3 with r the correlation of
+    direct neighbours. The level with n = 2 along one axis alone over that with n = 1 is f(2) / f(1) and shows r; the
+    differences along the other axes keep the anatomy out of it. Each axis' f(1) is divided out.
 
-    In voxels of 3 mm folds are as sharp as noise, and at an SNR of 60 they pass for correlated noise of four times the
-    level. So where ``calm`` (white matter) is large enough and its noise is white, the level is taken there alone.
+    In voxels of 3 mm folds are as sharp as noise, and at an SNR of 60 they pass for filtered noise of four times the
+    level. So where ``calm`` (white matter) is large enough, the level is taken there alone: right within a quarter for
+    filters of up to 3 voxels (SNR 8 to 40); those of 1 voxel and more are seen. In the whole mask they are seen from
+    1.3 voxels on; behind a narrower one the level found is down to half of the true one
+    (Testing/benchmarks/noise_level.py). A scan that was interpolated along all axes is found too quiet even so.
 
     Returns:
         Standard deviation in units of the array; 0 where the mask leaves nothing to measure.
     """
-    if calm is not None and _second_differences(array, mask & calm, (1, 1, 1)).size >= LEAST_CALM:
-        lags, level = _uncorrelated(array, mask & calm)
-        if lags == [1, 1, 1]:
-            return level
-    return _uncorrelated(array, mask)[1]
+    inside, least = (mask, FILTERED) if calm is None else _calm(array, mask, calm)
+    level = _lagged_level(array, inside, (1, 1, 1))
+    return level / float(np.prod(_loss(_likeness(array, inside, least), 1)))
 
 
-def noise_widths(array: np.ndarray, mask: np.ndarray) -> tuple[float, float, float]:
+def noise_widths(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | None = None) -> tuple[float, float, float]:
     """How wide the filter was that the noise went through: full width at half maximum along each axis, voxels.
 
-    At n = 1 (see :func:`difference_sigma`) the level along an axis is sqrt((3 - 4 r + r^4) / 3) of that at an n where
-    neighbours are no longer alike; r is the correlation of direct neighbours behind a Gaussian filter, whose standard
-    deviation is 1 / (2 sqrt(-ln r)). Found up to a third too narrow, because some likeness is left at the largest n.
+    That of the Gaussian filter whose neighbours have the correlation r (see :func:`difference_sigma`): its standard
+    deviation is 1 / (2 sqrt(-ln r)).
 
     Returns:
-        0 along the axes where the noise is white as far as that can be told.
+        0 along the axes where the noise is white as far as that can be told; :data:`WIDEST` at most.
     """
-    lags, level = _uncorrelated(array, mask)
-    widths = []
-    for axis, lag in enumerate(lags):
-        near = [1 if number == axis else other for number, other in enumerate(lags)]
-        share = _lagged_level(array, mask, near) / level if lag > 1 and level > 0 else 1.0
-        alike = float(np.interp(-(share**2), -(3 - 4 * ALIKE + ALIKE**4) / 3, ALIKE))
-        widths.append(0.5 / float(np.sqrt(-np.log(alike))) / float(FWHM_TO_SIGMA) if lag > 1 else 0.0)
+    inside, least = (mask, FILTERED) if calm is None else _calm(array, mask, calm)
+    widths = [float(_width(r)) if r > 0 else 0.0 for r in _likeness(array, inside, least)]
     return widths[0], widths[1], widths[2]
 
 
-def _uncorrelated(array: np.ndarray, mask: np.ndarray) -> tuple[list[int], float]:
-    """n along each axis, and the level there; see :func:`difference_sigma`."""
-    lags = [1, 1, 1]
-    level = _lagged_level(array, mask, lags)
-    for axis in range(3):
-        while lags[axis] < MOST_LAG:
-            wider = [lag + (number == axis) for number, lag in enumerate(lags)]
-            other = _lagged_level(array, mask, wider)
-            if not other > CORRELATED * level:
-                break
-            lags, level = wider, other
-    return lags, level
+def _calm(array: np.ndarray, mask: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, float]:
+    """The white matter and the ratio that shows a filter there; the whole mask where it is too small."""
+    inside = mask & calm
+    enough = _second_differences(array, inside, (1, 1, 1)).size >= LEAST_CALM and all(
+        _second_differences(array, inside, lags).size >= LEAST_WIDE for lags in _two_along_one_axis()
+    )
+    return (inside, FILTERED_CALM) if enough else (mask, FILTERED)
+
+
+def _likeness(array: np.ndarray, mask: np.ndarray, least: float) -> np.ndarray:
+    """(3,) correlation r of direct neighbours along each axis; 0 where the ratio of levels is below ``least``."""
+    level = _lagged_level(array, mask, (1, 1, 1))
+    ratios = [_lagged_level(array, mask, lags) / level if level > 0 else 1.0 for lags in _two_along_one_axis()]
+    known = ALIKE[_width(ALIKE) <= WIDEST]
+    found = np.interp(ratios, _loss(known, 2) / _loss(known, 1), known)
+    return np.where(np.asarray(ratios) > least, found, 0.0)
+
+
+def _two_along_one_axis() -> list[tuple[int, int, int]]:
+    return [(2, 1, 1), (1, 2, 1), (1, 1, 2)]
+
+
+def _loss(r: np.ndarray, lag: int) -> np.ndarray:
+    """f(n) of :func:`difference_sigma`."""
+    return np.sqrt((3 - 4 * r ** (lag * lag) + r ** (4 * lag * lag)) / 3)
+
+
+def _width(r: np.ndarray) -> np.ndarray:
+    """Full width at half maximum, in voxels, of the Gaussian filter behind which neighbours have the correlation r."""
+    return 0.5 / np.sqrt(-np.log(r)) / float(FWHM_TO_SIGMA)
 
 
 def _lagged_level(array: np.ndarray, mask: np.ndarray, lags: Sequence[int]) -> float:

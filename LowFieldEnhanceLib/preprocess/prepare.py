@@ -165,13 +165,13 @@ def prepare(
     scale = intensity_scale(on_grid.array, brain)
     source = "user"
     if sigma is None:
-        sigma, source = estimate_sigma(image.array, head, None if labels is None else _white_matter(labels, image))
+        sigma, source = estimate_sigma(image.array, head, None if labels is None else white_matter_of(labels, image))
     stripped = is_stripped(on_grid.array, brain, on_grid.spacing)
     grown = dilated(brain, MASK_MARGIN)
     return Prepared(image, on_grid, brain, grown, scale, float(sigma), source, stripped, fwhm, profile)
 
 
-def _white_matter(labels: LabelMap, image: Image) -> np.ndarray:
+def white_matter_of(labels: LabelMap, image: Image) -> np.ndarray:
     """True where a voxel of the scan is mostly cerebral white matter."""
     inside = Image(np.isin(labels.array, WHITE_MATTER).astype(np.float32), labels.affine)
     return resample(inside, Grid.of(image), "linear").array > 0.5

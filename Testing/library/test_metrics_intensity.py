@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.errors import BadInput, Cancelled
 from LowFieldEnhanceLib.evaluation.intensity import (
     linear_coefficients,
     linear_fit,
@@ -211,3 +211,17 @@ def test_lpips_is_asked_for_the_fitted_image_with_the_same_range(
     assert np.array_equal(given_image, linear_fit(reference, noisy, mask))
     assert np.array_equal(given_mask, mask)
     assert given_range == scores.data_range
+
+
+def test_a_cancel_takes_effect_between_the_metrics() -> None:
+    """SSIM of a head takes a second, LPIPS several: three chances before the last."""
+    reference = np.random.default_rng(0).uniform(0, 1, (16, 16, 16))
+    mask, calls = np.ones(reference.shape, dtype=bool), []
+
+    def third_time() -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise Cancelled("stop")
+
+    with pytest.raises(Cancelled):
+        score_images(reference, 0.9 * reference, mask, check=third_time)
