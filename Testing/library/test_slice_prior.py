@@ -14,7 +14,7 @@ from test_pairs import smooth_head
 from torch import nn
 
 from LowFieldEnhanceLib.diffusion.denoiser import SliceDenoiser, slice_class
-from LowFieldEnhanceLib.image import CONTRASTS
+from LowFieldEnhanceLib.image import CHANNELS, CONTRASTS
 from LowFieldEnhanceLib.networks.edm_slice_unet import EdmSliceUNet, signal_share
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.networks.slice_unet import SliceUNet
@@ -133,8 +133,8 @@ def test_tissue_levels_are_the_medians_of_the_tissues_and_need_labels() -> None:
 
 
 def test_contrasts_that_were_painted_count_as_seen() -> None:
-    assert SliceSampler([labelled_head()], 32).valid_range() == {"contrasts": ["T1w", *PAINTS]}
-    assert SliceSampler([smooth_head(labelled=False)], 32).valid_range() == {"contrasts": ["T1w"]}
+    assert SliceSampler([labelled_head()], 32).valid_range() == {"contrasts": list(CHANNELS)}
+    assert SliceSampler([smooth_head(labelled=False)], 32).valid_range() == {"contrasts": ["T1w", "FLAIR"]}
 
 
 @pytest.mark.parametrize("paint", PAINTS)
