@@ -53,7 +53,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
         "--spacing", type=float, default=1.0, help="of the output, mm (default: 1, at which networks work)"
     )
     parser.add_argument("--brain-only", action="store_true", help="0 outside the brain (judged before that)")
-    parser.add_argument("--n4", action="store_true", help="correct the bias field first")
+    parser.add_argument("--n4", action="store_true", help="correct the bias field first, of further contrasts too")
     add_forward_options(parser)
     parser.add_argument("--displacement", metavar="FIELD",
                         help="field or transform (ITK) with which the scan was unwarped, for 'latent'")  # fmt: skip

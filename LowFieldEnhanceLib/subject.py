@@ -21,7 +21,7 @@ from .options import Options
 from .physics.acquisition import Acquisition
 from .preprocess.brain import brain_mask
 from .preprocess.grid import Grid, resample
-from .preprocess.prepare import Prepared, prepare, prepare_others, regridded, to_working_grid
+from .preprocess.prepare import Prepared, prepare, prepare_others, regridded, to_working_grid, without_bias
 from .preprocess.unwarp import Displacement, log_jacobian
 from .segmentation.labels import WHITE_MATTER, LabelMap
 from .segmentation.segmenter import Segmenter
@@ -207,7 +207,14 @@ def open_subject(
             events.warning(
                 f"{lost['text']}; on the command line a brain mask that holds them (--brain-mask) lets them be followed"
             )
-    others, acquisitions = prepare_others(contrasts or {}, prepared, events.warning)
+    given, contrasts = contrasts or {}, dict(contrasts or {})
+    if options.n4:  # in training one bias field lay over all contrasts of a head
+        prepare_others(contrasts, prepared)  # what cannot be used is refused before N4 sees it
+        for name, other in given.items():
+            there = resample(other, Grid.of(prepared.on_grid), "cubic")
+            there = there.with_array(np.maximum(there.array, 0.0))
+            contrasts[name] = without_bias(other, there, prepared.brain & (there.array > 0), events)[0]
+    others, acquisitions = prepare_others(contrasts, prepared, events.warning)
     found = None
     if reference is not None:
         found = _reference(reference, reference_labels, prepared, labels, segmenter, options.register_reference, events)
@@ -219,7 +226,7 @@ def open_subject(
         "sigma": options.sigma,
         "fwhm": None if options.fwhm is None else list(options.fwhm),
         "profile": options.profile,
-        "further_contrasts_sha256": {name: other.sha256() for name, other in (contrasts or {}).items()},
+        "further_contrasts_sha256": {name: other.sha256() for name, other in given.items()},
         "brain_mask_sha256": None if brain is None else brain.sha256(),
         "displacement": None if displacement is None else displacement.name,
         "displacement_sha256": None if displacement is None else displacement.sha256,
@@ -233,7 +240,7 @@ def open_subject(
         events.warning(image.sides_in_doubt)
     return Subject(
         image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with,
-        lost, dict(contrasts or {}), displacement, judged_with,
+        lost, contrasts, displacement, judged_with,
     )  # fmt: skip
 
 

@@ -156,10 +156,7 @@ def prepare(
     if volume < MIN_BRAIN_ML:
         raise BadInput(f"only {volume:.0f} mL of brain was found in the image; is this a head scan?")
     if n4:
-        field = n4_bias_field(on_grid, brain, events=events)
-        on_grid = on_grid.with_array(on_grid.array / field)
-        at_scan = resample(on_grid.with_array(field), Grid.of(image), "linear").array
-        image = image.with_array(image.array / np.where(at_scan > 0, at_scan, 1.0))
+        image, on_grid = without_bias(image, on_grid, brain, events)
     head = resample(on_grid.with_array(dilated(brain, 1).astype(np.float32)), Grid.of(image), "linear").array > 0.5
     _check_magnitude(image, head)
     scale = intensity_scale(on_grid.array, brain)
@@ -169,6 +166,16 @@ def prepare(
     stripped = is_stripped(on_grid.array, brain, on_grid.spacing)
     grown = dilated(brain, MASK_MARGIN)
     return Prepared(image, on_grid, brain, grown, scale, float(sigma), source, stripped, fwhm, profile)
+
+
+def without_bias(image: Image, on_grid: Image, brain: np.ndarray, events: Events | None = None) -> tuple[Image, Image]:
+    """A scan as acquired, and on a grid where ``brain`` is known, both divided by the bias field that N4 finds."""
+    field = n4_bias_field(on_grid, brain, events=events)
+    at_scan = resample(on_grid.with_array(field), Grid.of(image), "linear").array
+    return (
+        image.with_array(image.array / np.where(at_scan > 0, at_scan, 1.0)),
+        on_grid.with_array(on_grid.array / field),
+    )
 
 
 def white_matter_of(labels: LabelMap, image: Image) -> np.ndarray:

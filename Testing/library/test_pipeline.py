@@ -249,3 +249,22 @@ def test_after_n4_the_volumes_before_are_those_of_the_corrected_scan(
     subject = pipeline.subject_of(scan, replace(OPTIONS, n4=True, spacing=4.0), brain=brain)
     np.testing.assert_array_equal(seen[-1], subject.prepared.on_grid.array)
     assert len(seen) == 2 and not np.allclose(seen[0], seen[1])
+
+
+def test_n4_takes_the_bias_of_further_contrasts_off_too(scan: Image, brain: Image, tiny_models: Path) -> None:
+    """In training one field lay over all contrasts of a head; half of it would be something no network has seen."""
+    along = np.linspace(0.7, 1.3, scan.shape[0], dtype=np.float32)[:, None, None]
+    others = {"T2w": Image(scan.array * along, scan.affine, "T2w")}
+    plain, corrected = (
+        pipeline.subject_of(scan, replace(OPTIONS, n4=n4, spacing=4.0), others, brain=brain) for n4 in (False, True)
+    )
+    inside = resample(brain, Grid.of(scan), "nearest").array > 0.5
+
+    def slope(image: Image) -> float:
+        ratio = np.where(scan.array > 0, image.array / np.maximum(scan.array, 1e-6), np.nan)
+        places = [float(np.nanmedian(ratio[part][inside[part]])) for part in (np.s_[:20], np.s_[-20:])]
+        return places[1] / places[0]
+
+    assert plain.contrasts["T2w"] is others["T2w"]
+    assert abs(np.log(slope(corrected.contrasts["T2w"]))) < 0.5 * abs(np.log(slope(plain.contrasts["T2w"])))
+    assert corrected.made_with["further_contrasts_sha256"] == plain.made_with["further_contrasts_sha256"]
