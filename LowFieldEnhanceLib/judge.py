@@ -26,8 +26,9 @@ from .events import Events
 from .image import Image
 from .options import Options
 from .preprocess.prepare import white_matter_of
+from .reference import Reference
 from .segmentation.labels import LabelMap
-from .subject import Reference, Subject
+from .subject import Subject
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def test_a_reference_that_lies_elsewhere_has_no_tick_and_no_confident_verdict(lo
 def test_a_reference_that_shows_nothing_of_the_brain_is_refused_in_its_own_name(low: Image, high: Image) -> None:
     away = high.affine.copy()
     away[0, 3] += 400
-    with pytest.raises(BadInput, match="the reference shows nothing of the brain .* --register"):
+    with pytest.raises(BadInput, match="the reference shows nothing of the brain .*--register"):
         pipeline.assess(low, high, "cpu", reference=Image(high.array, away, "T1w"), spacing=4.0)
 
 
