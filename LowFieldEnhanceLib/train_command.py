@@ -48,8 +48,8 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--structure-every", type=int, metavar="N",
-        help="of bridged_bridge: the terms of SSIM and anatomy, the slowest, count in each N-th step (default: 1, in "
-        "all)",
+        help="of bridged_bridge: the terms of SSIM and anatomy, the slowest, count in each N-th step (default: 0, in "
+        "none)",
     )  # fmt: skip
     css = parser.add_argument_group("css_generator")
     css.add_argument("--pairing", choices=("none", "weak", "full"), help="how slices are paired (default: full)")

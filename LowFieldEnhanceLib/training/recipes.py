@@ -61,7 +61,7 @@ def _bridged(part: str) -> Recipe:
         device: str,
         degradation: Path | None = None,
         loss_weights: Sequence[float] | None = None,
-        structure_every: int = 1,
+        structure_every: int = 0,
     ) -> tuple[dict[str, Any], LossFunction, str]:
         from .bridged import BRIDGE, KINDS, PRIOR, BridgeLoss, PriorLoss, checked_weights
         from .data import load_heads, said
@@ -74,7 +74,7 @@ def _bridged(part: str) -> Recipe:
         if part == "prior":
             return PRIOR, PriorLoss(sampler, 2, device, **weights), said(heads, "high field only")
         text = said(heads, degraded)
-        if not is_installed("segmenter"):
+        if not structure_every or not is_installed("segmenter"):
             return BRIDGE, BridgeLoss(sampler, 2, device, structure_every=structure_every, **weights), text
         from .anatomy import BALANCE_WEIGHT, AnatomyLoss
 
@@ -227,7 +227,9 @@ def run_recipe(
     step = 0 if begun is None else begun["step"]
     architecture, loss, text = RECIPES[name](data, seed + 7919 * step, plan.device, **options)
     network: nn.Module = build_network(architecture)
-    same = {"recipe": name, "seed": seed, "options": chosen, "data": text, "networks": _installed(USED.get(name, ()))}
+    listened = name != "bridged_bridge" or options.get("structure_every")
+    used = _installed(USED.get(name, ()) if listened else ())
+    same = {"recipe": name, "seed": seed, "options": chosen, "data": text, "networks": used}
     if begun is not None:
         _check_same(plan.checkpoint, begun["record"], same)
         text = begun["record"]["training_data"]

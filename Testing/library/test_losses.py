@@ -172,8 +172,10 @@ def test_the_terms_of_structure_count_in_each_nth_step_and_a_resumed_piece_keeps
     assert [float(first(silent)) for _ in range(7)] == [0, 0, 1.5, 0, 0, 1.5, 0]
     second.load_state_dict(first.state_dict())
     assert [float(second(silent)) for _ in range(3)] == [0, 1.5, 0]
-    with pytest.raises(BadInput, match="not 0"):
-        BridgeLoss(sampler, 1, "cpu", structure_every=0)
+    first.structure_every = 0
+    assert [float(first(silent)) for _ in range(3)] == [0, 0, 0]
+    with pytest.raises(BadInput, match="not -1"):
+        BridgeLoss(sampler, 1, "cpu", structure_every=-1)
 
 
 def test_the_bridge_is_asked_to_leave_high_field_alone_on_samples_of_their_own() -> None:

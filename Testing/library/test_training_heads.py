@@ -202,8 +202,11 @@ def test_how_often_the_bridge_looks_at_structure_is_an_option_that_leaves_the_pu
     write(tmp_path / "oasis" / "train" / "ours_T1w.nii.gz", brain(400))
     monkeypatch.setattr(recipes, "is_installed", lambda _: True)
     monkeypatch.setattr(anatomy, "load_network", lambda *_: (torch.nn.Conv3d(1, 4, 1), None))
-    for given, said in (({}, "anatomy loss"), ({"structure_every": 4}, "anatomy loss in each 4th step")):
-        _, loss, text = recipes.RECIPES["bridged_bridge"](tmp_path, 0, "cpu", **given)
-        assert loss.structure_every == given.get("structure_every", 1)
-        assert loss.anatomy.balance_weight == pytest.approx(loss.structure_every * anatomy.BALANCE_WEIGHT)
-        assert text == f"1 head of oasis/train; degraded at random; {said}"
+    for every, said in ((1, "; anatomy loss"), (4, "; anatomy loss in each 4th step"), (0, "")):
+        _, loss, text = recipes.RECIPES["bridged_bridge"](tmp_path, 0, "cpu", structure_every=every)
+        assert loss.structure_every == every
+        if every:
+            assert loss.anatomy.balance_weight == pytest.approx(every * anatomy.BALANCE_WEIGHT)
+        assert text == f"1 head of oasis/train; degraded at random{said}"
+    _, loss, _ = recipes.RECIPES["bridged_bridge"](tmp_path, 0, "cpu")
+    assert loss.structure_every == 0 and loss.anatomy is None
