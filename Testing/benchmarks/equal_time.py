@@ -5,8 +5,8 @@
 The comparison that says what the method brings: same size, same heads and degradations, same minutes of one core, so
 that only the losses, and in *standard* the prior, differ. Both folders hold registered weights of runs such as
 
-    lowfield-enhance train regression_unet --data DATA --start FIRST --learning-rate 5e-4 --minutes 105 --out RUN
-    lowfield-enhance train bridged_bridge --data DATA --start FIRST --learning-rate 5e-4 --minutes 105 --out RUN
+    lowfield-enhance train regression_unet --data DATA --start FIRST --learning-rate 3e-4 --minutes 13 --out RUN
+    lowfield-enhance train bridged_bridge --data DATA --start FIRST --learning-rate 3e-4 --minutes 13 --out RUN
     python -m LowFieldEnhanceLib.training.register RUN --models FOLDER
 
 where FIRST holds the weights of the regression U-Net alone. Scans are those of ULF-sim v1 (quality.py), each head
