@@ -154,7 +154,7 @@ def test_the_banner_tells_the_range_of_the_weights_from_what_is_wrong_with_the_s
     assert "voxels of 2 x 2 x 5 mm are outside the 1 to 3 mm that the models know." == page.texts[first + 1]
     assert page.texts[first + 2].startswith("This scan is not what the report expects")
     assert "the brain found measures 8 mL" in page.texts[first + 3]
-    assert page.texts.index(NOTICE) < first < page.texts.index("Structures")
+    assert first < page.texts.index(NOTICE) < page.texts.index("Structures")
 
 
 def test_intensities_outside_the_training_open_the_report_with_the_banner() -> None:
@@ -166,7 +166,7 @@ def test_intensities_outside_the_training_open_the_report_with_the_banner() -> N
     )
     assert page.texts[first + 1].startswith("white matter lies at ")
     assert page.texts[first + 1].endswith("of the intensity scale, outside the 2 to 3 seen in training.")
-    assert page.texts.index(NOTICE) < first < page.texts.index("Structures")
+    assert first < page.texts.index(NOTICE) < page.texts.index("Structures")
 
 
 def test_nothing_is_fetched_from_anywhere() -> None:
