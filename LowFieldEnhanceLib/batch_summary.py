@@ -22,6 +22,7 @@ from typing import Any
 from .batch_scans import Scan
 from .errors import BadInput
 from .evaluation.batch_page import render_batch
+from .evaluation.input_checks import failed_checks
 from .evaluation.lesions import survivors
 from .evaluation.report import in_noise_units
 from .evaluation.report_files import csv_cell
@@ -73,7 +74,7 @@ def figures_of(report: Mapping[str, Any]) -> dict[str, Any]:
         "has_reference": report["has_reference"],
         "verdict": report["verdict"],
         "fidelity": {key: fidelity[key] for key in ("rms", "share_above_3", "noise_plausible")},
-        "outside_range": [check["text"] for check in report["input_checks"] if not check["ok"]],
+        "outside_range": [check["text"] for check in failed_checks([report])],
         "lesions": survivors(report.get("lesions")),
         "summary": report["summary"],
         "structures": [{key: row[key] for key in ("name", *VOLUMES) if key in row} for row in report["structures"]],

@@ -13,6 +13,7 @@ from typing import Any
 from .compare import Comparison
 from .dicom.files import new_folder
 from .evaluation.comparison_page import render_comparison
+from .evaluation.input_checks import failed_checks
 from .evaluation.report_files import spreadsheet_text
 from .image_io import DERIVED, write_image
 from .ours import sidecar_of, sidecar_text
@@ -54,8 +55,7 @@ def headings(comparison: Comparison) -> list[str]:
 
 def outside_range(comparison: Comparison) -> list[str]:
     """Sentences of the input checks that failed; those of a single method's weights once, whoever's they are."""
-    checks = (check for report in comparison.reports.values() for check in report.get("input_checks", []))
-    return list(dict.fromkeys(check["text"] for check in checks if not check["ok"]))
+    return list(dict.fromkeys(check["text"] for check in failed_checks(comparison.reports.values())))
 
 
 def about_images(comparison: Comparison) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from .devices import choose_device
 from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
-from .evaluation.input_checks import mismatch
+from .evaluation.input_checks import failed_checks
 from .events import Events
 from .image import Image
 from .image_io import DERIVED
@@ -241,10 +241,9 @@ def tell_doubts(subject: Subject, reports: Sequence[Mapping[str, Any]], events: 
     told = {"contrast"} if subject.image.known_contrast == "other" else set()
     if subject.image.sides_in_doubt:
         told.add("orientation")
-    if reference is not None and (reference.incomparable or mismatch(reference.overlap, reference.white_matter)):
+    if reference is not None and (reference.incomparable or reference.apart):
         told.add("reference")
-    failed = [check for report in reports for check in report["input_checks"] if not check["ok"]]
-    kinds = {check["text"]: check["trained_range"] for check in failed if check["name"] not in told}
+    kinds = {check["text"]: check["trained_range"] for check in failed_checks(reports) if check["name"] not in told}
     for text, trained in kinds.items():
         events.warning(f"this scan is outside the range that the models were trained in: {text}" if trained else text)
 

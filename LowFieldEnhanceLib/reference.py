@@ -46,6 +46,11 @@ class Reference:
     labels_given: bool
     incomparable: str | None
 
+    @property
+    def apart(self) -> str | None:
+        """Why it seems not to show this head in this place; None if it does."""
+        return mismatch(self.overlap, self.white_matter)
+
     def summary(self) -> dict[str, Any]:
         """The report's block ``registration``."""
         moved = None if self.registration is None else self.registration.summary()
@@ -103,15 +108,15 @@ def open_reference(
     overlap = dice(prepared.brain & seen, brain_mask(segmented))
     white = [np.isin(m.array, WHITE_MATTER) & seen for m in (scan_labels, segmented)]
     agreement = dice(*white) if any(part.any() for part in white) else None
-    apart = mismatch(overlap, agreement)
-    if apart is not None:
+    incomparable = _incomparable(image, on_grid, seen, prepared)
+    found = Reference(on_grid, found or segmented, overlap, agreement, moved, seen, labels is not None, incomparable)
+    if found.apart is not None:
         elsewhere = "if it was taken in another position, register it (--register)"
         advice = "is it of the same person?" if register else elsewhere
-        events.warning(f"{apart}, so comparisons with it mean little; {advice}")
-    incomparable = _incomparable(image, on_grid, seen, prepared)
+        events.warning(f"{found.apart}, so comparisons with it mean little; {advice}")
     if incomparable is not None:
         events.warning(f"the reference's intensities are not compared with those of the scan: {incomparable}")
-    return Reference(on_grid, found or segmented, overlap, agreement, moved, seen, labels is not None, incomparable)
+    return found
 
 
 def _incomparable(reference: Image, on_grid: Image, seen: np.ndarray, prepared: Prepared) -> str | None:

@@ -7,7 +7,7 @@ trained in (the ``valid_range`` of models.json); the other checks ask whether th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,11 @@ def input_checks(
         measured = reference.array != 0 if field is None else field
         checks.append(_reference(measured, brain, registered, mismatch(overlap, white_matter), incomparable))
     return checks
+
+
+def failed_checks(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of all reports, in their order."""
+    return [check for report in reports for check in report["input_checks"] if not check["ok"]]
 
 
 def cut_edges(image: Image, brain: np.ndarray) -> list[str]:

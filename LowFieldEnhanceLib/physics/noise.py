@@ -24,6 +24,7 @@ FILTERED_CALM, FILTERED = 1.08, 1.3
 WIDEST = 3.0  # voxels, full width at half maximum: behind a wider filter next to nothing of the noise is left at n = 1
 # Products of differences in the white matter, and of those across two voxels: medians right within a tenth and a fifth
 LEAST_CALM, LEAST_WIDE = 500, 200
+LAGS = ((1, 1, 1), (2, 1, 1), (1, 2, 1), (1, 1, 2))  # n along the axes: 1, then 2 along each of them alone
 ALIKE = np.linspace(0.001, 0.99, 990)  # correlations of neighbours that are told apart
 
 
@@ -101,7 +102,9 @@ def estimate_sigma(
     floor = 1e-3 * float(array[mask].mean()) if mask.any() else 0.0
     if values.size >= 500 and np.mean(values <= 0) < 0.2 and _is_rayleigh(values):
         sigma = float(np.median(values)) / RAYLEIGH_MEDIAN
-        if sigma > 0.4 * _lagged_level(array, mask, (1, 1, 1)):  # one much quieter than the head was filtered
+        if sigma > 0.4 * _spread(
+            _second_differences(array, mask, LAGS[0])
+        ):  # one much quieter than the head was filtered
             return max(sigma, floor), "background"
     return max(difference_sigma(array, mask, calm), floor), "difference"
 
@@ -142,9 +145,8 @@ def difference_sigma(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | Non
     Returns:
         Standard deviation in units of the array; 0 where the mask leaves nothing to measure.
     """
-    inside, least = (mask, FILTERED) if calm is None else _calm(array, mask, calm)
-    level = _lagged_level(array, inside, (1, 1, 1))
-    return level / float(np.prod(_loss(_likeness(array, inside, least), 1)))
+    level, likeness = _level_and_likeness(array, mask, calm)
+    return level / float(np.prod(_loss(likeness, 1)))
 
 
 def noise_widths(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | None = None) -> tuple[float, float, float]:
@@ -156,31 +158,26 @@ def noise_widths(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | None = 
     Returns:
         0 along the axes where the noise is white as far as that can be told; :data:`WIDEST` at most.
     """
-    inside, least = (mask, FILTERED) if calm is None else _calm(array, mask, calm)
-    widths = [float(_width(r)) if r > 0 else 0.0 for r in _likeness(array, inside, least)]
+    widths = [float(_width(r)) if r > 0 else 0.0 for r in _level_and_likeness(array, mask, calm)[1]]
     return widths[0], widths[1], widths[2]
 
 
-def _calm(array: np.ndarray, mask: np.ndarray, calm: np.ndarray) -> tuple[np.ndarray, float]:
-    """The white matter and the ratio that shows a filter there; the whole mask where it is too small."""
-    inside = mask & calm
-    enough = _second_differences(array, inside, (1, 1, 1)).size >= LEAST_CALM and all(
-        _second_differences(array, inside, lags).size >= LEAST_WIDE for lags in _two_along_one_axis()
-    )
-    return (inside, FILTERED_CALM) if enough else (mask, FILTERED)
+def _level_and_likeness(array: np.ndarray, mask: np.ndarray, calm: np.ndarray | None) -> tuple[float, np.ndarray]:
+    """The level with n = 1, and (3,) the correlation r of direct neighbours along each axis, 0 where none is seen.
 
-
-def _likeness(array: np.ndarray, mask: np.ndarray, least: float) -> np.ndarray:
-    """(3,) correlation r of direct neighbours along each axis; 0 where the ratio of levels is below ``least``."""
-    level = _lagged_level(array, mask, (1, 1, 1))
-    ratios = [_lagged_level(array, mask, lags) / level if level > 0 else 1.0 for lags in _two_along_one_axis()]
+    In the white matter ``calm``; in the whole mask where that is not known or too small.
+    """
+    least, enough = FILTERED_CALM, False
+    if calm is not None:
+        found = [_second_differences(array, mask & calm, lags) for lags in LAGS]
+        enough = found[0].size >= LEAST_CALM and min(values.size for values in found[1:]) >= LEAST_WIDE
+    if not enough:
+        least, found = FILTERED, [_second_differences(array, mask, lags) for lags in LAGS]
+    level, *wider = (_spread(values) for values in found)
+    ratios = np.array(wider) / level if level > 0 else np.ones(3)
     known = ALIKE[_width(ALIKE) <= WIDEST]
-    found = np.interp(ratios, _loss(known, 2) / _loss(known, 1), known)
-    return np.where(np.asarray(ratios) > least, found, 0.0)
-
-
-def _two_along_one_axis() -> list[tuple[int, int, int]]:
-    return [(2, 1, 1), (1, 2, 1), (1, 1, 2)]
+    likeness = np.interp(ratios, _loss(known, 2) / _loss(known, 1), known)
+    return level, np.where(ratios > least, likeness, 0.0)
 
 
 def _loss(r: np.ndarray, lag: int) -> np.ndarray:
@@ -193,9 +190,8 @@ def _width(r: np.ndarray) -> np.ndarray:
     return 0.5 / np.sqrt(-np.log(r)) / float(FWHM_TO_SIGMA)
 
 
-def _lagged_level(array: np.ndarray, mask: np.ndarray, lags: Sequence[int]) -> float:
-    """Level of :func:`difference_sigma` at fixed n along the three axes; 0 where the mask leaves nothing."""
-    values = _second_differences(array, mask, lags)
+def _spread(values: np.ndarray) -> float:
+    """Standard deviation of (N,) normal values, from their median absolute deviation; 0 of none."""
     return float(np.median(np.abs(values - np.median(values)))) * MAD_TO_SIGMA if values.size else 0.0
 
 

@@ -74,13 +74,13 @@ def _bridged(part: str) -> Recipe:
         if part == "prior":
             return PRIOR, PriorLoss(sampler, 2, device, **weights), said(heads, "high field only")
         text = said(heads, degraded)
-        if not structure_every or not is_installed("segmenter"):
-            return BRIDGE, BridgeLoss(sampler, 2, device, structure_every=structure_every, **weights), text
-        from .anatomy import BALANCE_WEIGHT, AnatomyLoss
+        anatomy = None
+        if structure_every and is_installed("segmenter"):
+            from .anatomy import BALANCE_WEIGHT, AnatomyLoss
 
-        text = f"{text}; anatomy loss" + (f" in each {structure_every}th step" if structure_every > 1 else "")
-        # the balance pushes as if it were there in each step: a bias stays however often one looks
-        anatomy = AnatomyLoss.registered(device, KINDS, structure_every * BALANCE_WEIGHT)
+            text = f"{text}; anatomy loss" + (f" in each {structure_every}th step" if structure_every > 1 else "")
+            # the balance pushes as if it were there in each step: a bias stays however often one looks
+            anatomy = AnatomyLoss.registered(device, KINDS, structure_every * BALANCE_WEIGHT)
         loss = BridgeLoss(sampler, 2, device, anatomy=anatomy, structure_every=structure_every, **weights)
         return BRIDGE, loss, text
 
@@ -174,7 +174,11 @@ BUILT_ON = {
 
 
 # The same, and those that a training only listens to; none of them may change on the way.
-USED = {**BUILT_ON, "bridged_bridge": ("segmenter",), "segmenter": ("segmenter",)}
+USED = {**BUILT_ON, "segmenter": ("segmenter",)}
+
+
+# And those that an option makes a training listen to.
+BROUGHT = {"structure_every": ("segmenter",)}
 
 
 def _installed(names: Sequence[str]) -> dict[str, str]:
@@ -227,8 +231,8 @@ def run_recipe(
     step = 0 if begun is None else begun["step"]
     architecture, loss, text = RECIPES[name](data, seed + 7919 * step, plan.device, **options)
     network: nn.Module = build_network(architecture)
-    listened = name != "bridged_bridge" or options.get("structure_every")
-    used = _installed(USED.get(name, ()) if listened else ())
+    brought = [network for option, names in BROUGHT.items() if options.get(option) for network in names]
+    used = _installed((*USED.get(name, ()), *brought))
     same = {"recipe": name, "seed": seed, "options": chosen, "data": text, "networks": used}
     if begun is not None:
         _check_same(plan.checkpoint, begun["record"], same)

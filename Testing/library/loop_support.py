@@ -11,7 +11,7 @@ from LowFieldEnhanceLib.training import loop
 from LowFieldEnhanceLib.training.loop import Plan
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def one_second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop reads the clock once at its start and once a step."""
     now = iter(range(10**6))

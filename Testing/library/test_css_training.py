@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
+from loop_support import one_second_a_step  # noqa: F401
 from safetensors.torch import save_file
 from test_css_diffusion import Answers, generator
 from torch import nn
@@ -19,7 +19,7 @@ from LowFieldEnhanceLib.diffusion.schedules import CosineSchedule
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.networks.patch_discriminator import PatchDiscriminator
 from LowFieldEnhanceLib.networks.registry import build_network
-from LowFieldEnhanceLib.training import loop, recipes
+from LowFieldEnhanceLib.training import recipes
 from LowFieldEnhanceLib.training.css import CycleLoss, CycleSettings
 from LowFieldEnhanceLib.training.css_networks import ARCHITECTURE, BACKWARD, from_prior
 from LowFieldEnhanceLib.training.css_pairs import CycleBatch
@@ -70,12 +70,6 @@ def tiny() -> nn.Module:
 def stepped(loss: CycleLoss, network: nn.Module, progress: float = 0.9) -> torch.Tensor:
     loss.begin(progress, 1e-3)
     return loss(network)
-
-
-@pytest.fixture
-def one_second_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = iter(range(10**6))
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
 
 
 def changes(amount: float) -> Answers:

@@ -22,6 +22,8 @@ from LowFieldEnhanceLib.training.loop import Plan, learning_rate_at, train
 from LowFieldEnhanceLib.training.pairs import PairSampler
 from LowFieldEnhanceLib.training.regression import RegressionLoss
 
+pytestmark = pytest.mark.usefixtures("one_second_a_step")
+
 
 def line() -> nn.Module:
     network = nn.Linear(2, 1)

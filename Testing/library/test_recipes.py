@@ -15,6 +15,8 @@ from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.training import recipes
 from LowFieldEnhanceLib.training.register import register
 
+pytestmark = pytest.mark.usefixtures("one_second_a_step")
+
 
 def test_a_recipe_writes_weights_and_the_record_of_its_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from loop_support import one_second_a_step  # noqa: F401
 from test_pairs import smooth_head
 from torch import nn
 
@@ -19,7 +19,6 @@ from LowFieldEnhanceLib.networks.edm_slice_unet import EdmSliceUNet, signal_shar
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.networks.slice_unet import SliceUNet
 from LowFieldEnhanceLib.segmentation.labels import label_table
-from LowFieldEnhanceLib.training import loop
 from LowFieldEnhanceLib.training.data import Head
 from LowFieldEnhanceLib.training.loop import Plan, train
 from LowFieldEnhanceLib.training.recipes import RECIPES
@@ -220,9 +219,8 @@ def test_the_denoising_error_is_that_of_the_clean_estimate(sigma: float) -> None
     assert denoising_error(KnowsTheSlice(clean, 0.05), clean, kinds, sigma) == pytest.approx(0.05, rel=1e-3)
 
 
-def test_training_lowers_the_denoising_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter(range(10**6))
-    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: float(next(seconds))))  # one second a step
+@pytest.mark.usefixtures("one_second_a_step")
+def test_training_lowers_the_denoising_error(tmp_path: Path) -> None:
     torch.manual_seed(0)
     sampler = SliceSampler([labelled_head()], edge=16, seed=0)
     clean, kinds = sampler.batch(8)
