@@ -164,9 +164,7 @@ def open_subject(
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work
         lost = outside_brain(lesions, on_grid, prepared.brain)
         if lost["regions"]:
-            events.warning(
-                f"{lost['text']}; on the command line a brain mask that holds them (--brain-mask) lets them be followed"
-            )
+            events.warning(f"{lost['text']}; a brain mask of your own that holds them lets them be followed")
     given, contrasts = contrasts or {}, dict(contrasts or {})
     if options.n4:  # in training one bias field lay over all contrasts of a head
         prepare_others(contrasts, prepared)  # what cannot be used is refused before N4 sees it

@@ -91,7 +91,9 @@ class InputCopies:
         if request.referenceSegmentation is not None:
             self._addStructures(request.referenceSegmentation, request.referenceVolume)
         if request.lesions is not None:
-            self._addLesions(request.lesions, request.inputVolume)
+            self.lesionNames = self._addRegions("lesions", request.lesions, request.inputVolume)
+        if request.brainMask is not None:
+            self._addRegions("brain", request.brainMask, request.inputVolume)
         if request.dicomFolder:
             self._addDicom(request.inputVolume)
 
@@ -135,13 +137,16 @@ class InputCopies:
         if unknown:
             self.warnings.append(f"{UNKNOWN_SEGMENTS}: {listed(unknown)}")
 
-    def _addLesions(self, node: slicer.vtkMRMLDisplayableNode, inputVolume: slicer.vtkMRMLScalarVolumeNode) -> None:
+    def _addRegions(
+        self, name: str, node: slicer.vtkMRMLDisplayableNode, inputVolume: slicer.vtkMRMLScalarVolumeNode
+    ) -> dict[int, str]:
+        """A label map volume, or a segmentation with its segments numbered; the segments' names by number."""
         if node.IsA("vtkMRMLSegmentationNode"):
             labels = SegmentationCopy(node, inputVolume, numbered=True)
-            self.lesionNames = labels.names
-            self._addSegmentation("lesions", labels)
-        else:
-            self._add("lesions", VolumeCopy(node).write)
+            self._addSegmentation(name, labels)
+            return labels.names
+        self._add(name, VolumeCopy(node).write)
+        return {}
 
     def _addDicom(self, node: slicer.vtkMRMLScalarVolumeNode) -> None:
         """The input's own DICOM files alone: in Slicer's database they may lie beside those of other series."""

@@ -80,8 +80,8 @@ class EnhancementLogic(RunLogic, ResultActions):
 
         Args:
             methods: "all", or names such as ``["cubic", "bridged:standard"]``; without a preset the method's first.
-            settings: otherVolumes, referenceVolume, referenceSegmentation, registerReference, lesions, device, seed,
-                spacing, noiseLevel, psfWidthI, psfWidthJ, psfWidthK and sliceProfile, see :class:`Request`.
+            settings: otherVolumes, referenceVolume, referenceSegmentation, registerReference, lesions, brainMask,
+                device, seed, spacing, noiseLevel, psfWidthI, psfWidthJ, psfWidthK, sliceProfile, see :class:`Request`.
             waitForCompletion, contrast, onProgress, onFinished: see :meth:`process`.
 
         Returns:

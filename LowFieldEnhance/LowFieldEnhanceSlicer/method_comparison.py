@@ -32,6 +32,7 @@ SETTINGS = (
     "referenceSegmentation",
     "registerReference",
     "lesions",
+    "brainMask",
     "device",
     "seed",
     "spacing",
@@ -41,7 +42,8 @@ SAME = ("inputVolume", "contrast", "earlierInputs", "earlierWeights")
 NOTE = "note"
 # What the runs of a comparison share, of the provenance of each.
 SHARED = ("derived", "seed", "contrast", "spacing", "further_contrasts_sha256", "device", "segmenter", "input_sha256",
-          "input_file", "reference_sha256", "reference_labels_sha256", "lesions_sha256", "versions")  # fmt: skip
+          "input_file", "reference_sha256", "reference_labels_sha256", "lesions_sha256",
+          "brain_mask_sha256", "versions")  # fmt: skip
 
 
 def comparisonRequest(request: Request) -> Request:

@@ -47,9 +47,9 @@ def reasonAgainstOutputs(request: Request) -> str:
     """Why the chosen nodes cannot be filled, in one sentence; empty if they can."""
     chosen = chosenOutputs(request)
     sources = {node.GetID(): f"the {name}" for name, node in request.volumes.items()}
-    for name, node in (("reference segmentation", request.referenceSegmentation), ("map of lesions", request.lesions)):
-        if node is not None:
-            sources[node.GetID()] = f"the {name}"
+    maps = {"reference segmentation": request.referenceSegmentation, "map of lesions": request.lesions,
+            "brain mask": request.brainMask}  # fmt: skip
+    sources |= {node.GetID(): f"the {name}" for name, node in maps.items() if node is not None}
     for name, node in chosen.items():
         reason = reasonAgainstOutput(name, node, request.inputVolume)
         if reason:

@@ -94,6 +94,7 @@ class LowFieldEnhanceParameterNode:
     registerReference: bool = False
     # Slicer takes no "A | B" for a node of two classes.
     lesions: Optional[Union[slicer.vtkMRMLLabelMapVolumeNode, slicer.vtkMRMLSegmentationNode]]  # noqa: UP007, UP045
+    brainMask: Optional[Union[slicer.vtkMRMLLabelMapVolumeNode, slicer.vtkMRMLSegmentationNode]]  # noqa: UP007, UP045
     seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
     spacing: Annotated[float, WithinRange(0.3, 5.0), Decimals(2), SingleStep(0.1)] = 1.0
     n4: bool = False
@@ -139,11 +140,11 @@ def forgetUnknownChoices(node: slicer.vtkMRMLScriptedModuleNode) -> list[str]:
 
 
 # Settings that are called the same in a request and mean the same.
-SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "seed", "spacing", "n4",
-             "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
+SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "brainMask", "seed", "spacing",
+             "n4", "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
              "dataConsistency", "noiseLevel", *PSF_WIDTHS, "displacementFile", *CHOICES, "dicomFolder")  # fmt: skip
 NODES = ("inputVolume", "t1wVolume", "t2wVolume", "flairVolume", "referenceVolume", "referenceSegmentation", "lesions",
-         *CHOICES, "resultVolume", "comparisonTable")  # fmt: skip
+         "brainMask", *CHOICES, "resultVolume", "comparisonTable")  # fmt: skip
 OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}
 
 

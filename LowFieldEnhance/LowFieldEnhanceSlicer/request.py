@@ -22,7 +22,7 @@ PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "bra
 PSF_WIDTHS = ("psfWidthI", "psfWidthJ", "psfWidthK")
 FORWARD = ("noiseLevel", *PSF_WIDTHS, "sliceProfile")
 ADDED = (*FORWARD, "displacementFile")  # plain too; results of earlier versions do not have them
-NODES = ("inputVolume", "referenceVolume", "referenceSegmentation", "lesions")
+NODES = ("inputVolume", "referenceVolume", "referenceSegmentation", "lesions", "brainMask")
 
 MOST_SAMPLES = 32
 MOST_NOISE = 1e6
@@ -41,6 +41,7 @@ class Request:
         referenceVolume, referenceSegmentation: a high-field scan in the same frame of reference, and its structures.
         registerReference: the reference was taken in another position, so it is registered to the scan first.
         lesions: regions to follow: a label map volume, or a segmentation of which every segment is one lesion or more.
+        brainMask: the brain, instead of the segmenter's mask: a label map volume, or all segments of a segmentation.
         spacing: of the output, mm.
         n4: correct the bias field first.
         brainOnly: 0 outside the brain.
@@ -72,6 +73,7 @@ class Request:
     referenceSegmentation: slicer.vtkMRMLSegmentationNode | None = None
     registerReference: bool = False
     lesions: slicer.vtkMRMLLabelMapVolumeNode | slicer.vtkMRMLSegmentationNode | None = None
+    brainMask: slicer.vtkMRMLLabelMapVolumeNode | slicer.vtkMRMLSegmentationNode | None = None
     seed: int = 0
     spacing: float = 1.0
     n4: bool = False
@@ -133,7 +135,7 @@ def arguments(request: Request, files: dict[str, Path], outputs: Path, dicom: Pa
     """The command line of the run.
 
     Args:
-        files: of the exported nodes: "input", "T1w" and so on, "reference", "labels", "lesions", "dicom".
+        files: of the exported nodes: "input", "T1w" and so on, "reference", "labels", "lesions", "brain", "dicom".
         outputs: the folder for the results.
         dicom: the folder to make for DICOM files, or None.
     """
@@ -161,6 +163,7 @@ def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
     line += ["--reference-labels", str(files["labels"])] if "labels" in files else []
     line += ["--register"] if request.registersReference else []
     line += ["--lesions", str(files["lesions"])] if "lesions" in files else []
+    line += ["--brain-mask", str(files["brain"])] if "brain" in files else []
     line += ["--sigma", repr(request.noiseLevel)] if request.noiseLevel else []
     line += ["--psf", *(f"{width:.6g}" for width in request.psfWidths)] if request.psfWidths else []
     line += ["--profile", request.sliceProfile] if request.sliceProfile != "gaussian" else []

@@ -41,7 +41,7 @@ def reasonAgainst(request: Request) -> str:
         if installedVersion(package) is None:
             return f"{entry.title} needs the optional Python package {package}, which is not installed."
     reasons = (_reasonAgainstVolume(f"The {name}", node, request) for name, node in request.volumes.items())
-    further = (_reasonAgainstOthers, _reasonAgainstReferenceSegmentation, _reasonAgainstLesions,
+    further = (_reasonAgainstOthers, _reasonAgainstReferenceSegmentation, _reasonAgainstRegions,
                _reasonAgainstDisplacement, reasonAgainstOutputs, _reasonAgainstDicom)  # fmt: skip
     return next(filter(None, reasons), "") or next(filter(None, (check(request) for check in further)), "")
 
@@ -106,23 +106,31 @@ def _reasonAgainstReferenceSegmentation(request: Request) -> str:
     return ""
 
 
-def _reasonAgainstLesions(request: Request) -> str:
-    node = request.lesions
-    if node is None or node.IsA("vtkMRMLSegmentationNode"):
-        reason = _reasonAgainstSegmentation("segmentation of lesions", node, request.inputVolume)
-        if not reason and node is not None and node.GetSegmentation().GetNumberOfSegments() > MOST_NUMBERED:
-            return f"The segmentation of lesions '{node.GetName()}' has more than {MOST_NUMBERED} segments; merge some."
+def _reasonAgainstRegions(request: Request) -> str:
+    """Of the nodes that may be a label map volume as well as a segmentation."""
+    regions = ((request.lesions, "label map of lesions", "segmentation of lesions"),
+               (request.brainMask, "brain mask", "segmentation of the brain"))  # fmt: skip
+    chosen = (_reasonAgainstRegion(node, *names, request.inputVolume) for node, *names in regions if node is not None)
+    return next(filter(None, chosen), "")
+
+
+def _reasonAgainstRegion(
+    node: slicer.vtkMRMLNode, labelMap: str, segmentation: str, inputVolume: slicer.vtkMRMLScalarVolumeNode
+) -> str:
+    if node.IsA("vtkMRMLSegmentationNode"):
+        reason = _reasonAgainstSegmentation(segmentation, node, inputVolume)
+        if not reason and node.GetSegmentation().GetNumberOfSegments() > MOST_NUMBERED:
+            return f"The {segmentation} '{node.GetName()}' has more than {MOST_NUMBERED} segments; merge some."
         return reason
     if not node.IsA("vtkMRMLLabelMapVolumeNode"):
-        return f"The lesions '{node.GetName()}' are neither a label map volume nor a segmentation."
+        return f"The {labelMap} '{node.GetName()}' is neither a label map volume nor a segmentation."
     if node.GetScene() is None:
-        return "The label map of lesions is no longer in the scene."
+        return f"The {labelMap} is no longer in the scene."
     if node.GetImageData() is None or node.GetImageData().GetPointData().GetScalars() is None:
-        return f"The label map of lesions '{node.GetName()}' has no voxels."
-    if node.GetTransformNodeID() != request.inputVolume.GetTransformNodeID():
-        return (
-            f"The lesions '{node.GetName()}' are under another transform than the input volume; harden the transforms."
-        )
+        return f"The {labelMap} '{node.GetName()}' has no voxels."
+    if node.GetTransformNodeID() != inputVolume.GetTransformNodeID():
+        moved = "is under another transform than the input volume; harden the transforms."
+        return f"The {labelMap} '{node.GetName()}' {moved}"
     return ""
 
 

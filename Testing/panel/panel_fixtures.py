@@ -15,8 +15,11 @@ from slicer_host.properties import strayAttributes
 from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceSlicer import process
 
-# A random segmenter finds no brain, so this command line is given one.
-COMMAND = "import sys; from LowFieldEnhanceLib.cli import main; sys.exit(main([*sys.argv[2:], '--brain-mask', {!r}]))"
+# A random segmenter finds no brain, so this command line is given one; a later one, the panel's, takes its place.
+COMMAND = (
+    "import sys; from LowFieldEnhanceLib.cli import main; "
+    "sys.exit(main([sys.argv[2], '--brain-mask', {!r}, *sys.argv[3:]]))"
+)
 
 
 @pytest.fixture(scope="session")

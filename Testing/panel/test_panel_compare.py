@@ -126,6 +126,7 @@ def test_the_command_line_of_a_comparison(person, prepared, opened):
     options = optionsOf(prepared)
     assert options.methods == "bridged:fast,cubic:fast" and options.contrast == "T1w"
     assert options.reference and options.register and options.seed == 5 and options.lesions is None
+    assert options.brain_mask is None
 
 
 @pytest.mark.parametrize("make", [drawnLesions, labelMapNode])

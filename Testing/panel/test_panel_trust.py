@@ -1,4 +1,4 @@
-"""Lesions, added detail, a reference in another position, samples, projection and DICOM, by the library's own child."""
+"""Lesions, brain mask, added detail, a reference elsewhere, samples, projection, DICOM, by the library's own child."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import slicer
 import vtk
 from panel_support import SPACING, head
 from panel_tools import choose, press
+from scipy import ndimage
 from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.image_io import read_labels
+from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceSlicer import overlays, volumes
 from LowFieldEnhanceSlicer.export import InputCopies
-from LowFieldEnhanceSlicer.request import Request, arguments
+from LowFieldEnhanceSlicer.method_comparison import comparisonRequest
+from LowFieldEnhanceSlicer.request import Request, arguments, scanArguments
 
 pytest_plugins = ["panel_fixtures"]
 useSlicerProperties(__name__, False)
@@ -130,23 +132,61 @@ def test_lesions_are_handed_over_voxel_by_voxel(person, tmp_path, make):
     assert line[line.index("--lesions") + 1] == str(tmp_path / "lesions.nrrd")
 
 
-def test_lesions_that_cannot_be_used_are_named(person):
+def test_a_brain_mask_takes_the_place_of_the_segmenters_and_is_found_again(person, library):
+    """The mask is the left half of the phantom: the right half is 0, beyond the rim over which results fade."""
     ui = person.ui
+    image = head((SPACING,) * 3)
+    x = (image.affine[0, :3] @ np.indices(image.shape).reshape(3, -1) + image.affine[0, 3]).reshape(image.shape)
+    left = (x < 0) & (image.array > 300)
+    mask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Left half")
+    volumes.updateVolumeNode(mask, image.with_array(7.0 * left))
+    ui.inputSelector.setCurrentNode(volumes.addVolume(slicer.mrmlScene, image, "Head T1w"))
+    ui.brainMaskSelector.setCurrentNode(mask)
+    ui.brainOnlyCheckBox.click()
+    nodes = apply(person).nodes
+    enhanced = slicer.util.arrayFromVolume(nodes.enhanced).transpose(2, 1, 0)
+    assert (enhanced[left] > 0).all() and left.sum() > 5000
+    assert not enhanced[~ndimage.binary_dilation(left, iterations=4)].any()
+    assert nodes.enhanced.GetAttribute("LowFieldEnhance.brain_mask_sha256")
+    ui.brainMaskSelector.setCurrentNode(None)
+    press(ui.againButton)
+    assert ui.brainMaskSelector.currentNode() is mask
+
+
+@pytest.mark.parametrize("make", [drawnLesions, labelMapNode])
+def test_a_brain_mask_is_handed_over_voxel_by_voxel_to_a_run_and_to_a_comparison(person, tmp_path, make):
+    request = Request(volumes.addVolume(slicer.mrmlScene, head((SPACING,) * 3), "Head T1w"), brainMask=make())
+    for asked in (request, comparisonRequest(request)):
+        copies = InputCopies(asked, tmp_path)
+        copies.write()
+        assert np.array_equal(read_image(copies.files["brain"], "other").array > 0.5, sum(balls().values()))
+        line = scanArguments(asked, copies.files)
+        assert line[line.index("--brain-mask") + 1] == str(tmp_path / "brain.nrrd") and "--lesions" not in line
+
+
+@pytest.mark.parametrize(
+    ("setting", "selector", "segmentation", "labelMap"),
+    [
+        ("lesions", "lesionsSelector", "segmentation of lesions", "label map of lesions"),
+        ("brainMask", "brainMaskSelector", "segmentation of the brain", "brain mask"),
+    ],
+)
+def test_lesions_and_masks_that_cannot_be_used_are_named(person, setting, selector, segmentation, labelMap):
+    ui = person.ui
+    chooser = getattr(ui, selector)
     ui.inputSelector.setCurrentNode(person.loadScan())
-    empty = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Empty")
-    ui.lesionsSelector.setCurrentNode(empty)
-    assert "The segmentation of lesions 'Empty' has no binary label map" in ui.applyButton.toolTip()
-    hollow = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Hollow")
-    ui.lesionsSelector.setCurrentNode(hollow)
-    assert ui.applyButton.toolTip() == "The label map of lesions 'Hollow' has no voxels."
+    chooser.setCurrentNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Empty"))
+    assert f"The {segmentation} 'Empty' has no binary label map" in ui.applyButton.toolTip()
+    chooser.setCurrentNode(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Hollow"))
+    assert ui.applyButton.toolTip() == f"The {labelMap} 'Hollow' has no voxels."
     node = labelMapNode()
-    ui.lesionsSelector.setCurrentNode(node)
+    chooser.setCurrentNode(node)
     assert ui.applyButton.isEnabled()
     node.SetAndObserveTransformNodeID(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", "Moved").GetID())
     person.panel.refresh()
     assert "under another transform" in ui.applyButton.toolTip()
     with pytest.raises(ValueError, match="neither a label map volume nor a segmentation"):
-        person.logic.process(person.loadScan(), lesions=person.loadScan("Scan"))
+        person.logic.process(person.loadScan(), **{setting: person.loadScan("Scan")})
 
 
 def test_a_reference_in_another_position_is_registered(person, library):
