@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from LowFieldEnhanceLib.preprocess.brain import brain_mask, dilated, feathered, is_stripped
+from LowFieldEnhanceLib.preprocess.brain import brain_mask, depth, dilated, faded, feathered, is_stripped
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 
@@ -96,3 +97,28 @@ def test_a_scan_is_stripped_if_nothing_bright_lies_off_its_brain(snr: float, sca
 
 def test_a_brain_that_fills_the_field_of_view_counts_as_stripped() -> None:
     assert is_stripped(np.ones((8, 8, 8)), np.ones((8, 8, 8), dtype=bool), (1.0, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("most", [1.5, 2.0, 3.0, 3.5])
+@pytest.mark.parametrize("share", [0.5, 0.97])
+def test_depth_is_the_clipped_distance_transform(most, share):
+    """Ragged masks that touch the border; scipy's exact transform is the oracle."""
+    mask = np.random.default_rng(int(10 * most)).random((15, 12, 18)) < share
+    expected = np.minimum(ndimage.distance_transform_edt(mask), most)
+    np.testing.assert_allclose(depth(mask, most), expected, rtol=1e-6)
+    assert 1 < expected.max() and (expected < most).any()
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_a_mask_of_all_or_nothing_is_deep_everywhere_or_nowhere(value):
+    np.testing.assert_array_equal(depth(np.full((5, 6, 7), value), 2.0), 2.0 * value)
+
+
+def test_a_result_fades_with_its_distance_from_the_brain():
+    brain = np.zeros((9, 9, 9), bool)
+    brain[4, 4, 4] = True
+    weight = faded(brain, 2)
+    assert weight[4, 4, 4] == 1 and weight[4, 4, 5] == pytest.approx(2 / 3) and weight[4, 6, 4] == pytest.approx(1 / 3)
+    assert weight[5, 5, 4] == pytest.approx(1 - 2**0.5 / 3)
+    assert weight[5, 5, 5] == 0 and weight[4, 4, 7] == 0, "outside of what the brain is grown to"
+    assert (faded(np.ones((4, 4, 4), bool), 2) == 1).all() and not faded(np.zeros((4, 4, 4), bool), 2).any()
