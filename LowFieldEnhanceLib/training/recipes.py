@@ -78,7 +78,7 @@ def _bridged(part: str) -> Recipe:
         if structure_every and is_installed("segmenter"):
             from .anatomy import BALANCE_WEIGHT, AnatomyLoss
 
-            text = f"{text}; anatomy loss" + (f" in each {structure_every}th step" if structure_every > 1 else "")
+            text = f"{text}; anatomy loss" + (f" every {structure_every} steps" if structure_every > 1 else "")
             # the balance pushes as if it were there in each step: a bias stays however often one looks
             anatomy = AnatomyLoss.registered(device, KINDS, structure_every * BALANCE_WEIGHT)
         loss = BridgeLoss(sampler, 2, device, anatomy=anatomy, structure_every=structure_every, **weights)

@@ -202,7 +202,7 @@ def test_how_often_the_bridge_looks_at_structure_is_an_option_that_leaves_the_pu
     write(tmp_path / "oasis" / "train" / "ours_T1w.nii.gz", brain(400))
     monkeypatch.setattr(recipes, "is_installed", lambda _: True)
     monkeypatch.setattr(anatomy, "load_network", lambda *_: (torch.nn.Conv3d(1, 4, 1), None))
-    for every, said in ((1, "; anatomy loss"), (4, "; anatomy loss in each 4th step"), (0, "")):
+    for every, said in ((1, "; anatomy loss"), (4, "; anatomy loss every 4 steps"), (0, "")):
         _, loss, text = recipes.RECIPES["bridged_bridge"](tmp_path, 0, "cpu", structure_every=every)
         assert loss.structure_every == every
         if every:
