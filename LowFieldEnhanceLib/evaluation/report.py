@@ -28,6 +28,7 @@ from .intensity import RANGE, score_images
 from .report_files import plain
 from .report_structures import structure_rows, summary_of
 from .report_text import percent, verdict_of
+from .simulated import as_block, entry_of, with_simulated
 from .uncertainty import with_spread
 
 if TYPE_CHECKING:
@@ -95,8 +96,8 @@ def build_report(
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
-        uncertainty, added_detail, lesions, structures, images, registration (each None if it was not measured) and
-        provenance. Volumes in mL, distances in mm, percentages signed.
+        uncertainty, added_detail, lesions, simulated, structures, images, registration (each None if it was not
+        measured) and provenance. Volumes in mL, distances in mm, percentages signed.
 
     Raises:
         BadInput: arrays of different shapes, or label maps on different grids.
@@ -114,6 +115,21 @@ def build_report(
         "profile": profile,
         "source": "spacing" if fwhm is None else "user",
     }
+    checks = input_checks(
+        source,
+        before,
+        brain,
+        reference,
+        valid_range,
+        bool(lies.get("registered")),
+        labels_before,
+        reference_field,
+        lies.get("brain_overlap_dice"),
+        lies.get("images_left_out"),
+        acquired.meta.get(ORIENTATION_DOUBT),
+        lies.get("white_matter_dice"),
+    )
+    simulated = None if has_reference or labels_after is None else entry_of(provenance, checks)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "notice": NOTICE,
@@ -121,26 +137,14 @@ def build_report(
         "verdict": "",
         "summary": summary_of(structures, reference_labels is not None, labels_after is not None),
         "input": source,
-        "input_checks": input_checks(
-            source,
-            before,
-            brain,
-            reference,
-            valid_range,
-            bool(lies.get("registered")),
-            labels_before,
-            reference_field,
-            lies.get("brain_overlap_dice"),
-            lies.get("images_left_out"),
-            acquired.meta.get(ORIENTATION_DOUBT),
-            lies.get("white_matter_dice"),
-        ),
+        "input_checks": checks,
         "fidelity": _fidelity(fidelity, source["snr"], noise_plausible),
         "data_consistency": data_consistency,
         "uncertainty": uncertainty,
         "added_detail": added_detail,
         "lesions": lesions,
-        "structures": with_spread(structures, uncertainty),
+        "simulated": None if simulated is None else as_block(simulated),
+        "structures": with_simulated(with_spread(structures, uncertainty), simulated),
         "images": None
         if reference is None or lies.get("images_left_out")
         else _images(reference, before, enhanced, brain, reference_field, lpips, check),

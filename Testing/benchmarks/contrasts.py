@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from quality import COLUMNS, CORTEX, PROTOCOL, SMALL_OR_OPEN, WHITE, named, table, weights_of
+from quality import COLUMNS, CORTEX, PROTOCOL, SMALL_OR_OPEN, WHITE, forget_structures, named, table, weights_of
 
 from LowFieldEnhanceLib.evaluation.data_consistency import measure_fidelity
 from LowFieldEnhanceLib.evaluation.intensity import score_images
@@ -73,12 +73,13 @@ def case_of(
     return case, prepared, truth.with_array(np.maximum(truth.array, 0)), brain
 
 
-def volume_errors(found: LabelMap, truth: LabelMap) -> dict[str, float]:
-    """Mean absolute error in % of all structures, of white matter and of cortex."""
+def volume_errors(found: LabelMap, truth: LabelMap) -> dict[str, Any]:
+    """Mean absolute error in % of all structures, of white matter and of cortex, and the signed one of each."""
     rows = [row for row in compare_structures(found, found, truth) if row.label not in SMALL_OR_OPEN]
     errors = {r.label: abs(r.error_enhanced_percent) for r in rows if r.error_enhanced_percent is not None}
     groups = {"volume_error": tuple(errors), "white_matter_error": WHITE, "cortex_error": CORTEX}
-    return {name: float(np.mean([errors[i] for i in ids if i in errors])) for name, ids in groups.items()}
+    means = {name: float(np.mean([errors[i] for i in ids if i in errors])) for name, ids in groups.items()}
+    return {**means, "structures": {r.name: r.error_enhanced_percent for r in rows}}
 
 
 def score(
@@ -119,6 +120,8 @@ def main() -> None:
     root = data_root(options.data)
     lpips, segmenter = Lpips(root / "lpips" / "squeezenet1_1.pth"), Segmenter()
     recorded = json.loads(options.out.read_text(encoding="utf-8")) if options.out.exists() else {}
+    if "rows" in recorded:
+        forget_structures(recorded, segmenter.provenance["sha256"])
     rows: dict[str, Any] = recorded["rows"] if recorded.get("heads") == options.heads else {}
     weights: dict[str, Any] = recorded.get("weights", {}) if rows else {}
     heads = {name: load(root, name) for name in options.heads}
@@ -132,7 +135,13 @@ def main() -> None:
             print(markdown({f"{contrast}, {row}": rows[f"{contrast}, {row}"]}).splitlines()[-1], flush=True)
     order = [f"{contrast}, {row}" for contrast in CHANNELS for row in ROWS]
     rows = {row: rows[row] for row in (*order, *(set(rows) - set(order))) if row in rows}
-    results = {"protocol": "ULF-sim v1 on brats/test", "heads": options.heads, "weights": weights, "rows": rows}
+    results = {
+        "protocol": "ULF-sim v1 on brats/test",
+        "heads": options.heads,
+        "segmenter": segmenter.provenance["sha256"],
+        "weights": weights,
+        "rows": rows,
+    }
     options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     options.out.with_suffix(".md").write_text(markdown(rows), encoding="utf-8")
 
