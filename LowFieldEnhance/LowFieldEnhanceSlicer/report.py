@@ -16,8 +16,8 @@ NAME_KEY = "name"
 _FIXED_HEADINGS = {
     NAME_KEY: "Structure",
     "label_id": "Label",
-    "simulated_input_percent": "In simulated scans: input (±%)",
-    "simulated_enhanced_percent": "In simulated scans: enhanced (±%)",
+    "simulated_input_percent": "Off in simulation: input (%)",
+    "simulated_enhanced_percent": "Off in simulation: enhanced (%)",
 }
 _UNITS = {"ml": "ml", "mm": "mm", "mm3": "mm³", "percent": "%"}
 _ACRONYMS = {"hd95": "HD95", "hd": "HD", "assd": "ASSD", "csf": "CSF", "sd": "SD", "cv": "CV"}

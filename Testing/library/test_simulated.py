@@ -109,7 +109,7 @@ def test_the_report_has_them_beside_its_structures_unless_there_is_a_reference(t
     assert found["Left Thalamus"] == [4.0, 1.0] and found["Left Cerebral White Matter"] == [None, None]
     assert list(violations(made, DOCUMENT)) == []
     page = Page(render_html(made, {}))
-    assert made["simulated"]["text"] in page.text and "In simulated scans: input, ±%" in page.texts
+    assert made["simulated"]["text"] in page.text and "Off in simulation: input, %" in page.texts
     assert "error" not in page.text.lower() and "accura" not in page.text.lower()
     write_csv(made, tmp_path / "report.csv")
     with (tmp_path / "report.csv").open(encoding="utf-8", newline="") as stream:
