@@ -1,8 +1,8 @@
 """The Python packages that a run needs beyond Slicer's own: what is missing, how large it is, and how it gets there.
 
 Nothing is looked at or installed at import. torch comes through the PyTorch extension, which picks the build for the
-graphics card; the rest through ``slicer.packaging`` (Slicer 5.12) or ``slicer.util.pip_install`` (5.10). torch is never
-imported here: the runs do that in processes of their own.
+graphics card (and imports it in Slicer to see that it works); the rest through ``slicer.packaging`` (Slicer 5.12) or
+``slicer.util.pip_install`` (5.10). This module never imports torch: the runs do that in processes of their own.
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ def installWithSlicer(requirementsPath: str | Path, packages: list[str]) -> None
                 slicerPackaging.load_requirements(requirementsPath),
                 constraints=constraints,
                 prompt_install=False,  # the user has said yes to a text that also tells the sizes
+                prompt_restart=False,  # a run is a process of its own, with the packages as they are now
                 requester=REQUESTER,
             )
 

@@ -29,8 +29,9 @@ class OutputsView:
         ui.dicomPathLineEdit.filters = ctk.ctkPathLineEdit.Dirs
         ui.displacementPathLineEdit.filters = ctk.ctkPathLineEdit.Files
         self._paths = {"dicomFolder": ui.dicomPathLineEdit, "displacementFile": ui.displacementPathLineEdit}
-        ui.dicomPathLineEdit.currentPathChanged.connect(partial(self._onPath, "dicomFolder"))
-        ui.displacementPathLineEdit.currentPathChanged.connect(partial(self._onPath, "displacementFile"))
+        for name, edit in self._paths.items():
+            edit.currentPathChanged.connect(partial(self._onPath, name))
+            edit.validInputChanged.connect(partial(self._onValid, name))
 
     def refresh(self, request: Request) -> None:
         """Follow the settings."""
@@ -59,6 +60,11 @@ class OutputsView:
         for name, edit in self._paths.items():
             if edit.currentPath != getattr(request, name):
                 edit.currentPath = getattr(request, name)
+
+    def _onValid(self, name: str, valid: bool) -> None:
+        """CTK tells of no path when the line was emptied, only that what is there is none."""
+        if not valid:
+            self._onPath(name, "")
 
     def _onPath(self, name: str, path: str) -> None:
         parameters = self._parameters()

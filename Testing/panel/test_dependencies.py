@@ -103,7 +103,7 @@ class FakeSlicer:
     def _pipEnsure(self, requirements, constraints=None, skip_packages=None, prompt_install=True, prompt_restart=True,
                    requester=None, skip_in_testing=True, show_progress=True):  # fmt: skip
         assert all(isinstance(requirement, Requirement) for requirement in requirements)
-        self.calls.append(f"pip_ensure(prompt={prompt_install}, {requester})")
+        self.calls.append(f"pip_ensure(prompt={prompt_install}, restart={prompt_restart}, {requester})")
         if skip_in_testing and self.testing:
             return
         self.constraints = Path(constraints).read_text()
@@ -201,7 +201,7 @@ def test_slicer_512_installs_torch_by_the_extension_and_the_rest_by_its_packagin
     assert ensure(REQUIREMENTS, lambda text: asked.append(text) or True)
     assert len(asked) == 1
     assert "PyTorch" in asked[0]
-    assert slicer.calls == ["installTorch(ask=True, >=2.8)", "pip_ensure(prompt=False, LowFieldEnhance)"]
+    assert slicer.calls == ["installTorch(ask=True, >=2.8)", "pip_ensure(prompt=False, restart=False, LowFieldEnhance)"]
     assert missingRequirements(REQUIREMENTS) == []
 
 

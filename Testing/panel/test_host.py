@@ -109,6 +109,16 @@ def test_the_slider_clamps_and_signals(application):
     assert values == pytest.approx([0.3, 0.45, 1.0])
 
 
+def test_an_emptied_path_is_told_as_no_valid_one_alone_as_ctk_does(application):
+    edit = sys.modules["ctk"].ctkPathLineEdit()
+    told = []
+    edit.currentPathChanged.connect(told.append)
+    edit.validInputChanged.connect(told.append)
+    for path in ("/a", "/ab", "", ""):
+        edit.currentPath = path
+    assert told == ["/a", True, "/ab", False] and edit.currentPath == ""
+
+
 def test_a_new_layout_makes_its_slice_views(application, scene):
     manager = slicer.app.layoutManager()
     view = '<layout type="horizontal"><item><view class="vtkMRMLSliceNode" singletontag="Left"/></item></layout>'

@@ -9,6 +9,7 @@ import pytest
 import slicer
 from panel_support import optionsOf, run
 from panel_tools import press, waitUntil
+from PySide6 import QtWidgets
 from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceSlicer import dicom_delivery, volumes
@@ -155,8 +156,10 @@ def test_a_source_that_is_gone_is_a_warning(person, stub, fromDicom):
     assert "names no patient and study" in person.ui.messageLabel.text()
 
 
-def test_without_dicom_output_no_instance_is_copied(person, stub, fromDicom):
-    person.ui.dicomPathLineEdit.setProperty("currentPath", "")
+def test_when_the_folder_was_emptied_no_instance_is_copied(person, stub, fromDicom):
+    line = person.ui.dicomPathLineEdit
+    line.findChild(QtWidgets.QLineEdit).clear()
+    assert person.parameters.dicomFolder == "" and line.property("currentPath") == ""
     run(person)
     assert optionsOf(stub).dicom is None and optionsOf(stub).dicom_source is None
     assert volumes.imageFromVolumeNode(person.parameters.resultVolume).array.any()

@@ -134,12 +134,17 @@ class ctkSliderWidget(QtWidgets.QWidget):
 
 
 class ctkPathLineEdit(QtWidgets.QWidget):
-    """A line with a path in it; the host keeps the filters, and shows no browse button."""
+    """A line with a path in it; the host keeps the filters, and shows no browse button.
+
+    As CTK's with its default name filters: any text is a valid path, and an empty line is none, of which
+    ``currentPathChanged`` does not tell.
+    """
 
     # QDir's filters under CTK's names.
     Dirs, Files, Readable, Writable = 0x001, 0x002, 0x010, 0x020
 
     currentPathChanged = QtCore.Signal(str)
+    validInputChanged = QtCore.Signal(bool)
 
     def __init__(self, parent: QtWidgets.QWidget | None = None) -> None:
         super().__init__(parent)
@@ -147,8 +152,15 @@ class ctkPathLineEdit(QtWidgets.QWidget):
         row = QtWidgets.QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._line)
-        self._line.textChanged.connect(self.currentPathChanged)
-        self._filters = self.Dirs | self.Files
+        self._line.textChanged.connect(self._onText)
+        self._filters, self._valid = self.Dirs | self.Files, False
+
+    def _onText(self, text: str) -> None:
+        before, self._valid = self._valid, bool(text)
+        if self._valid:
+            self.currentPathChanged.emit(text)
+        if self._valid != before:
+            self.validInputChanged.emit(self._valid)
 
     def _getPath(self) -> str:
         return self._line.text()

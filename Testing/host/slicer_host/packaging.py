@@ -67,6 +67,7 @@ def pip_ensure(
             "constraints": constraints,
             "skip_packages": skip_packages,
             "prompt_install": prompt_install,
+            "prompt_restart": prompt_restart,
             "requester": requester,
         }
     )
