@@ -57,6 +57,7 @@ def test_without_a_reference_a_difference_is_headed_change_and_reference_columns
         ("change_percent", "Change (%)", "Change (%)"),
         ("terror_ml", "Terror (ml)", "Terror (ml)"),
         ("assd_mm", "ASSD (mm)", "ASSD (mm)"),
+        ("simulated_input_percent", "Off in simulation: input (%)", "Off in simulation: input (%)"),
     ],
 )
 def test_headings_name_the_unit_and_never_call_a_change_an_error(key, withReference, without):
