@@ -133,7 +133,7 @@ def compare(
     if first is None:
         assert failure is not None  # every run either returned or failed
         raise failure
-    rows.insert(0, _input_row(first.report))
+    rows.insert(0, _input_row(first.report, list(reports.values())))
     columns = {
         key: heading
         for key, heading in _columns(first.report["has_reference"], first.report["images"] is not None).items()
@@ -154,6 +154,7 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     fidelity = in_noise_units(report["fidelity"])
     return {
         **{name: summary[name] for name in names if name in summary},
+        "simulated_percent": (report.get("simulated") or {}).get("mean_enhanced_percent"),
         **_scores(images),
         "residual_rms": fidelity.get("rms"),
         "share_above_3": fidelity.get("share_above_3"),
@@ -165,10 +166,18 @@ def _figures(report: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _input_row(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What is known of the input itself: with a reference its own error, else nothing but its place as a base."""
+def _input_row(report: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is known of the input itself: with a reference its own error, else what simulated scans showed.
+
+    Args:
+        report: any; all are of the same input.
+        reports: of all methods; those that were measured on simulated scans have the input's figure too.
+    """
     summary, images = report["summary"] or {}, (report["images"] or {}).get("input", {})
     row: dict[str, Any] = {"method": INPUT, "preset": "", "failure": None}
+    simulated = next(filter(None, (one.get("simulated") for one in reports)), None)
+    if simulated is not None:
+        row["simulated_percent"] = simulated["mean_input_percent"]
     if "mean_absolute_error_input_percent" in summary:
         row["mean_absolute_error_enhanced_percent"] = summary["mean_absolute_error_input_percent"]
     return {**row, **_scores(images)}
@@ -187,6 +196,7 @@ def _columns(has_reference: bool, has_images: bool) -> dict[str, str]:
         columns["structures_closer"] = "Structures closer to the reference"
     else:
         columns["mean_absolute_change_percent"] = "Mean absolute volume change, %"
+        columns["simulated_percent"] = "Volumes off in simulated scans, %"
     if has_images:
         columns |= {"psnr": "PSNR, dB", "ssim": "SSIM", "lpips": "LPIPS"}
     return {

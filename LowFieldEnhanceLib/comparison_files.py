@@ -24,6 +24,7 @@ WHAT = "the comparison"
 FORMATS: dict[str, Callable[[Any], str]] = {
     "mean_absolute_error_enhanced_percent": "{:.1f}".format,
     "mean_absolute_change_percent": "{:.1f}".format,
+    "simulated_percent": "{:.1f}".format,
     "psnr": "{:.2f}".format,
     "ssim": "{:.3f}".format,
     "lpips": "{:.4f}".format,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from compare_support import COARSE, MISSING, fake_run, unprepared
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.compare import Comparison, compare, parse_methods
-from LowFieldEnhanceLib.comparison_files import to_markdown
+from LowFieldEnhanceLib.comparison_files import headings, table_rows, to_markdown
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, MissingModel
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
@@ -80,6 +81,25 @@ def test_a_method_that_cannot_run_is_a_row_that_says_so_and_a_warning(scan: Imag
     assert any(e["event"] == "warning" and "bridged:fast" in e["message"] for e in seen)
     stages = [e["stage"] for e in seen if e["event"] == "progress"]
     assert stages == ["bridged:fast (1 of 2): enhance", "cubic:fast (2 of 2): enhance"]
+
+
+def test_what_simulated_scans_showed_of_a_method_is_told_beside_it_and_of_the_input_once_for_all(scan: Image) -> None:
+    """Cubic interpolation comes first and has no such figures: the input's come from the method that has."""
+    known = {"mean_input_percent": 3.8, "mean_enhanced_percent": 2.04}
+
+    def run(subject: Any, options: pipeline.Options, events: Events) -> Any:
+        result = fake_run({})(subject, options, events)
+        result.report["simulated"] = known if options.method == "bridged" else None
+        return result
+
+    choices = [("cubic", "fast"), ("bridged", "fast")]
+    comparison = compare(scan, choices, start=unprepared, run=run)
+    assert [row.get("simulated_percent") for row in comparison.rows] == [3.8, None, 2.04]
+    column = list(comparison.columns).index("simulated_percent")
+    assert headings(comparison)[column] == "Volumes off in simulated scans, %"
+    assert [cells[column] for cells in table_rows(comparison)] == ["3.8", "", "2.0"]
+    plain = compare(scan, choices, start=unprepared, run=fake_run({}))
+    assert "simulated_percent" not in plain.columns
 
 
 def test_when_every_method_fails_the_first_failure_is_the_runs(scan: Image) -> None:
