@@ -181,7 +181,7 @@ def test_marked_regions_outside_the_brain_are_named(low: Image, high: Image) -> 
     section = result.report["lesions"]
     assert section["outside_brain"]["regions"] == 1 and section["outside_brain"]["volume_mm3"] > 0
     assert "1 marked region lies wholly or partly outside the brain mask" in result.report["verdict"]
-    assert "--brain-mask" in warnings_of(seen)
+    assert "a brain mask of your own" in warnings_of(seen)
     inside = LabelMap(ball(high, LESION_MM, 9.0).astype(np.uint8), high.affine, {})
     whole = pipeline.assess(low, high, "cpu", lesions=inside, spacing=4.0).report
     assert whole["lesions"]["outside_brain"]["regions"] == 0 and "outside" not in whole["verdict"]
