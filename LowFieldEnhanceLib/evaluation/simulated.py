@@ -36,7 +36,7 @@ def entry_of(provenance: Mapping[str, Any], checks: Iterable[Mapping[str, Any]])
         checks: of the input (evaluation.input_checks); of a scan outside of what the networks were trained for the
             figures say nothing.
     """
-    plain = provenance.get("samples") == 1 and not provenance.get("data_consistency")
+    plain = provenance.get("samples") == 1 and not provenance.get("data_consistency") and not provenance.get("n4")
     same_grid = provenance.get("spacing") == 1.0 and provenance.get("method_spacing") == 1.0
     if not plain or not same_grid or not all(check["ok"] for check in checks if check["trained_range"]):
         return None

@@ -85,6 +85,7 @@ def test_the_figure_of_a_structure_is_its_mean_difference_without_sign() -> None
         {"further_contrasts_sha256": {"T2w": "11" * 32}},
         {"samples": 8},
         {"data_consistency": 0.1},
+        {"n4": True},
         {"spacing": 0.7},
         {"method_spacing": 1.5},
     ],
