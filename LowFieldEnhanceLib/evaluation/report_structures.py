@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -108,6 +108,13 @@ def _note(item: StructureComparison) -> str | None:
     if item.confidence_enhanced is not None and item.confidence_enhanced < LOW_CONFIDENCE:
         notes.append("low confidence")
     return "; ".join(notes) or None
+
+
+def with_columns(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], found: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The rows with further columns; ``found`` has their values by the structures' names, None where it has none."""
+    return [{**row, **{key: found.get(row["name"], {}).get(key) for key in columns}} for row in rows]
 
 
 def summary_of(rows: list[dict[str, Any]], against_reference: bool, segmented: bool) -> dict[str, Any] | None:

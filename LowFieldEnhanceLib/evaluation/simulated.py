@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from ..resources import resource
+from .report_structures import with_columns
 
 COLUMNS = ("simulated_input_percent", "simulated_enhanced_percent")
 FILE = "simulated-volumes.json"
@@ -75,5 +76,5 @@ def with_simulated(rows: Sequence[Mapping[str, Any]], entry: Mapping[str, Any] |
     """The report's structure rows with :data:`COLUMNS`, if there is an entry; None where nothing was measured."""
     if entry is None:
         return [dict(row) for row in rows]
-    nothing = (None,) * len(COLUMNS)
-    return [{**row, **dict(zip(COLUMNS, entry["structures"].get(row["name"], nothing), strict=True))} for row in rows]
+    found = {name: dict(zip(COLUMNS, pair, strict=True)) for name, pair in entry["structures"].items()}
+    return with_columns(rows, COLUMNS, found)

@@ -18,6 +18,7 @@ from scipy.stats import rankdata
 from ..image import Image
 from ..segmentation.labels import label_table
 from .checks import as_finite, as_pair, check_same_shape
+from .report_structures import with_columns
 
 SAMPLES, FLIPS, ORIENTATIONS = "samples", "flips", "orientations"
 COLUMNS = ("volume_mean_ml", "volume_sd_ml", "volume_cv_percent")
@@ -170,8 +171,7 @@ def with_spread(rows: Sequence[Mapping[str, Any]], block: Mapping[str, Any] | No
     """
     if block is None or not block["structures"]:
         return [dict(row) for row in rows]
-    found = block["structures"]
-    return [{**row, **{key: found.get(row["name"], {}).get(key) for key in COLUMNS}} for row in rows]
+    return with_columns(rows, COLUMNS, block["structures"])
 
 
 @dataclass(frozen=True)

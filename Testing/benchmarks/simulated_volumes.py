@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import named
+from quality import named, weights_of
 
 from LowFieldEnhanceLib.evaluation.simulated import FILE
 from LowFieldEnhanceLib.image import CHANNELS
@@ -48,8 +48,8 @@ def entries() -> tuple[list[dict[str, Any]], list[str]]:
             if not structures:
                 continue
             method, preset = named(setting)
-            weights = results["weights"].get(row, {})
-            if results.get("segmenter") != segmenter or any(model_info(n)[0].sha256 != s for n, s in weights.items()):
+            weights = weights_of(method, preset, bool(beside))
+            if results["segmenter"] != segmenter or results["weights"].get(row, {}) != weights:
                 stale.append(f"{file}: {row}")
                 continue
             further = sorted(set(CHANNELS) - {contrast}) if beside else []
