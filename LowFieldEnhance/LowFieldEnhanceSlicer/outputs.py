@@ -46,10 +46,7 @@ def chosenOutputs(request: Request) -> dict[str, slicer.vtkMRMLNode]:
 def reasonAgainstOutputs(request: Request) -> str:
     """Why the chosen nodes cannot be filled, in one sentence; empty if they can."""
     chosen = chosenOutputs(request)
-    sources = {node.GetID(): f"the {name}" for name, node in request.volumes.items()}
-    maps = {"reference segmentation": request.referenceSegmentation, "map of lesions": request.lesions,
-            "brain mask": request.brainMask}  # fmt: skip
-    sources |= {node.GetID(): f"the {name}" for name, node in maps.items() if node is not None}
+    sources = {node.GetID(): f"the {name}" for name, node in (request.volumes | request.maps).items()}
     for name, node in chosen.items():
         reason = reasonAgainstOutput(name, node, request.inputVolume)
         if reason:

@@ -124,6 +124,13 @@ class Request:
         return tuple(width or size for width, size in zip(given, self.inputVolume.GetSpacing(), strict=True))
 
     @property
+    def maps(self) -> dict[str, slicer.vtkMRMLNode]:
+        """The nodes chosen that mark regions, by what they are."""
+        named = {"reference segmentation": self.referenceSegmentation, "map of lesions": self.lesions,
+                 "brain mask": self.brainMask}  # fmt: skip
+        return {what: node for what, node in named.items() if node is not None}
+
+    @property
     def volumes(self) -> dict[str, slicer.vtkMRMLScalarVolumeNode]:
         """All volumes of the run by what they are called in a sentence."""
         named = {"input volume": self.inputVolume, "reference volume": self.referenceVolume}

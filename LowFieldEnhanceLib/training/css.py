@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from .checkpoint import CHECKPOINT, read_checkpoint
 from .css_lsc import corrected, corrupt
 from .css_networks import ARCHITECTURE, BACKWARD, for_gap, from_prior
 from .css_pairs import CycleBatch, CycleSampler
+from .css_settings import CycleSettings
 from .css_slices import HeadPool
 from .css_terms import brain_l1, dissimilarity, settle
 from .data import load_heads, said
@@ -32,44 +32,8 @@ from .loop import step_if_finite
 from .warm_start import warm_start
 
 NAME = "css_generator"
-PARTS = ("cycle", "sgp", "lsc", "adversarial")
 CRITIC_RATE = 2e-4
 FROM_HIGH = 0.3  # share of the warm-up's samples that are noised high-field slices
-
-
-@dataclass(frozen=True)
-class CycleSettings:
-    """What the generators learn from.
-
-    Attributes:
-        without: parts left out, of PARTS (ablation).
-        warm_up: share of the time in which they learn to denoise, before the samplers run.
-        steps: of the sampler that the gradients go through.
-        batch, warm_batch: slices a step of either stage.
-        checkpointing: recompute every evaluation in the backward pass.
-        l1, ssim, cycle, adversarial, identity, lsc: weights, the paper's divided by 100: so the sum is of order one,
-            and the clipping of the gradient does not decide the step.
-    """
-
-    without: frozenset[str] = frozenset()
-    warm_up: float = 0.6
-    steps: int = 2
-    batch: int = 4
-    warm_batch: int = 8
-    checkpointing: bool = False
-    l1: float = 1.0
-    ssim: float = 0.1
-    cycle: float = 0.1
-    adversarial: float = 0.01
-    identity: float = 0.05
-    lsc: float = 0.1
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.without) - set(PARTS))
-        if unknown:
-            raise BadInput(f"CSS-Diff has no part '{unknown[0]}' to leave out; there are {', '.join(PARTS)}")
-        if not 0 <= self.warm_up < 1:
-            raise BadInput("the share of the warm-up must be at least 0 and below 1")
 
 
 class CycleLoss:

@@ -20,9 +20,10 @@ from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.networks.patch_discriminator import PatchDiscriminator
 from LowFieldEnhanceLib.networks.registry import build_network
 from LowFieldEnhanceLib.training import recipes
-from LowFieldEnhanceLib.training.css import CycleLoss, CycleSettings
+from LowFieldEnhanceLib.training.css import CycleLoss
 from LowFieldEnhanceLib.training.css_networks import ARCHITECTURE, BACKWARD, from_prior
 from LowFieldEnhanceLib.training.css_pairs import CycleBatch
+from LowFieldEnhanceLib.training.css_settings import CycleSettings
 from LowFieldEnhanceLib.training.css_terms import brain_l1, dissimilarity, settle
 from LowFieldEnhanceLib.training.loop import LearningLoss, Plan, train
 from LowFieldEnhanceLib.training.slice_prior import ARCHITECTURE as PRIOR
