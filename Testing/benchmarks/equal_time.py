@@ -13,7 +13,8 @@ where FIRST holds the weights of the regression U-Net alone. Scans are those of 
 with several draws of the noise. Structures are judged by the shipped segmenter and by those in the folders NAME names.
 The second table holds differences to the U-Net on the same scan; their intervals hold the mean in 95 % of drawings of
 persons (two of the heads are one), then scans of each head, with replacement. Writes equal_time.json and equal_time.md
-beside this file.
+beside this file. With ``--rows`` the other rows stay as they are recorded there, if judges, scans and networks are the
+same.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ STRUCTURES = (
     ("cortex_error", "cortex % ↓", "{:.2f}"),
     ("dice", "Dice ↑", "{:.4f}"),
 )
+NETWORKS = {
+    BASE: ("regression_unet",),
+    "bridged:fast": ("bridged_bridge",),
+    "bridged:standard": ("bridged_bridge", "bridged_prior"),
+}
 Scans = dict[str, list[dict[str, float]]]  # of each head
 
 
@@ -90,6 +96,33 @@ def differences(rows: Mapping[str, Scans], shown: Sequence[tuple[str, str, str]]
     return "\n".join(lines) + "\n"
 
 
+def recorded(path: Path, wanted: Sequence[str], now: Mapping[str, Any], heads: Sequence[str]) -> dict[str, Scans]:
+    """The rows of an earlier run that are not ``wanted`` again, by name.
+
+    Args:
+        path: of that run; need not exist if all rows are wanted.
+        now: ``networks``, ``judges`` and ``seeds`` of this run.
+        heads: of this run.
+
+    Raises:
+        SystemExit: that run had other judges, scans or networks than this one would have.
+    """
+    if set(wanted) == set(ROWS):
+        return {}
+    earlier = json.loads(path.read_text(encoding="utf-8"))
+    kept = {row: scans for row, scans in earlier["rows"].items() if row not in wanted}
+    for key in ("judges", "seeds"):
+        if earlier[key] != now[key]:
+            raise SystemExit(f"{path} has {key} {earlier[key]}, not {now[key]}")
+    for row, scans in kept.items():
+        if list(scans) != list(heads):
+            raise SystemExit(f"{path} has other heads in the row '{row}'")
+        for network in NETWORKS.get(row, ()):
+            if earlier["networks"].get(network, {}).get("sha256") != now["networks"][network]["sha256"]:
+                raise SystemExit(f"the row '{row}' of {path} is of another {network}")
+    return kept
+
+
 def main() -> None:
     """Score every head; results are written after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -99,6 +132,7 @@ def main() -> None:
     parser.add_argument("--judge", action="append", default=[], metavar="NAME=FOLDER", help="another segmenter's")
     parser.add_argument("--seeds", type=int, default=1, help="scans of each head")
     parser.add_argument("--heads", nargs="+", default=list(HEADS))
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, help="to be run")
     parser.add_argument("--out", type=Path, default=FOLDER / "equal_time.json")
     options = parser.parse_args()
     root = data_root(options.data)
@@ -109,12 +143,15 @@ def main() -> None:
             segmenters[name] = Segmenter()
     places = {BASE: options.regression, "bridged:fast": options.bridge, "bridged:standard": options.bridge}
     trained = {}
-    for network, folder in (("regression_unet", options.regression), ("bridged_bridge", options.bridge)):
-        with models(folder):
-            info = model_info(network)[0]
-        trained[network] = {"sha256": info.sha256[:12], "training": info.training}
+    for row, networks in NETWORKS.items():
+        for network in networks:
+            with models(places[row]):
+                info = model_info(network)[0]
+            trained[network] = {"sha256": info.sha256[:12], "training": info.training}
     sums = {name: segmenter.provenance["sha256"][:12] for name, segmenter in segmenters.items()}
-    rows: dict[str, Scans] = {row: {} for row in ROWS}
+    now = {"networks": trained, "judges": sums, "seeds": options.seeds}
+    kept = recorded(options.out, options.rows, now, options.heads)
+    fresh: dict[str, Scans] = {row: {} for row in ROWS if row in options.rows}
     shown = columns(list(segmenters))
     for head in options.heads:
         for number in range(options.seeds):
@@ -122,15 +159,17 @@ def main() -> None:
             seed = 1000 + HEADS.index(head) + 100 * number
             subject = load_subject(root, head, seed, segmenters["shipped"])
             truths = {name: (segmenter, segmenter.segment(subject.truth)) for name, segmenter in segmenters.items()}
-            for row in ROWS:
+            for row in fresh:
                 with models(places.get(row)):
                     image = enhance(*named(row), subject)[0]
                 scores = score_images(subject.truth.array, image.array, subject.brain, lpips)
                 found = {key: float(getattr(scores, key)) for key, _, _ in IMAGES}
-                rows[row].setdefault(head, []).append({**found, **judged(subject, image, truths)})
+                fresh[row].setdefault(head, []).append({**found, **judged(subject, image, truths)})
+        if kept and head != options.heads[-1]:
+            continue  # rows of fewer heads are not to be compared with whole ones
+        rows = {row: {**fresh, **kept}[row] for row in ROWS}
         text = table("method", means(rows), shown) + "\n" + differences(rows, shown)
-        written = {"networks": trained, "judges": sums, "seeds": options.seeds, "rows": rows}
-        options.out.write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps({**now, "rows": rows}, indent=1) + "\n", encoding="utf-8")
         options.out.with_suffix(".md").write_text(text, encoding="utf-8")
         print(f"{head}\n{text}", flush=True)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +17,7 @@ from LowFieldEnhanceLib.image import Image
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 from bound import heads_of, models  # noqa: E402
-from equal_time import difference, differences, means  # noqa: E402
+from equal_time import ROWS, difference, differences, means, recorded  # noqa: E402
 from quality import HEADS  # noqa: E402
 from structure_noise import interval, mean_and_interval, moved, noised, table  # noqa: E402
 
@@ -100,3 +102,24 @@ def test_a_missing_head_is_named(tmp_path: Path) -> None:
         heads_of(tmp_path, "test")
     (folder / f"{HEADS[-1]}_T1w.nii.gz").touch()
     assert heads_of(tmp_path, "test") == HEADS
+
+
+def test_rows_not_run_again_stay_if_they_are_of_the_same_networks_scans_and_judges(tmp_path: Path) -> None:
+    networks = {name: {"sha256": "aa"} for name in ("regression_unet", "bridged_bridge", "bridged_prior")}
+    now = {"networks": networks, "judges": {"shipped": "cc"}, "seeds": 1}
+    rows = {row: {"1018": [{"psnr": 1.0}]} for row in ROWS}
+    path = tmp_path / "equal_time.json"
+    path.write_text(json.dumps({**now, "rows": rows}), encoding="utf-8")
+    kept = partial(recorded, path, ["bridged:standard"])
+    other_prior = {**now, "networks": {**networks, "bridged_prior": {"sha256": "bb"}}}
+    assert list(kept(other_prior, ["1018"])) == ["linear", "regression", "bridged:fast"]
+    assert recorded(tmp_path / "none.json", ROWS, now, ["1018"]) == {}
+    wrong = [
+        (now, ["1018", "1038"]),
+        ({**now, "seeds": 2}, ["1018"]),
+        ({**now, "judges": {"shipped": "dd"}}, ["1018"]),
+        ({**now, "networks": {**networks, "bridged_bridge": {"sha256": "bb"}}}, ["1018"]),
+    ]
+    for told, heads in wrong:
+        with pytest.raises(SystemExit):
+            kept(told, heads)
