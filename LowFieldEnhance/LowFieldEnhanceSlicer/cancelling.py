@@ -1,4 +1,4 @@
-"""Ending a run in the panel: not by the second click of a double click, and not after long work without a question."""
+"""Starting and ending runs in the panel: not by the second click of a double click, nor after long work unasked."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from .job import Job
 LEAST_SECONDS = 1.0  # between two clicks that mean opposite things
 LONG_SECONDS = 60.0  # of a run that is worth a question
 START, CANCEL = "start", "cancel"
+COMPARE, RUN_AGAIN = "compare", "run again"
 
 
 class ClickGuard:
-    """One button is Apply and Cancel in turn, so the second click of a double click would undo the first.
+    """The second click of a double click would undo the first where a button is Apply and Cancel in turn, or repeat it.
 
     Args:
         clock: seconds, monotonic.
@@ -27,15 +28,25 @@ class ClickGuard:
         self._clock = clock
         self._last = ""
         self._at = 0.0
+        self._begun: dict[str, float] = {}
 
     def did(self, action: str) -> None:
         """START or CANCEL has just happened."""
         self._last, self._at = action, self._clock()
 
+    def isMeantAgain(self, action: str) -> bool:
+        """Whether a click on a button that does the same each time is not the second one of a double click."""
+        meant = action not in self._begun or self._clock() - self._begun[action] >= self._apart
+        self._begun[action] = self._clock()
+        return meant
+
+    @property
+    def _apart(self) -> float:
+        return max(LEAST_SECONDS, (slicer.app.property("doubleClickInterval") or 0) / 1000)
+
     def isMeant(self, action: str) -> bool:
         """Whether a click now means this action, and is not the rest of one that meant the opposite."""
-        apart = max(LEAST_SECONDS, (slicer.app.property("doubleClickInterval") or 0) / 1000)
-        return self._last in ("", action) or self._clock() - self._at >= apart
+        return self._last in ("", action) or self._clock() - self._at >= self._apart
 
 
 def confirmCancel(job: Job) -> bool:

@@ -5,7 +5,7 @@ All functions do nothing and return False where Slicer has no layout manager (no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from .timers import DeferredCall
 EARLIER_LAYOUT = "LowFieldEnhance.EarlierLayout"
 
 _comparison: Comparison | None = None
+_tellEnd: Callable[[], None] | None = None
 _layoutObservation: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
 _secondFit: DeferredCall | None = None
 
@@ -130,6 +131,12 @@ def setCheckerboard(on: bool) -> bool:
 def comparisonMode() -> str:
     """ "blink", "checkerboard" or empty: what a panel's buttons should show."""
     return _comparison.mode if _comparison is not None else NONE
+
+
+def onComparisonEnd(tell: Callable[[], None] | None) -> None:
+    """Call this when a comparison has ended by itself (another layout, a volume gone), for the panel's buttons."""
+    global _tellEnd
+    _tellEnd = tell
 
 
 def jumpToStructure(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
@@ -281,3 +288,5 @@ def _endComparison() -> None:
         observation[0].RemoveObserver(observation[1])
     if comparison is not None:
         comparison.close()
+        if _tellEnd is not None:
+            _tellEnd()

@@ -59,7 +59,9 @@ class EnhancementLogic(RunLogic, ResultActions):
             ValueError: the settings do not fit; nothing was started.
             DependencyError: a package is missing and was not or could not be installed.
             RunFailed: only with ``waitForCompletion``: the run failed or was cancelled.
+            RuntimeError: ``waitForCompletion`` in a callback of a job, which would wait for ever; nothing was started.
         """
+        self.checkWaiting(waitForCompletion)
         request = Request(inputVolume, contrast or guessed(inputVolume), method=method, preset=preset, **settings)
         self.check(request)
         self._requireDependencies(request)
@@ -90,6 +92,7 @@ class EnhancementLogic(RunLogic, ResultActions):
         Raises:
             ValueError, DependencyError, RunFailed: see :meth:`process`.
         """
+        self.checkWaiting(waitForCompletion)
         unknown = ", ".join(sorted(set(settings) - set(COMPARISON_SETTINGS)))
         if unknown:
             raise TypeError(f"a comparison has no setting {unknown}")
@@ -116,6 +119,7 @@ class EnhancementLogic(RunLogic, ResultActions):
         Raises:
             ValueError, DependencyError, RunFailed: see :meth:`process`; or the node is not an output of this module.
         """
+        self.checkWaiting(waitForCompletion)
         request, methods = requestFromProvenance(node), comparedMethods(node)
         self.check(request)
         self._requireDependencies(request)

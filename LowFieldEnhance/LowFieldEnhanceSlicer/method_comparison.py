@@ -106,6 +106,11 @@ class ComparisonJob(Job):
         super().__init__(request, temporaryPath, onChanged)
 
     @property
+    def names(self) -> list[str]:
+        """Of the methods, each with its preset."""
+        return [f"{method}:{preset}" for method, preset in self.choices]
+
+    @property
     def summary(self) -> str:
         """How many methods were compared, and which could not run."""
         said = self.run.result
@@ -119,7 +124,7 @@ class ComparisonJob(Job):
         return ComparisonNodes(table, pageOf(table) if table is not None else None)
 
     def _commandLine(self, files: dict[str, Path], outputs: Path) -> list[str]:
-        methods = ",".join(f"{name}:{preset}" for name, preset in self.choices)
+        methods = ",".join(self.names)
         line = ["compare", str(files["input"]), "-o", str(outputs / "comparison"), "--methods", methods]
         return [*line, *scanArguments(self.request, files)]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .cancelling import CANCEL, START, ClickGuard, confirmCancel
+from .also_used import AlsoUsed
+from .cancelling import CANCEL, COMPARE, RUN_AGAIN, START, ClickGuard, confirmCancel
 from .compare_view import CompareView
 from .dependencies import DependencyError
 from .job import Job, JobState
@@ -25,7 +27,6 @@ from .parameters import (
     LowFieldEnhanceParameterNode,
     forget,
     requestOf,
-    setFromRequest,
     usePossiblePreset,
 )
 from .request import Request, requestFromProvenance
@@ -63,6 +64,7 @@ class Panel(Observing):
         self.methodView = MethodView(ui, lambda: self.parameters)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
         self.compareView = CompareView(ui, lambda: self.parameters)
+        self._alsoUsed = AlsoUsed(ui)
         ui.applyButton.clicked.connect(self._onApply)
         ui.queueButton.clicked.connect(self._onQueue)
         ui.compareButton.clicked.connect(self._onCompare)
@@ -136,6 +138,7 @@ class Panel(Observing):
             self.methodView.refresh(request)
             self._refreshOthers(request)
             self._outputsView.refresh(request)
+        self._alsoUsed.refresh(self.parameters, request)
         self.compareView.refresh(request)
         self.resultsView.refresh()
 
@@ -159,8 +162,10 @@ class Panel(Observing):
         usePossiblePreset(self.parameters)
         node = self.parameters.inputVolume
         if node is not self._guessedFor:
-            self._guessedFor = node
+            earlier, self._guessedFor = self._guessedFor, node
             if node is not None and self.parameters.contrastOf != node.GetID():
+                if earlier is not None:
+                    self._alsoUsed.inputChanged(earlier.GetName())
                 self.parameters.contrastOf = node.GetID()
                 self.parameters.contrast = Contrast(guessContrast(node))
         self._observeInput(node)
@@ -208,9 +213,11 @@ class Panel(Observing):
         return self._launch(request, lambda: self.logic.start(request, self.runView.refresh, self._onFinished))
 
     def _onCompare(self) -> None:
-        request = comparisonRequest(requestOf(self.parameters))
-        methods = self.parameters.comparedMethods
-        self._launch(
+        if self._clicks.isMeantAgain(COMPARE):
+            self._compare(comparisonRequest(requestOf(self.parameters)), self.parameters.comparedMethods)
+
+    def _compare(self, request: Request, methods: str | Sequence[str]) -> Job | None:
+        return self._launch(
             request, lambda: self.logic.startComparison(request, methods, self.runView.refresh, self._onFinished)
         )
 
@@ -249,20 +256,19 @@ class Panel(Observing):
         self.runView.onFinished(job)
 
     def _onTryOnCpu(self, job: Job) -> None:
-        request = job.request
-        if request.inputVolume.GetScene() is None:
-            self.runView.showError(RunError("BadInput", _("The input volume is no longer in the scene.")))
-            return
-        if isinstance(job, ComparisonJob):
+        """What was asked for, whatever the panel shows by now; the next run will not meet the same end either."""
+        request = replace(job.request, device=Device.CPU.value)
+        if self.parameters is not None:
             self.parameters.device = Device.CPU
-            self._onCompare()
-            return
-        setFromRequest(self.parameters, request)
-        self.parameters.device = Device.CPU
-        self.start(requestOf(self.parameters))
+        if isinstance(job, ComparisonJob):
+            self._compare(request, job.names)
+        else:
+            self.start(request)
 
     def _onRunAgain(self, node: slicer.vtkMRMLNode) -> None:
         """The panel's own settings stay."""
+        if not self._clicks.isMeantAgain(RUN_AGAIN):
+            return
         try:
             request = requestFromProvenance(node)
         except ValueError as error:

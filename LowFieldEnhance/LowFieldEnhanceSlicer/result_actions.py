@@ -10,7 +10,7 @@ import slicer
 
 from . import hierarchy, layout, overlays
 from .loading import REPORT_ROLE
-from .marks import BEFORE_AFTER_CHART, INPUT_ROLE, OUTPUT_ATTRIBUTE, VOLUME_CHART
+from .marks import BEFORE_AFTER_CHART, ENHANCED, INPUT_ROLE, OUTPUT_ATTRIBUTE, VOLUME_CHART
 
 if TYPE_CHECKING:
     from .surfaces import SurfaceMaker
@@ -44,16 +44,16 @@ class ResultActions:
         """The segmented structures of the run."""
         return next((item for item in self.outputsOf(node) if item.IsA("vtkMRMLSegmentationNode")), None)
 
-    def showSideBySide(self, node: slicer.vtkMRMLScalarVolumeNode, axialOnly: bool = False) -> bool:
-        """The scan and the enhanced volume ``node`` in linked views, in three planes or axially."""
-        scan = self.inputOf(node)
-        return scan is not None and layout.showSideBySide(scan, node, axialOnly=axialOnly)
+    def showSideBySide(self, node: slicer.vtkMRMLNode, axialOnly: bool = False) -> bool:
+        """The scan and the enhanced volume of the run in linked views, in three planes or axially."""
+        pair = self._pairOf(node)
+        return pair is not None and layout.showSideBySide(*pair, axialOnly=axialOnly)
 
-    def setBlink(self, node: slicer.vtkMRMLScalarVolumeNode, on: bool = True) -> bool:
+    def setBlink(self, node: slicer.vtkMRMLNode, on: bool = True) -> bool:
         """Scan and enhanced volume in turn, in the side-by-side layout, which is shown first."""
         return self._setMode(layout.setBlink, node, on)
 
-    def setCheckerboard(self, node: slicer.vtkMRMLScalarVolumeNode, on: bool = True) -> bool:
+    def setCheckerboard(self, node: slicer.vtkMRMLNode, on: bool = True) -> bool:
         """Scan and enhanced volume in alternating squares, in the same way."""
         return self._setMode(layout.setCheckerboard, node, on)
 
@@ -117,12 +117,12 @@ class ResultActions:
         """Move all slice views to a point in the node's own RAS coordinates, mm."""
         return layout.jumpToPoint(node, point)
 
-    @staticmethod
-    def openReport(node: slicer.vtkMRMLNode, openUrl: Callable[[Any], Any] | None = None) -> bool:
-        """The page of a run (``node`` is its enhanced volume) or of a comparison (its table) in the web browser."""
+    def openReport(self, node: slicer.vtkMRMLNode, openUrl: Callable[[Any], Any] | None = None) -> bool:
+        """The page of a run or of a comparison in the web browser."""
         from .pages import openPage
 
-        page = node.GetNodeReference(REPORT_ROLE)
+        made = (node, *self.outputsOf(node))
+        page = next(filter(None, (item.GetNodeReference(REPORT_ROLE) for item in made)), None)
         if page is not None:
             openPage(page, openUrl)
         return page is not None
@@ -136,8 +136,17 @@ class ResultActions:
             hierarchy.removeRun(folder, node.GetScene())
         return folder != 0
 
-    def _setMode(self, change: Callable[[bool], bool], node: slicer.vtkMRMLScalarVolumeNode, on: bool) -> bool:
-        """Both ways of comparing need the side-by-side layout of this node."""
-        if on and layout.shownPair() != (self.inputOf(node), node) and not self.showSideBySide(node):
+    def _pairOf(
+        self, node: slicer.vtkMRMLNode
+    ) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarVolumeNode] | None:
+        """Scan and enhanced volume of the run, if both are in the scene."""
+        own = node.GetAttribute(OUTPUT_ATTRIBUTE) == ENHANCED
+        enhanced = node if own else self.namedOutputs(node).get(ENHANCED)
+        scan = self.inputOf(enhanced) if enhanced is not None else None
+        return (scan, enhanced) if scan is not None else None
+
+    def _setMode(self, change: Callable[[bool], bool], node: slicer.vtkMRMLNode, on: bool) -> bool:
+        """Both ways of comparing need the side-by-side layout of this run."""
+        if on and layout.shownPair() != self._pairOf(node) and not self.showSideBySide(node):
             return False
         return change(on)

@@ -57,6 +57,7 @@ class ResultsView:
         self._overlays = OverlayView(ui.overlayComboBox, self._onOverlay)
         self._surfaces = SurfaceMaker(self._showSurfaceProgress)
         ui.resultSelector.addAttribute("vtkMRMLScalarVolumeNode", OUTPUT_ATTRIBUTE, ENHANCED)
+        layout.onComparisonEnd(self._showMode)
         ui.sideBySideButton.clicked.connect(self._onSideBySide)
         ui.axialButton.clicked.connect(self._onAxial)
         ui.blinkButton.clicked.connect(self._onBlink)
@@ -88,10 +89,12 @@ class ResultsView:
             self._ui.beforeAfterButton.enabled = BEFORE_AFTER_CHART in named
             self._ui.removeButton.enabled = hierarchy.runFolderOf(node) != 0
         self._showSurfaceProgress()
+        self._showMode()
 
     def close(self) -> None:
         """Stop what goes on by itself."""
         self._surfaces.stop()
+        layout.onComparisonEnd(None)
 
     def _node(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         parameters = self._parameters()

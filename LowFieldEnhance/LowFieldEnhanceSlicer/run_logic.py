@@ -158,6 +158,11 @@ class RunLogic(VTKObservationMixin):
         if not self.jobs:
             self._stop()
 
+    def checkWaiting(self, wanted: bool) -> None:
+        """Raise RuntimeError where a run could not be waited for, if that is wanted."""
+        if wanted and self._polling:
+            raise RuntimeError("a callback of a run cannot wait for a run; give waitForCompletion=False")
+
     def wait(self, job: Job) -> Job:
         """Return when the job has ended; the window stays alive meanwhile.
 
@@ -165,8 +170,7 @@ class RunLogic(VTKObservationMixin):
             RuntimeError: called from a callback of a job, which would wait for ever.
             RunFailed: it failed or was cancelled.
         """
-        if self._polling:
-            raise RuntimeError("a callback of a run cannot wait for a run")
+        self.checkWaiting(True)
         try:
             while not job.done:
                 self.queue.poll()

@@ -41,6 +41,7 @@ class RunView:
         self._jobs: list[Job] = []
         self._logged: tuple[weakref.ref[Job], int] | None = None  # a job has volumes
         self._failed: Job | None = None
+        self._ended: list[tuple[str, str, bool]] = []  # title, sentences, failed: of the runs of one line
         self._copied = ""
         self._paused = False
         self._timer = qt.QTimer()
@@ -77,11 +78,11 @@ class RunView:
         if job.state is JobState.FINISHED:
             warnings = [_("Warning: {text}").format(text=_sentence(warning)) for warning in job.warnings]
             written = [_("DICOM files are in {folder}.").format(folder=job.dicomFolder)] if job.dicomFolder else []
-            self.showMessage("\n".join([job.summary, *written, *warnings]), DONE_COLOUR)
+            self._showEnd(job, "\n".join([job.summary, *written, *warnings]), DONE_COLOUR)
         elif job.state is JobState.CANCELLED:
-            self.showMessage(job.error.message)
+            self._showEnd(job, job.error.message)
         else:
-            self.showError(job.error, job)
+            self._showEnd(job, _sentence(job.error.message), ERROR_COLOUR)
         self._jobs.remove(job)
         if not self._jobs:
             self._timer.stop()
@@ -91,25 +92,18 @@ class RunView:
     def showMessage(self, text: str, colour: str = "") -> None:
         """A sentence without buttons."""
         self.clearMessage()
-        self._ui.messageLabel.text = text
-        self._ui.messageLabel.styleSheet = f"color: {colour};" if colour else ""
-        self._ui.messageLabel.visible = True
+        self._showText(text, colour)
 
-    def showError(self, error: RunError, job: Job | None = None) -> None:
-        """One readable sentence, with the details behind buttons."""
-        message = _sentence(error.message)
-        self.showMessage(message, ERROR_COLOUR)
-        self._copied = f"{message}\n\n{job.log}" if job is not None else message
-        self._failed = job
+    def showError(self, error: RunError) -> None:
+        """One readable sentence of what could not begin."""
+        self._copied = _sentence(error.message)
+        self.showMessage(self._copied, ERROR_COLOUR)
         self._ui.copyButton.visible = True
-        self._ui.detailsButton.visible = job is not None
-        # not the device that was asked for: "auto" may have ended on the CPU, where the run has just failed
-        device = job.run.device if job is not None else None
-        self._ui.cpuButton.visible = error.kind == "OutOfMemory" and device not in (None, "cpu")
 
     def clearMessage(self) -> None:
         """No message and no buttons."""
         self._failed = None
+        self._ended = []
         for name in ("messageLabel", "detailsButton", "copyButton", "cpuButton"):
             getattr(self._ui, name).visible = False
 
@@ -142,6 +136,25 @@ class RunView:
     def close(self) -> None:
         """Stop drawing."""
         self._timer.stop()
+
+    def _showText(self, text: str, colour: str) -> None:
+        self._ui.messageLabel.text = text
+        self._ui.messageLabel.styleSheet = f"color: {colour};" if colour else ""
+        self._ui.messageLabel.visible = True
+
+    def _showEnd(self, job: Job, text: str, colour: str = "") -> None:
+        """How a run ended, below those before it in the line; the buttons stay those of the last one that failed."""
+        failed = colour == ERROR_COLOUR
+        self._ended.append((job.title, text, failed))
+        one = len(self._ended) == 1
+        lines = [text if one or not told else f"{title}: {text}" for title, text, told in self._ended]
+        self._showText("\n".join(lines), ERROR_COLOUR if any(told for *_rest, told in self._ended) else colour)
+        if not failed:
+            return
+        self._failed, self._copied = job, f"{text}\n\n{job.log}"
+        self._ui.copyButton.visible = self._ui.detailsButton.visible = True
+        # not the device that was asked for: "auto" may have ended on the CPU, where the run has just failed
+        self._ui.cpuButton.visible = job.error.kind == "OutOfMemory" and job.run.device not in (None, "cpu")
 
     def _status(self, job: Job, left: float | None) -> str:
         waiting = len(self.waiting)

@@ -1,0 +1,82 @@
+"""What a run would use beside its input volume: chosen for one scan, out of sight in folded sections of the panel."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import slicer
+from slicer.i18n import tr as _
+
+from .parameters import OTHER_VOLUMES, LowFieldEnhanceParameterNode
+from .request import PSF_WIDTHS, Request
+
+# What belongs to one scan, as the panel's parameters call it; all else (method, outputs, samples) is a way to work.
+OF_ONE_SCAN = (*OTHER_VOLUMES.values(), "referenceVolume", "referenceSegmentation", "lesions", "brainMask",
+               "noiseLevel", *PSF_WIDTHS, "displacementFile")  # fmt: skip
+CARRIED_COLOUR = "#b26a00"
+
+
+class AlsoUsed:
+    """A line above Apply, and a button that clears what the line names.
+
+    Args:
+        ui: the widgets of the panel by name.
+    """
+
+    def __init__(self, ui: Any) -> None:
+        self._ui = ui
+        self._text = ""
+        self._carried: tuple[str, str] | None = None  # what was used, and the name of the scan that it was chosen for
+        ui.clearAlsoUsedButton.clicked.connect(self._onClear)
+        self.parameters: LowFieldEnhanceParameterNode | None = None
+
+    def inputChanged(self, earlierName: str) -> None:
+        """Another input volume has been chosen by hand: whatever is still set was chosen for the one before."""
+        self._carried = (self._text, earlierName) if self._text else None
+
+    def refresh(self, parameters: LowFieldEnhanceParameterNode | None, request: Request | None) -> None:
+        """Show what is set now."""
+        self.parameters = parameters
+        self._text = alsoUsed(request) if request is not None else ""
+        carried = self._carried is not None and self._carried[0] == self._text
+        label = self._ui.alsoUsedLabel
+        label.text = (
+            _("Still set, as chosen for '{name}': {settings}.").format(name=self._carried[1], settings=self._text)
+            if carried
+            else _("Also used: {settings}.").format(settings=self._text)
+        )
+        label.styleSheet = f"color: {CARRIED_COLOUR};" if carried else ""
+        label.visible = self._ui.clearAlsoUsedButton.visible = bool(self._text)
+
+    def _onClear(self) -> None:
+        """Back to what the panel begins with."""
+        if self.parameters is None:
+            return
+        with slicer.util.NodeModify(self.parameters):
+            for name in OF_ONE_SCAN:
+                setattr(self.parameters, name, DEFAULTS.get(name))
+
+
+DEFAULTS = {field.name: field.default for field in fields(Request) if field.name in OF_ONE_SCAN}
+
+
+def alsoUsed(request: Request) -> str:
+    """Further contrasts, reference, regions and what is told of the scan, with commas between; empty without any."""
+    named = [f"{name} '{node.GetName()}'" for name, node in request.otherVolumes.items()]
+    if request.referenceVolume is not None:
+        named.append(_("reference '{name}'").format(name=request.referenceVolume.GetName()))
+    texts = {
+        "reference segmentation": _("reference segmentation '{name}'"),
+        "map of lesions": _("lesions '{name}'"),
+        "brain mask": _("brain mask '{name}'"),
+    }
+    named += [texts[what].format(name=node.GetName()) for what, node in request.maps.items()]
+    if request.noiseLevel:
+        named.append(_("noise level {value}").format(value=f"{request.noiseLevel:g}"))
+    widths = [getattr(request, name) for name in PSF_WIDTHS]
+    if any(widths):
+        named.append(_("PSF {widths} mm").format(widths=" x ".join(f"{width:g}" if width else "-" for width in widths)))
+    if request.displacementFile:
+        named.append(_("displacement field"))
+    return ", ".join(named)
