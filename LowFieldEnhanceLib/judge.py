@@ -71,6 +71,7 @@ def judge(
     valid_range: dict[str, Any] | None = None,
     spread: Uncertainty | None = None,
     consistency: Projection | None = None,
+    scanned: Image | None = None,
 ) -> Result:
     """Measure, segment and report; the same for every method.
 
@@ -83,11 +84,13 @@ def judge(
         events: progress and cancel.
         valid_range: what the models were trained for (weights.common_range).
         spread, consistency: of several samples, and of the projection onto the scan, if there were any.
+        scanned: ``enhanced`` as it is to be compared with the scan, see Subject.as_scanned; None: it is the same.
     """
     prepared, reference = subject.prepared, subject.reference
     events.progress("check fidelity", 0, 1)
-    fidelity, summary = measure_fidelity(enhanced, prepared)
-    detail = _added_detail(subject, enhanced, events) if options.added_detail else None
+    scanned = enhanced if scanned is None else scanned
+    fidelity, summary = measure_fidelity(scanned, prepared)
+    detail = _added_detail(subject, scanned, events) if options.added_detail else None
     labels_after = None
     if options.segment:
         events.progress("segment the result", 0, 1)

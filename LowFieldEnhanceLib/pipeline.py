@@ -149,6 +149,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         subject.segmenter if options.segment else None, events,
     )  # fmt: skip
     enhanced, consistency = outcome.enhanced, None
+    unwarps = getattr(method, "unwarps", False)
     if options.data_consistency and not prepared.noise_plausible:
         events.warning(
             "the projection onto the scan was left out: it goes to within the scan's noise, which cannot be measured "
@@ -156,7 +157,10 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         )
     elif options.data_consistency:
         events.progress("data consistency", 0, 1)
-        enhanced, consistency = make_consistent(enhanced, prepared, events)
+        projected, consistency = make_consistent(subject.as_scanned(enhanced, unwarps), prepared, events)
+        if consistency.start is not None:
+            consistency = replace(consistency, start=enhanced.array)
+            enhanced = subject.corrected(projected, unwarps)
     provenance = {
         "derived": DERIVED,
         "method": method.name,
@@ -174,7 +178,10 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         "licences": {name: info.licence for name, info in models.items()},
         "device": subject.device,
     }
-    result = judge(subject, enhanced, options, provenance, started, events, trained, outcome.uncertainty, consistency)
+    result = judge(
+        subject, enhanced, options, provenance, started, events, trained, outcome.uncertainty, consistency,
+        subject.as_scanned(enhanced, unwarps),
+    )  # fmt: skip
     if options.brain_only:  # not before: next to zeros the brain's rim would contradict the scan of a whole head
         result = replace(result, enhanced=prepared.brain_alone(enhanced))
     return result

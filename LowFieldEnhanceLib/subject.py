@@ -69,6 +69,25 @@ class Subject:
         """What a method gets that works on the grid of ``prepared``."""
         return Case.of(self.prepared, self.others, self.acquisitions, self.device, self.log_jacobian)
 
+    def as_scanned(self, enhanced: Image, unwarps: bool) -> Image:
+        """An enhanced volume with the intensities that the unwarping left in the scan, so that the two can be compared.
+
+        Args:
+            enhanced: on the working grid.
+            unwarps: its method took the Jacobian determinant of the user's displacement field out of the intensities.
+        """
+        shading = self._shading if unwarps else None
+        return enhanced if shading is None else enhanced.with_array(enhanced.array * shading)
+
+    def corrected(self, scanned: Image, unwarps: bool) -> Image:
+        """The reverse of :meth:`as_scanned`."""
+        shading = self._shading if unwarps else None
+        return scanned if shading is None else scanned.with_array(scanned.array / shading)
+
+    @property
+    def _shading(self) -> np.ndarray | None:
+        return None if self.log_jacobian is None else np.exp(-self.log_jacobian).astype(np.float32)
+
     def case_on(self, spacing: float | None) -> Case:
         """What a method gets whose networks know voxels of one size alone.
 

@@ -193,7 +193,8 @@ class Fields:
 def log_bias_field(case: Case, events: Events) -> np.ndarray:
     """Logarithm of the field that N4 finds in the target, float32 (I, J, K).
 
-    On every second voxel and then interpolated: it is smooth.
+    On every second voxel and then interpolated: it is smooth. What the unwarping left in the intensities is taken out
+    before: the network is told of it beside the field, not in it.
 
     Raises:
         Cancelled: through ``events``.
@@ -201,6 +202,8 @@ def log_bias_field(case: Case, events: Events) -> np.ndarray:
     image = case.inputs[case.target]
     place = (slice(None, None, COARSE),) * 3
     array, mask = (image.array[place] + 1) / 2, case.mask[place]
+    if case.log_jacobian is not None:
+        array = array * np.exp(case.log_jacobian[place])
     coarse = Image(array * mask, image.affine @ np.diag([COARSE] * 3 + [1]), image.contrast)
     field = n4_bias_field(coarse, mask, shrink=COARSE, events=events)
     return resample(coarse.with_array(np.log(np.maximum(field, 1e-3))), Grid.of(image), "linear").array

@@ -33,7 +33,7 @@ from .warm_start import warm_start
 
 NAME = "css_generator"
 CRITIC_RATE = 2e-4
-FROM_HIGH = 0.3  # share of the warm-up's samples that are noised high-field slices
+FROM_TARGET = 0.3  # share of the warm-up's samples that are noised slices of the side that the generator leads to
 
 
 class CycleLoss:
@@ -152,23 +152,24 @@ class CycleLoss:
         return sum((getattr(settings, name) * loss for name, loss in losses.items()), start=batch.low.new_zeros(()))
 
     def _denoising(self, network: nn.Module, batch: CycleBatch) -> dict[str, Tensor]:
-        """One evaluation at a random noise level, from noised high-field and from noised low-field slices."""
+        """One evaluation at a random noise level, from noised slices of either side."""
         high, low = batch.high, batch.middle
         forward = self._one_level(self._forward(network, batch), high, low)
         count = max(len(low) // 4, 1)  # G_B is only needed to train G_A: a quarter of the work
         part = CycleBatch(*(None if v is None else v[:count] for v in vars(batch).values()))
-        backward = self._one_level(self._backward(part, part.high), part.high, part.middle)
+        backward = self._one_level(self._backward(part, part.high), part.middle, part.high)
         l1 = brain_l1(forward, high, low) + 0.5 * brain_l1(backward, part.middle, part.high)
         return {"l1": l1, "ssim": dissimilarity(settle(forward, low), high, low)}
 
-    def _one_level(self, denoiser: ConditionalDenoiser, high: Tensor, low: Tensor) -> Tensor:
-        count = len(low)
-        # the first step decides most: it starts from the low-field slice at the highest level
+    def _one_level(self, denoiser: ConditionalDenoiser, target: Tensor, start: Tensor) -> Tensor:
+        """From the noised ``start``, where the sampler begins, or the noised ``target``, where it gets to."""
+        count = len(start)
+        # the first step decides most: it starts from the other side's slice at the highest level
         t = 1 + torch.rand(count, 2, generator=self.generator).amax(1) * (SCHEDULE.steps - 1)
-        sigma = torch.from_numpy(SCHEDULE.sigma(t.numpy())).to(low)
-        from_high = torch.rand(count, generator=self.generator).to(low.device) < FROM_HIGH
-        source = torch.where(from_high[:, None, None, None, None], high, low)
-        return denoiser(source + sigma[:, None, None, None, None] * self._noise(low), sigma)
+        sigma = torch.from_numpy(SCHEDULE.sigma(t.numpy())).to(start)
+        from_target = torch.rand(count, generator=self.generator).to(start.device) < FROM_TARGET
+        source = torch.where(from_target[:, None, None, None, None], target, start)
+        return denoiser(source + sigma[:, None, None, None, None] * self._noise(start), sigma)
 
     def _cyclic(self, network: nn.Module, batch: CycleBatch) -> dict[str, Tensor]:
         """The samplers in both directions and back."""

@@ -112,10 +112,12 @@ class StudentLoss:
         network.trained += 1
         levels = torch.tensor(even_timesteps(steps), device=device)
         t = levels[torch.randint(len(levels), (self.batch,), generator=generator).to(device)]
-        noise = torch.randn(batch.residual.shape, generator=generator).to(device) * float(steps > 1)
+        noise = torch.randn(batch.residual.shape, generator=generator).to(device)
         clean = batch.residual / network.residual_scale
         abar = alpha_bar(t)
         noisy = abar.sqrt() * clean + (1 - abar).sqrt() * noise
+        if steps == 1:  # the sampler's start: the schedule ends just above 0, and would leave a trace of the answer
+            noisy = torch.zeros_like(clean)
         autoencoder = self.sampler.autoencoder
         with torch.autocast(device.type, torch.bfloat16):
             condition = batch.condition(network, autoencoder)

@@ -38,7 +38,7 @@ def both(prior_time: int, steps: int, repeats: int = 1) -> tuple[str, BridgedSet
     return name + (" (standard)" if settings == PRESETS["standard"] else ""), settings
 
 
-TIMES, TIME_STEPS = (15, 30, 50, 100, 200, 400, 600), (1, 4, 10)
+TIMES, TIME_STEPS = (8, 15, 30, 50, 100, 200, 400, 600), (1, 4, 10)
 STEPS_AT, STEPS = 100, (1, 2, 4, 10, 25, 50)
 REPEATS_AT, REPEATS = (100, 4), (1, 2, 3)
 SETTINGS = {

@@ -19,7 +19,7 @@ from LowFieldEnhanceLib.diffusion.schedules import CosineSchedule
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.networks.patch_discriminator import PatchDiscriminator
 from LowFieldEnhanceLib.networks.registry import build_network
-from LowFieldEnhanceLib.training import recipes
+from LowFieldEnhanceLib.training import css, recipes
 from LowFieldEnhanceLib.training.css import CycleLoss
 from LowFieldEnhanceLib.training.css_networks import ARCHITECTURE, BACKWARD, from_prior
 from LowFieldEnhanceLib.training.css_pairs import CycleBatch
@@ -266,3 +266,25 @@ def test_what_a_batch_is_moved_to_keeps_what_is_absent() -> None:
     batch = replace(batch_of(2), context_low=None).to("cpu")
     assert batch.context_low is None and batch.context_high is not None
     assert batch.middle.shape == (2, 1, 1, EDGE, EDGE)
+
+
+def test_each_generator_learns_from_noised_slices_of_the_side_it_starts_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = []
+
+    class Records:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def __call__(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+            shown.append(noisy)
+            return noisy
+
+    loss, batch = loss_of(), batch_of(4, 1.0)
+    monkeypatch.setattr(css, "ConditionalDenoiser", Records)
+    monkeypatch.setattr(css, "FROM_TARGET", 0.0)
+    monkeypatch.setattr(loss, "_noise", torch.zeros_like)
+    loss._denoising(tiny(), batch)
+    assert torch.equal(shown[0], batch.middle) and torch.equal(shown[1], batch.high[:1])
+    monkeypatch.setattr(css, "FROM_TARGET", 1.0)
+    loss._denoising(tiny(), batch)
+    assert torch.equal(shown[2], batch.high) and torch.equal(shown[3], batch.middle[:1])

@@ -20,7 +20,7 @@ from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import CONTRASTS, Image
 from LowFieldEnhanceLib.methods import latent
 from LowFieldEnhanceLib.methods.base import Case, Enhancement, run_method, spread_of
-from LowFieldEnhanceLib.methods.latent import DistilledLatent, LatentSettings
+from LowFieldEnhanceLib.methods.latent import DistilledLatent, LatentSettings, log_bias_field
 from LowFieldEnhanceLib.methods.slices import told_along
 from LowFieldEnhanceLib.networks.latent_autoencoder import LatentAutoencoder
 from LowFieldEnhanceLib.physics.acquisition import Acquisition
@@ -123,6 +123,9 @@ def test_the_bias_field_told_is_that_of_the_scan(monkeypatch: pytest.MonkeyPatch
     bias = torch.cat([call[3][0, 0] for call in network.calls]).numpy()[: shape[0], : shape[1], : shape[2]]
     found, wanted = bias[case.mask], np.broadcast_to(slope, shape)[case.mask]
     assert np.corrcoef(found, wanted)[0, 1] > 0.95
+    told = replace(case, log_jacobian=np.broadcast_to(-slope, shape).astype(np.float32))  # all of it is the unwarping's
+    left = log_bias_field(told, Events())[case.mask]
+    assert np.abs(left).max() < 0.2 * np.abs(found).max()
 
 
 def test_stacks_of_few_slices_are_one_volume_and_checked_each(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -198,6 +198,18 @@ def test_the_stages_go_from_fifty_steps_to_four_to_one_and_four() -> None:
     assert [loss.steps(n) for n in (0, 9, 10, 19, 20, 21, 22)] == [50, 50, 4, 4, 1, 4, 1]
 
 
+def test_a_single_step_is_taught_from_where_the_sampler_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed, shown = Fixed(), []
+    student, teacher = (LatentUNet(**{**SMALL, "latent": 16}) for _ in range(2))
+    loss = StudentLoss(fixed, teacher, 4, (0, 0))
+    passed_on = student.with_features
+    monkeypatch.setattr(student, "with_features", lambda x, *rest: (shown.append(x), passed_on(x, *rest))[1])
+    for steps in (1, 4):
+        monkeypatch.setattr(loss, "steps", lambda trained, steps=steps: steps)
+        loss(student)
+    assert not shown[0].any() and shown[1].std() > 0.01
+
+
 def test_adapters_learn_to_match_the_teachers_features() -> None:
     torch.manual_seed(0)
     student, teacher = LatentUNet(**SMALL), LatentUNet(**{**SMALL, "widths": (12, 16)})

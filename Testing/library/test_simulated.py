@@ -29,7 +29,8 @@ ENTRY: dict[str, Any] = {
 }  # fmt: skip
 RUN = {
     **PROVENANCE, "contrast": "T1w", "samples": 1, "data_consistency": None, "spacing": 1.0, "method_spacing": 1.0,
-    "further_contrasts_sha256": {},
+    "further_contrasts_sha256": {}, "profile": "gaussian", "sigma": None, "fwhm": None, "brain_mask_sha256": None,
+    "displacement_sha256": None,
 }  # fmt: skip
 INSIDE = [{"ok": True, "trained_range": True}, {"ok": False, "trained_range": False}]
 
@@ -86,6 +87,11 @@ def test_the_figure_of_a_structure_is_its_mean_difference_without_sign() -> None
         {"samples": 8},
         {"data_consistency": 0.1},
         {"n4": True},
+        {"sigma": 12.0},
+        {"fwhm": [2.0, 2.0, 6.0]},
+        {"profile": "box"},
+        {"brain_mask_sha256": "ab"},
+        {"displacement_sha256": "ab"},
         {"spacing": 0.7},
         {"method_spacing": 1.5},
     ],
