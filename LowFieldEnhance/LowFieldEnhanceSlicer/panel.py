@@ -34,7 +34,7 @@ from .request_checks import reasonAgainst
 from .results_view import ResultsView
 from .run import RunError
 from .run_view import RunView
-from .source import guessContrast
+from .source import guessContrast, rememberContrast
 
 NODE_GOES = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
 NOTHING_INSTALLED = "Nothing was installed, so nothing was run; Apply will ask again."
@@ -166,8 +166,11 @@ class Panel(Observing):
             if node is not None and self.parameters.contrastOf != node.GetID():
                 if earlier is not None:
                     self._alsoUsed.inputChanged(earlier.GetName())
-                self.parameters.contrastOf = node.GetID()
-                self.parameters.contrast = Contrast(guessContrast(node))
+                with slicer.util.NodeModify(self.parameters):  # the contrast of one is never taken for the other's
+                    self.parameters.contrastOf = node.GetID()
+                    self.parameters.contrast = Contrast(guessContrast(node))
+        if node is not None and self.parameters.contrastOf == node.GetID():
+            rememberContrast(node, self.parameters.contrast.value)
         self._observeInput(node)
         self.refresh()
 

@@ -7,14 +7,28 @@ from pathlib import Path
 import slicer
 
 from . import hierarchy
+from .marks import ATTRIBUTE_PREFIX
 
 SERIES_DESCRIPTION, PROTOCOL_NAME, MODALITY, FIELD = "0008,103e", "0018,1030", "0008,0060", "0018,0087"
 INSTANCE_UIDS = "DICOM.instanceUIDs"
 MODALITY_ATTRIBUTE = "DICOM.Modality"
+CONTRAST_ATTRIBUTE = ATTRIBUTE_PREFIX + "Contrast"
 
 
 def guessContrast(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
-    """T1w, T2w, FLAIR or other, from the DICOM series description and protocol, else from the node's name."""
+    """T1w, T2w, FLAIR or other: as the user has set it, else by DICOM series description and protocol, else by name."""
+    return volumeNode.GetAttribute(CONTRAST_ATTRIBUTE) or _guessedContrast(volumeNode)
+
+
+def rememberContrast(volumeNode: slicer.vtkMRMLScalarVolumeNode, contrast: str) -> None:
+    """Keep what the user has set, with the volume; nothing where it is what would be guessed."""
+    if contrast == _guessedContrast(volumeNode):
+        volumeNode.RemoveAttribute(CONTRAST_ATTRIBUTE)
+    elif contrast != volumeNode.GetAttribute(CONTRAST_ATTRIBUTE):
+        volumeNode.SetAttribute(CONTRAST_ATTRIBUTE, contrast)
+
+
+def _guessedContrast(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
     from LowFieldEnhanceLib.image_io import guess_contrast
 
     texts = (dicomValue(volumeNode, SERIES_DESCRIPTION), dicomValue(volumeNode, PROTOCOL_NAME), volumeNode.GetName())

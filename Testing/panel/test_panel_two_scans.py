@@ -11,6 +11,7 @@ from slicer_host.properties import useSlicerProperties
 from LowFieldEnhanceSlicer import cancelling, overlays
 from LowFieldEnhanceSlicer.also_used import CARRIED_COLOUR
 from LowFieldEnhanceSlicer.cancelling import COMPARE, RUN_AGAIN, ClickGuard
+from LowFieldEnhanceSlicer.source import guessContrast
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]
@@ -181,3 +182,16 @@ def test_a_callback_that_would_wait_starts_nothing(person):
 
     person.logic.process(scan, onFinished=again)
     assert len(refused) == 1 and "waitForCompletion=False" in refused[0] and not person.logic.jobs
+
+
+def test_a_contrast_set_by_hand_is_kept_with_its_volume(person):
+    ui = person.ui
+    first, second = person.loadScan("Scan 1"), person.loadScan("Scan 2")
+    ui.inputSelector.setCurrentNode(first)
+    choose(ui.contrastComboBox, "FLAIR")
+    ui.inputSelector.setCurrentNode(second)
+    assert ui.contrastComboBox.currentText() == "Other (taken for T1w)"
+    ui.inputSelector.setCurrentNode(first)
+    assert ui.contrastComboBox.currentText() == "FLAIR" and guessContrast(first) == "FLAIR"
+    choose(ui.contrastComboBox, "Other (taken for T1w)")
+    assert guessContrast(first) == "other" and first.GetAttribute("LowFieldEnhance.Contrast") is None
