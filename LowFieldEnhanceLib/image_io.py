@@ -18,9 +18,8 @@ from .errors import BadInput
 from .formats.dicom_input import is_dicom, read_dicom_file, read_series
 from .formats.field_strength import sidecar_field
 from .formats.itk import check_path, reason_of
-from .formats.nifti import check_nifti, orientation_doubt
 from .formats.nifti_names import away_from_namesake, namesake_of
-from .formats.text_headers import check_text_header
+from .formats.volume_files import check_volume_file
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
@@ -132,7 +131,6 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
     """Read ``place``, which is ``path`` under whatever name; the image, and why its orientation is in doubt."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
-    doubt = None
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()
@@ -140,11 +138,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
             raise BadInput(f"{path.name} is 4-D (size {' x '.join(map(str, size))}); give one 3-D volume")
         if len(size) > 3:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            check_nifti(path)
-            doubt = orientation_doubt(path)
-        else:
-            doubt = check_text_header(path)
+        doubt = check_volume_file(path)
         return reader.Execute(), doubt
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
