@@ -19,7 +19,7 @@ from .formats.dicom_input import is_dicom, read_dicom_file, read_series
 from .formats.field_strength import sidecar_field
 from .formats.itk import check_path, reason_of
 from .formats.nifti_names import away_from_namesake, namesake_of
-from .formats.volume_files import check_volume_file
+from .formats.volume_files import check_volume_file, check_volume_header
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
@@ -131,6 +131,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
     """Read ``place``, which is ``path`` under whatever name; the image, and why its orientation is in doubt."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
+    check_volume_header(path)
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()
