@@ -84,7 +84,7 @@ def check_nifti(path: Path) -> bool:
     if length < layout.length:
         raise BadInput(f"{path.name} is cut off: it holds {length} of the {layout.length} bytes of voxels it announces")
     if bad:
-        raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the scan is damaged")
+        raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the file is damaged")
     return True
 
 
