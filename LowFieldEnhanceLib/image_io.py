@@ -202,10 +202,36 @@ def read_labels(path: str | os.PathLike[str]) -> LabelMap:
     Raises:
         BadInput: unreadable, or values that are not whole numbers from 0 to 255.
     """
+    return _read_ids(path, "is not a map of FreeSurfer ids: its values are not whole numbers from 0 to 255")
+
+
+def read_lesions(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a mask or a label map of lesions.
+
+    Raises:
+        BadInput: see :func:`read_labels`.
+    """
+    said = "its values must be whole numbers from 0 (no lesion) to 255, so give a probability map a threshold first"
+    return _read_ids(path, f"is not a lesion map: {said}")
+
+
+def _read_ids(path: str | os.PathLike[str], refusal: str) -> LabelMap:
     image = read_image(path, "other", is_scan=False)
     ids = np.round(image.array)
     if np.abs(ids - image.array).max() > 1e-3 or ids.min() < 0 or ids.max() > 255:
-        raise BadInput(
-            f"{Path(path).name} is not a map of FreeSurfer ids: its values are not whole numbers from 0 to 255"
-        )
+        raise BadInput(f"{Path(path).name} {refusal}")
     return LabelMap(ids.astype(np.uint8), image.affine, {}, image.meta.get("file", ""))
+
+
+def read_mask(path: str | os.PathLike[str]) -> Image:
+    """Read a brain mask: above 0.5 is brain, whatever the value.
+
+    Raises:
+        BadInput: unreadable, or it marks every voxel or none.
+    """
+    image = read_image(path, "other", is_scan=False)
+    marked = image.array > 0.5
+    if marked.all() or not marked.any():
+        which = "every voxel" if marked.any() else "no voxel"
+        raise BadInput(f"the brain mask {Path(path).name} marks {which}, so it does not tell where the brain is")
+    return image
