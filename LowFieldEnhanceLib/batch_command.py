@@ -138,7 +138,7 @@ class EachScan:
     def request(self, scan: Scan) -> Request:
         """See batch.Work; the checksums are those of the voxels, so that a renamed file is the same."""
         from .batch_results import Request
-        from .image_io import read_image, read_labels
+        from .image_io import read_image, read_lesions
         from .scan_options import with_contrast
 
         image = with_contrast(read_image(scan.input, scan.contrast or self._options.contrast), Events())
@@ -147,7 +147,7 @@ class EachScan:
             own["reference_sha256"] = read_image(scan.reference, image.contrast).sha256()
             own |= self._lpips
         if scan.lesions:
-            own["lesions_sha256"] = read_labels(scan.lesions).as_image().sha256()
+            own["lesions_sha256"] = read_lesions(scan.lesions).as_image().sha256()
         return Request({**self._provenance, "input_sha256": image.sha256()}, {**self._common, **own})
 
     def run(self, scan: Scan, folder: Path, events: Events) -> None:

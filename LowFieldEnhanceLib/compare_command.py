@@ -49,7 +49,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .compare import compare, parse_methods
     from .comparison_files import WHAT, write_comparison
     from .dicom.files import check_new_folder
-    from .image_io import read_image, read_labels
+    from .image_io import read_image, read_lesions, read_mask
 
     check_new_folder(options.output, WHAT)
     check_reference(options)
@@ -70,9 +70,9 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         ),
         contrasts=read_others(options.others, image.contrast),
         **read_reference(options, image.contrast),
-        brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
+        brain=read_mask(options.brain_mask) if options.brain_mask else None,
         events=events,
-        lesions=read_labels(options.lesions) if options.lesions else None,
+        lesions=read_lesions(options.lesions) if options.lesions else None,
     )
     files = write_comparison(comparison, options.output, options.volumes)
     failed = [f"{row['method']}:{row['preset']}" for row in comparison.rows if row["failure"]]

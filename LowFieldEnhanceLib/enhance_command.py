@@ -69,7 +69,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Enhance one scan; every output is checked before any work and written at the very end."""
     from . import outputs, pipeline
-    from .image_io import read_image, read_labels
+    from .image_io import read_image, read_lesions, read_mask
     from .methods.registry import get_method
     from .preprocess.unwarp import read_displacement
 
@@ -103,9 +103,9 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         ),
         contrasts=read_others(options.others, image.contrast),
         **read_reference(options, image.contrast),
-        brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
+        brain=read_mask(options.brain_mask) if options.brain_mask else None,
         events=events,
-        lesions=read_labels(options.lesions) if options.lesions else None,
+        lesions=read_lesions(options.lesions) if options.lesions else None,
         displacement=read_displacement(options.displacement) if options.displacement else None,
     )
     return wanted.write(result)
@@ -132,7 +132,7 @@ def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
 def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Segment both, measure, and write the report."""
     from . import outputs, pipeline
-    from .image_io import read_image, read_labels
+    from .image_io import read_image, read_lesions, read_mask
     from .ours import check_ours, provenance_beside
     from .safe_files import all_or_none
 
@@ -147,9 +147,9 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         read_image(options.enhanced, image.contrast),
         device=options.device,
         **read_reference(options, image.contrast),
-        brain=read_image(options.brain_mask, "other") if options.brain_mask else None,
+        brain=read_mask(options.brain_mask) if options.brain_mask else None,
         events=events,
-        lesions=read_labels(options.lesions) if options.lesions else None,
+        lesions=read_lesions(options.lesions) if options.lesions else None,
         register_reference=options.register,
         spacing=options.spacing,
         made_by=provenance_beside(options.enhanced),

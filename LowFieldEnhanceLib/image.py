@@ -17,6 +17,7 @@ ASSUMED = "contrast_assumed"  # key of Image.meta, true if nobody said the contr
 CHANNELS = ("T1w", "T2w", "FLAIR")  # order of the contrasts in the networks' channels
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 MIN_SPACING_MM, MAX_SPACING_MM = 0.05, 20.0
+LEAST_VOLUME = 1e-3  # of the cell that the axes span, with edges of 1
 MAX_SHEAR = 2e-3  # cosine between two axes; NIfTI cannot hold shear, so writing would move a far corner by 0.2 mm
 
 
@@ -123,7 +124,7 @@ def _check_affine(image: Image) -> None:
     if not np.allclose(affine[3], [0, 0, 0, 1]):
         raise BadInput("the last row of the affine is not 0 0 0 1, so it is not a position in space")
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    if np.any(spacing == 0) or abs(np.linalg.det(affine[:3, :3] / np.maximum(spacing, 1e-12))) < 1e-3:
+    if np.any(spacing == 0) or abs(np.linalg.det(affine[:3, :3] / np.maximum(spacing, 1e-12))) < LEAST_VOLUME:
         raise BadInput("the affine is singular: its axes do not span space, so voxels have no volume")
     if spacing.min() < MIN_SPACING_MM or spacing.max() > MAX_SPACING_MM:
         text = " x ".join(f"{s:.4g}" for s in spacing)

@@ -18,9 +18,8 @@ from .errors import BadInput
 from .formats.dicom_input import is_dicom, read_dicom_file, read_series
 from .formats.field_strength import sidecar_field
 from .formats.itk import check_path, reason_of
-from .formats.nifti import check_nifti, orientation_doubt
 from .formats.nifti_names import away_from_namesake, namesake_of
-from .formats.text_headers import check_text_header
+from .formats.volume_files import check_volume_file, check_volume_header
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
@@ -132,7 +131,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
     """Read ``place``, which is ``path`` under whatever name; the image, and why its orientation is in doubt."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
-    doubt = None
+    check_volume_header(path)
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()
@@ -140,11 +139,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
             raise BadInput(f"{path.name} is 4-D (size {' x '.join(map(str, size))}); give one 3-D volume")
         if len(size) > 3:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
-        if path.name.lower().endswith((".nii", ".nii.gz")):
-            check_nifti(path)
-            doubt = orientation_doubt(path)
-        else:
-            doubt = check_text_header(path)
+        doubt = check_volume_file(path)
         return reader.Execute(), doubt
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
@@ -207,10 +202,36 @@ def read_labels(path: str | os.PathLike[str]) -> LabelMap:
     Raises:
         BadInput: unreadable, or values that are not whole numbers from 0 to 255.
     """
+    return _read_ids(path, "is not a map of FreeSurfer ids: its values are not whole numbers from 0 to 255")
+
+
+def read_lesions(path: str | os.PathLike[str]) -> LabelMap:
+    """Read a mask or a label map of lesions.
+
+    Raises:
+        BadInput: see :func:`read_labels`.
+    """
+    said = "its values must be whole numbers from 0 (no lesion) to 255, so give a probability map a threshold first"
+    return _read_ids(path, f"is not a lesion map: {said}")
+
+
+def _read_ids(path: str | os.PathLike[str], refusal: str) -> LabelMap:
     image = read_image(path, "other", is_scan=False)
     ids = np.round(image.array)
     if np.abs(ids - image.array).max() > 1e-3 or ids.min() < 0 or ids.max() > 255:
-        raise BadInput(
-            f"{Path(path).name} is not a map of FreeSurfer ids: its values are not whole numbers from 0 to 255"
-        )
+        raise BadInput(f"{Path(path).name} {refusal}")
     return LabelMap(ids.astype(np.uint8), image.affine, {}, image.meta.get("file", ""))
+
+
+def read_mask(path: str | os.PathLike[str]) -> Image:
+    """Read a brain mask: above 0.5 is brain, whatever the value.
+
+    Raises:
+        BadInput: unreadable, or it marks every voxel or none.
+    """
+    image = read_image(path, "other", is_scan=False)
+    marked = image.array > 0.5
+    if marked.all() or not marked.any():
+        which = "every voxel" if marked.any() else "no voxel"
+        raise BadInput(f"the brain mask {Path(path).name} marks {which}, so it does not tell where the brain is")
+    return image

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MANUFACTURER = "LowFieldEnhance"
 CHARACTER_SET = "ISO_IR 192"  # UTF-8 holds every name, whatever the character set of the source
+MOST_NUMBER, ROOM = 2**31 - 1, 5000  # of DICOM's integers, and what the derived series' numbers lie above the source's
 SHORT_SHA256 = 12  # hexadecimal digits that tell two versions of the weights apart
 
 PATIENT = (
@@ -130,10 +131,9 @@ def series_and_equipment(
     """A new series of ours; the scanner moves to the contributing equipment, where ours stands too."""
     from pydicom.uid import generate_uid
 
-    number = source.header.get("SeriesNumber") if source else None
     target.Modality = "MR"
     target.SeriesInstanceUID = generate_uid(prefix=None)
-    target.SeriesNumber = 1000 + int(number or 1)
+    target.SeriesNumber = 1000 + _series_number(source)
     target.SeriesDescription = series_description(provenance, contrast)
     target.BodyPartExamined = "HEAD"
     target.SeriesDate = target.ContentDate = target.InstanceCreationDate = now.strftime("%Y%m%d")
@@ -141,6 +141,18 @@ def series_and_equipment(
     target.Manufacturer = target.ManufacturerModelName = MANUFACTURER
     target.SoftwareVersions = software_versions(provenance)
     target.ContributingEquipmentSequence = contributing_equipment(source, provenance, now)
+
+
+def _series_number(source: Source | None) -> int:
+    """That of the source; 1 where there is none, or what stands there is no whole number that leaves room for ours."""
+    if source is None or "SeriesNumber" not in source.header:
+        return 1
+    try:  # the element's value is converted, and may fail, only here
+        given = source.header.SeriesNumber or 1
+        number = int(given)
+    except (TypeError, ValueError, OverflowError):
+        return 1
+    return number if number == given and abs(number) <= MOST_NUMBER - ROOM else 1
 
 
 def contributing_equipment(source: Source | None, provenance: Mapping[str, Any], now: datetime) -> list[Dataset]:

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK
 
 from ..errors import BadInput
+from .dicom_files import check_left_out, check_whole
 from .dicom_frames import place_frames
 from .field_strength import FIELD_STRENGTH
 from .itk import check_path, reason_of
@@ -66,7 +67,8 @@ def read_dicom_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     """One file, of one frame or of all; its volume and what its header says (:data:`TAGS`).
 
     Raises:
-        BadInput: unreadable, not MR, or frames that make no volume (see dicom_frames.place_frames).
+        BadInput: unreadable, not MR, fewer pixels than announced, or frames that make no volume (see
+            dicom_frames.place_frames).
     """
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
@@ -77,6 +79,7 @@ def read_dicom_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
             if reader.HasMetaDataKey(tag):
                 meta[name] = reader.GetMetaData(tag).strip()
         _check_modality(meta.get("Modality", "MR"), path)
+        check_whole([str(path)], path.name)
         source = reader.Execute()
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
@@ -100,7 +103,7 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     """The one series of a folder; its volume and what the header of its first file says (:data:`TAGS`).
 
     Raises:
-        BadInput: no series, more than one, unreadable, not MR, or slices that make no volume.
+        BadInput: no series, more than one, unreadable in part or as a whole, not MR, or slices that make no volume.
     """
     reader = SimpleITK.ImageSeriesReader()
     with _quiet():  # else it warns on standard error of what is said below
@@ -112,9 +115,11 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     files = reader.GetGDCMSeriesFileNames(str(folder), series[0])
     for file in files:
         check_path(file)
+    check_left_out(folder, files)
     if len(files) == 1:
         source, meta = read_dicom_file(Path(files[0]))
         return source, {**meta, "file": folder.name}
+    check_whole(files, f"the slices in {folder}")
     reader.SetFileNames(files)
     reader.MetaDataDictionaryArrayUpdateOn()
     try:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import numpy as np
 
 from ..errors import BadInput
-from ..image import grid_corners
+from ..image import LEAST_VOLUME, MAX_SHEAR, grid_corners
 
 BLOCK = 1 << 20
 HEADER_BYTES = 544  # of NIfTI-2, the longer one, with its extension flag
@@ -44,9 +44,23 @@ class _Geometry:
     steps: tuple[float, ...]
 
 
+def check_nifti_header(path: Path) -> None:
+    """Refuse two voxel sizes, none, or a negative one, and an orientation that is not a number,
+    singular or sheared; of another file than NIfTI nothing is said.
+
+    Raises:
+        BadInput: see above; or the file is compressed, and damaged in its header.
+    """
+    try:
+        with _opened(path) as stream:
+            _check_geometry(_geometry(stream.read(HEADER_BYTES)), path)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{path.name} is damaged or cut off: {error}") from error
+
+
 def check_nifti(path: Path) -> bool:
     """Refuse a file that is shorter than its header announces, fails its checksum, or holds NaN or infinite voxels, and
-    one with two voxel sizes, with none, or with a negative one.
+    one that :func:`check_nifti_header` refuses.
 
     Returns:
         Whether it is NIfTI at all; of another file nothing is said.
@@ -70,7 +84,7 @@ def check_nifti(path: Path) -> bool:
     if length < layout.length:
         raise BadInput(f"{path.name} is cut off: it holds {length} of the {layout.length} bytes of voxels it announces")
     if bad:
-        raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the scan is damaged")
+        raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the file is damaged")
     return True
 
 
@@ -91,19 +105,33 @@ def _check_geometry(geometry: _Geometry | None, path: Path) -> None:
         raise BadInput(
             f"the header of {path.name} gives a negative voxel size ({size} mm), so left and right are unknown"
         )
-    if geometry.sform is None or not np.isfinite(geometry.sform).all():  # ITK goes by the other orientation, or refuses
+    if geometry.sform is None:
         if not (edges > 0).all():
             raise BadInput(f"the header of {path.name} gives no voxel size, so the size of the anatomy is unknown")
         if geometry.qform is not None and not np.isfinite(geometry.qform).all():
             raise BadInput(f"the orientation in the header of {path.name} (qform) is not a number")
         return
-    columns = np.linalg.norm(geometry.sform[:, :3], axis=0)
-    if columns.min() > 0 and not (np.abs(edges / columns - 1) <= MOST_DIFFERENT).all():
+    columns = _checked_columns(geometry.sform, path)
+    if not (np.abs(edges / columns - 1) <= MOST_DIFFERENT).all():
         first, second = (" x ".join(f"{n:.4g}" for n in numbers) for numbers in (edges, columns))
         raise BadInput(
             f"the header of {path.name} gives two voxel sizes: {first} mm (pixdim) and {second} mm (sform), so the "
             "size of the anatomy is unknown"
         )
+
+
+def _checked_columns(sform: np.ndarray, path: Path) -> np.ndarray:
+    """Lengths of the sform's columns, mm; where it is no grid of a scanner ITK goes by the qform without a word."""
+    what = f"the orientation in the header of {path.name} (sform)"
+    if not np.isfinite(sform).all():
+        raise BadInput(f"{what} is not a number")
+    columns = np.linalg.norm(sform[:, :3], axis=0)
+    axes = sform[:, :3] / np.where(columns > 0, columns, 1.0)
+    if abs(np.linalg.det(axes)) < LEAST_VOLUME:
+        raise BadInput(f"{what} is singular: its axes do not span space, so voxels have no volume")
+    if np.abs(axes.T @ axes - np.eye(3)).max() > MAX_SHEAR:
+        raise BadInput(f"{what} is sheared: its axes are not at right angles, which no scanner grid is")
+    return columns
 
 
 def _scan(stream: BinaryIO, layout: Layout) -> tuple[int, int]:

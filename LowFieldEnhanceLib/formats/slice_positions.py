@@ -10,20 +10,25 @@ MOST_UNEVEN, LEAST_UNEVEN_MM = 0.05, 0.02  # difference of two gaps: share of th
 MOST_ASIDE_MM = 0.1  # of a slice, across the normal
 LEAST_GAP_MM = 1e-3
 SAME_DIRECTION = 1e-3  # difference of two cosines
+LEAST_LENGTH = 0.5  # of a unit vector
 SAME_SPACING = 1e-3  # share of the spacing
 
 
 def check_alike(axes: np.ndarray, spacings: np.ndarray, what: str) -> None:
-    """Refuse slices of several orientations or pixel sizes.
+    """Refuse slices of several orientations or pixel sizes, or without them.
 
     Args:
-        axes: (slices, 2, 3), unit vectors along a row and along a column.
-        spacings: (slices, 2), mm between rows and between columns.
+        axes: (slices, 2, 3), unit vectors along a row and along a column, as the headers give them.
+        spacings: (slices, 2), mm between rows and between columns, as the headers give them.
         what: names the slices in the sentence of a refusal, such as "the slices in FOLDER".
 
     Raises:
         BadInput: see above.
     """
+    if not (np.linalg.norm(axes, axis=2) > LEAST_LENGTH).all():
+        raise BadInput(f"{what} have an ImageOrientationPatient without direction, so their position is unknown")
+    if not (spacings > 0).all():
+        raise BadInput(f"{what} have a PixelSpacing that is not above 0, so the size of the anatomy is unknown")
     if np.abs(axes - axes[0]).max() > SAME_DIRECTION:
         raise BadInput(f"{what} are differently oriented, so they are no single volume")
     if np.abs(spacings / spacings[0] - 1).max() > SAME_SPACING:

@@ -18,7 +18,7 @@ def check_text_header(path: Path) -> str | None:
     Raises:
         BadInput: the header gives no spacing.
     """
-    fields = _fields(path)
+    fields = header_fields(path)
     if path.name.lower().endswith((".nrrd", ".nhdr")):
         given = "space directions" in fields or _is_spacing(fields.get("spacings", ""))
         if not given:
@@ -32,7 +32,7 @@ def check_text_header(path: Path) -> str | None:
     return "the header of the scan gives no orientation (no TransformMatrix)"
 
 
-def _fields(path: Path) -> dict[str, str]:
+def header_fields(path: Path) -> dict[str, str]:
     """Names (lower case) and values of the header's lines."""
     with path.open("rb") as stream:
         text = stream.read(LONGEST).decode("latin-1")

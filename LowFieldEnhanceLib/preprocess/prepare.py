@@ -143,16 +143,19 @@ def prepare(
         fwhm, profile: the user's point-spread function, see options.Options.
 
     Raises:
-        BadInput: no brain of at least 50 mL was found, more than a fifth of it is negative, or the user's noise level
-            is not a number above 0.
+        BadInput: no brain of at least 50 mL was found or marked, more than a fifth of it is negative, or the user's
+            noise level is not a number above 0.
     """
     if sigma is not None and not (math.isfinite(sigma) and sigma > 0):
         raise BadInput(f"the noise level {sigma:g} must be a number above 0")
+    own = brain is not None
     if brain is None:
         if labels is None:
             raise BadInput("either labels or a brain mask is needed to prepare a scan")
         brain = brain_mask(labels)
     volume = float(brain.sum()) * on_grid.voxel_volume_ml
+    if volume < MIN_BRAIN_ML and own:
+        raise BadInput(f"the brain mask marks only {volume:.0f} mL of the scan; is it in the same frame of reference?")
     if volume < MIN_BRAIN_ML:
         raise BadInput(f"only {volume:.0f} mL of brain was found in the image; is this a head scan?")
     if n4:

@@ -18,6 +18,7 @@ from scipy import ndimage
 from ..errors import BadInput
 from ..formats.itk import check_path
 from ..formats.nifti_names import away_from_namesake
+from ..formats.volume_files import check_volume_file, check_volume_header
 from ..image import LPS_FROM_RAS, Image
 from ..image_io import EXTENSIONS, to_sitk
 from ..weight_files import file_sha256
@@ -45,7 +46,8 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
     """Read a displacement field (three components a voxel, mm, LPS, as ITK and ANTs write it) or a transform of ITK.
 
     Raises:
-        BadInput: missing, a name that is not UTF-8, unreadable, or not three components a voxel.
+        BadInput: missing, a name that is not UTF-8, unreadable, damaged or cut off, not three components a voxel, or
+            displacements that are not finite.
     """
     check_path(path)
     path = Path(path)
@@ -54,21 +56,37 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
     try:
         if not path.name.lower().endswith(EXTENSIONS):
             return Displacement(SimpleITK.ReadTransform(str(path)), path.name, file_sha256(path))
+        check_volume_header(path)
         with away_from_namesake(path) as place:
-            field = SimpleITK.ReadImage(str(place))
+            field = _read_field(place, path)
     except RuntimeError as error:
         raise BadInput(f"{path.name} can be read neither as a displacement field nor as a transform") from error
     if field.GetDimension() != COMPONENTS or field.GetNumberOfComponentsPerPixel() != COMPONENTS:
         raise BadInput(f"{path.name} is no displacement field: it must be a volume with three components a voxel")
     vectors = SimpleITK.Cast(field, SimpleITK.sitkVectorFloat64)
+    _check_finite(SimpleITK.GetArrayViewFromImage(vectors), path.name)
     return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name, file_sha256(path))
+
+
+def _read_field(place: Path, path: Path) -> SimpleITK.Image:
+    """Read ``place``, which is ``path`` under whatever name."""
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(place))
+    reader.ReadImageInformation()
+    check_volume_file(path)
+    return reader.Execute()
+
+
+def _check_finite(vectors: np.ndarray, name: str) -> None:
+    if not np.isfinite(vectors).all():
+        raise BadInput(f"the displacement field {name} holds NaN or infinite values, so it is damaged")
 
 
 def log_jacobian(displacement: Displacement, grid: Grid) -> np.ndarray:
     """Logarithm of det(dT/dx) on a grid, float32 [i, j, k]; 0 where the field does not reach.
 
     Raises:
-        BadInput: the field is not finite, or folds space (a determinant of 0 or less), where it reaches.
+        BadInput: the field is not finite, or folds space (a determinant of 0 or less) where it reaches.
     """
     reference = to_sitk(Image(np.zeros(grid.shape, dtype=np.float32), grid.affine))
     field = SimpleITK.TransformToDisplacementField(
@@ -76,9 +94,10 @@ def log_jacobian(displacement: Displacement, grid: Grid) -> np.ndarray:
         reference.GetSpacing(), reference.GetDirection(),
     )  # fmt: skip
     vectors = SimpleITK.GetArrayFromImage(field).transpose(2, 1, 0, 3).astype(np.float32)
+    _check_finite(vectors, displacement.name)
     determinant = _determinant(vectors, np.linalg.inv((LPS_FROM_RAS @ grid.affine)[:3, :3]))
     reached = _reached(displacement.transform, reference)
-    if not np.isfinite(determinant[reached]).all() or not (determinant[reached] > 0).all():
+    if not (determinant[reached] > 0).all():
         raise BadInput(f"the displacement field {displacement.name} folds space, so it cannot be that of a scanner")
     return np.log(np.where(reached, determinant, np.float32(1.0)))
 

@@ -25,11 +25,19 @@ AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 FILES = ("scan_T1w", "other_T2w", "flair", "reference_T1w", "mask", "enhanced_of_it")
 
 
+def voxels_of(name: str) -> np.ndarray:
+    """Those of one of FILES; a mask must leave something out."""
+    array = voxels() + FILES.index(name)
+    if name == "mask":
+        array[0] = 0
+    return array
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Every kind of file that a command takes, each with voxels of its own."""
-    for number, name in enumerate(FILES):
-        image_io.write_image(Image(voxels() + number, AFFINE), tmp_path / f"{name}.nii.gz", "a scan")
+    for name in FILES:
+        image_io.write_image(Image(voxels_of(name), AFFINE), tmp_path / f"{name}.nii.gz", "a scan")
     for number, name in enumerate(("reference_labels", "lesions"), start=2):
         array = np.zeros((5, 7, 6), np.uint8)
         array[2:4] = number
@@ -111,7 +119,7 @@ def test_every_file_given_to_enhance_is_what_the_run_gets(
     images = {"scan_T1w": scan, "other_T2w": named["contrasts"]["T2w"], "flair": named["contrasts"]["FLAIR"],
               "reference_T1w": named["reference"], "mask": named["brain"]}  # fmt: skip
     for name, image in images.items():
-        np.testing.assert_array_equal(image.array, voxels() + FILES.index(name))
+        np.testing.assert_array_equal(image.array, voxels_of(name))
     assert (scan.contrast, named["reference"].contrast, named["brain"].contrast) == ("T1w", "T1w", "other")
     assert [contrast for contrast, image in named["contrasts"].items() if image.contrast == contrast] == [
         "T2w",
@@ -133,9 +141,9 @@ def test_every_option_of_report_is_heeded(
     monkeypatch.setattr("LowFieldEnhanceLib.evaluation.lpips.read_lpips", lambda _: None)
     images, named, _ = called(monkeypatch, "LowFieldEnhanceLib.pipeline.assess", command, capsys)
     for name, image in zip(("scan_T1w", "enhanced_of_it"), images, strict=True):
-        np.testing.assert_array_equal(image.array, voxels() + FILES.index(name))
-    np.testing.assert_array_equal(named["reference"].array, voxels() + FILES.index("reference_T1w"))
-    np.testing.assert_array_equal(named["brain"].array, voxels() + FILES.index("mask"))
+        np.testing.assert_array_equal(image.array, voxels_of(name))
+    np.testing.assert_array_equal(named["reference"].array, voxels_of("reference_T1w"))
+    np.testing.assert_array_equal(named["brain"].array, voxels_of("mask"))
     assert (named["reference_labels"].array.max(), named["lesions"].array.max()) == (2, 3)
     assert (named["spacing"], named["register_reference"], named["device"]) == (1.5, True, "cpu")
     assert named["lpips"] == "weights.pth"
@@ -171,8 +179,8 @@ def test_every_option_of_compare_is_heeded(
     changed = {"segment": False, "seed": 4, "spacing": 1.5, "device": "cpu", "register_reference": True}
     changed["lpips"] = "weights.pth"
     assert asdict(settings) == {**asdict(pipeline.Options()), **changed}
-    np.testing.assert_array_equal(named["reference"].array, voxels() + FILES.index("reference_T1w"))
-    np.testing.assert_array_equal(named["brain"].array, voxels() + FILES.index("mask"))
+    np.testing.assert_array_equal(named["reference"].array, voxels_of("reference_T1w"))
+    np.testing.assert_array_equal(named["brain"].array, voxels_of("mask"))
     assert named["lesions"].array.max() == 3 and list(named["contrasts"]) == ["T2w"]
 
 

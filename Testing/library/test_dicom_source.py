@@ -71,6 +71,24 @@ def test_series_instances_and_equipment_are_new_and_refer_to_the_source(tmp_path
     assert not [element for element in data if element.tag.is_private]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of such values
+@pytest.mark.parametrize(
+    ("given", "number"), [(b"abc ", 1001), (b"12.5", 1001), (b"3\\4 ", 1001), (b"    ", 1001), (b"+42 ", 1042)]
+)
+def test_a_series_number_that_is_no_whole_number_counts_as_unknown(given: bytes, number: int, tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", SeriesNumber=7777)
+    for path in source:
+        path.write_bytes(path.read_bytes().replace(b"IS\x04\x007777", b"IS\x04\x00" + given))
+    derived = write_series(Image(voxels(), np.eye(4)), tmp_path / "out", PROVENANCE, source)
+    assert {data.SeriesNumber for data in headers(derived)} == {number}
+
+
+def test_a_series_number_leaves_room_for_those_of_the_results(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", SeriesNumber=2**31 - 1)
+    derived = write_series(Image(voxels(), np.eye(4)), tmp_path / "out", PROVENANCE, source)
+    assert headers(derived)[0].SeriesNumber == 1001
+
+
 def test_a_source_without_names_is_still_told_to_be_so(tmp_path: Path) -> None:
     said = {"PatientIdentityRemoved": "YES", "DeidentificationMethod": "by hand"}
     source = write_source(tmp_path / "source", **said)

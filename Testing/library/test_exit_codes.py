@@ -8,10 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from conftest import voxels
 
 from LowFieldEnhanceLib.cli import main
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, CorruptModel, MissingModel, OutOfMemory
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import write_image
 
 ENDS = [
     (BadInput("the scan is empty"), 2, "BadInput", "the scan is empty"),
@@ -46,6 +50,22 @@ def test_a_failure_has_its_exit_code_its_kind_and_one_sentence(
     else:
         lines = [line for line in printed.err.splitlines() if line.startswith(f"Error ({kind}): ")]
         assert len(lines) == 1 and sentence in lines[0] and printed.out == ""
+
+
+@pytest.mark.parametrize(("option", "sentence"), [("--lesions", "is not a lesion map"), ("--brain-mask", "no voxel")])
+@pytest.mark.parametrize(
+    "command", [("enhance", "scan.nii", "-m", "cubic"), ("report", "scan.nii", "scan.nii"), ("compare", "scan.nii")]
+)
+def test_a_map_of_probabilities_is_refused_for_what_it_was_meant_to_be(
+    command: tuple[str, ...], option: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(Image(voxels(), np.eye(4)), tmp_path / "scan.nii")
+    write_image(Image(voxels() / 10000, np.eye(4)), tmp_path / "map.nii")
+    words = [str(tmp_path / word) if word == "scan.nii" else word for word in command]
+    out = {"enhance": "new.nii.gz", "report": "new.json", "compare": "new"}[command[0]]
+    assert main([*words, "-o", str(tmp_path / out), option, str(tmp_path / "map.nii")]) == 2
+    assert sentence in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.nii", "scan.nii"]
 
 
 def test_sigterm_does_afterwards_what_it_did_before(

@@ -81,8 +81,23 @@ def test_a_map_that_is_not_of_label_ids_is_refused(values: tuple[float, float], 
     array = np.full(SHAPE, values[0], dtype=np.float32)
     array[2:] = values[1]
     image_io.write_image(Image(array, np.eye(4)), tmp_path / "x.nii")
-    with pytest.raises(BadInput, match="whole numbers"):
+    with pytest.raises(BadInput, match="FreeSurfer ids.*whole numbers"):
         image_io.read_labels(tmp_path / "x.nii")
+    with pytest.raises(BadInput, match=r"x.nii is not a lesion map: .* whole numbers from 0 \(no lesion\) to 255"):
+        image_io.read_lesions(tmp_path / "x.nii")
+
+
+@pytest.mark.parametrize(("value", "which"), [(1, "every voxel"), (0, "no voxel"), (0.4, "no voxel")])
+def test_a_brain_mask_that_is_the_same_everywhere_is_refused_as_a_mask(
+    value: float, which: str, tmp_path: Path
+) -> None:
+    array = np.full(SHAPE, value, dtype=np.float32)
+    image_io.write_image(Image(array, np.eye(4)), tmp_path / "mask.nii")
+    with pytest.raises(BadInput, match=f"the brain mask mask.nii marks {which}"):
+        image_io.read_mask(tmp_path / "mask.nii")
+    array[2:] = 1 - value
+    image_io.write_image(Image(array, np.eye(4)), tmp_path / "mask.nii")
+    np.testing.assert_array_equal(image_io.read_mask(tmp_path / "mask.nii").array, array)
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,14 @@ def moved(places: Callable[[int], list[int]]) -> Callable[[Dataset, int], None]:
     return change
 
 
+def in_all(**values: object) -> Callable[[Dataset, int], None]:
+    def change(data: Dataset, _: int) -> None:
+        for name, value in values.items():
+            setattr(data, name, value)
+
+    return change
+
+
 def only_in_one(**values: object) -> Callable[[Dataset, int], None]:
     def change(data: Dataset, k: int) -> None:
         if k == 3:
@@ -155,6 +163,10 @@ def only_in_one(**values: object) -> Callable[[Dataset, int], None]:
         ("has no PixelSpacing", without("PixelSpacing")),
         ("pixels of different sizes", only_in_one(PixelSpacing=["1.2", "1.2"])),
         ("differently oriented", only_in_one(ImageOrientationPatient=["1", "0", "0", "0", "0.97", "0.2431"])),
+        ("PixelSpacing that is not above 0", in_all(PixelSpacing=["0", "0"])),
+        ("PixelSpacing that is not above 0", in_all(PixelSpacing=["-1.6", "1.6"])),
+        ("ImageOrientationPatient without direction", in_all(ImageOrientationPatient=["0"] * 6)),
+        ("ImageOrientationPatient without direction", only_in_one(ImageOrientationPatient=["0"] * 6)),
         ("several patients", only_in_one(PatientID="2")),
         ("CT, not MR", only_in_one(Modality="CT")),
         ("shifted against one another by up to 7.0 mm", moved(lambda k: [0, k, 5 * k])),

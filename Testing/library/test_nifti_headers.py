@@ -147,3 +147,34 @@ def test_a_file_that_ends_too_early_is_refused(version: int, order: str, tmp_pat
     (tmp_path / "scan.nii").write_bytes(content[:-100])
     with pytest.raises(BadInput, match="is cut off: it holds 3860 of the 3960 bytes"):
         check_nifti(tmp_path / "scan.nii")
+
+
+BENT = {
+    "is singular": np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
+    "is sheared": np.array([[1.0, 0.1, 0.0], [0.0, np.sqrt(0.99), 0.0], [0.0, 0.0, 1.0]]),
+    "is not a number": np.diag([1.0, np.nan, 1.0]),
+}
+
+
+@pytest.mark.parametrize("sentence", [*BENT, "zero"])
+@pytest.mark.parametrize("codes", [(1, 1), (0, 1), (0, 2)])
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_an_sform_that_is_no_grid_is_refused_whatever_the_qform_says(
+    version: int, order: str, codes: tuple[int, int], sentence: str, tmp_path: Path
+) -> None:
+    path, rows = tmp_path / "scan.nii", oblique()[0][:3]
+    rows[:, :3] = rows[:, :3] / SPACING @ BENT.get(sentence, np.zeros((3, 3))) * SPACING
+    written(path, version, order, rows=tuple(rows.ravel()), codes=codes)
+    with pytest.raises(BadInput, match=rf"\(sform\) {sentence if sentence in BENT else 'is singular'}"):
+        read_image(path)
+    written(path, version, order, rows=tuple(rows.ravel()), codes=(1, 0))  # it does not count
+    assert check_nifti(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_sform_without_a_place_is_refused_too(value: float, tmp_path: Path) -> None:
+    rows = oblique()[0][:3]
+    rows[0, 3] = value
+    written(tmp_path / "scan.nii", 1, "<", rows=tuple(rows.ravel()))
+    with pytest.raises(BadInput, match=r"\(sform\) is not a number"):
+        read_image(tmp_path / "scan.nii")

@@ -129,6 +129,8 @@ def test_a_scan_without_a_brain_is_refused(head: Image) -> None:
     few[20:25, 20:25, 20:25] = 2  # 125 voxels of 64 microlitres: 8 mL
     with pytest.raises(BadInput, match="8 mL of brain"):
         prepare(head, head, LabelMap(few, head.affine, {}))
+    with pytest.raises(BadInput, match="brain mask marks only 8 mL of the scan; is it in the same frame"):
+        prepare(head, head, None, few > 0)
     with pytest.raises(BadInput, match="either labels or a brain mask"):
         prepare(head, head, None)
 

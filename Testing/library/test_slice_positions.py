@@ -68,3 +68,18 @@ def test_pixels_larger_or_smaller_than_the_others_are_refused(edge: float) -> No
     spacings[3, 1] = edge
     with pytest.raises(BadInput, match="different sizes"):
         check_alike(axes, spacings, "slices")
+
+
+@pytest.mark.parametrize("edge", [0.0, -1.6, np.nan])
+def test_pixels_without_a_size_are_refused_even_if_all_are_alike(edge: float) -> None:
+    axes = np.tile([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], (4, 1, 1))
+    with pytest.raises(BadInput, match="not above 0"):
+        check_alike(axes, np.tile([1.6, edge], (4, 1)), "slices")
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_axes_without_direction_are_refused(axis: int) -> None:
+    axes = np.tile([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], (4, 1, 1))
+    axes[:, axis] = 0
+    with pytest.raises(BadInput, match="without direction"):
+        check_alike(axes, np.full((4, 2), 1.6), "slices")

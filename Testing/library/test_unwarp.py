@@ -103,3 +103,39 @@ def test_a_field_that_covers_a_part_of_the_scan_counts_where_it_reaches(tmp_path
     ras = np.diag([2.0, 2.0, 2.0, 1.0])
     ras[:3, 3] = -30.0
     np.testing.assert_allclose(log_jacobian(read_displacement(path), Grid((31, 31, 31), ras)), 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha", ".nrrd"])
+def test_a_field_that_is_cut_off_or_damaged_is_refused(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"warp{ending}"
+    SimpleITK.WriteImage(field_along_left(0.02), str(path), useCompression=ending != ".nii")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) * 5 // 6])
+    with pytest.raises(BadInput):
+        read_displacement(path)
+    damaged = bytearray(whole)
+    damaged[-9] ^= 0x55
+    path.write_bytes(damaged)
+    if ending in (".nii.gz", ".mha"):
+        with pytest.raises(BadInput):
+            read_displacement(path)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha", ".nrrd"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_field_that_is_not_finite_is_damaged_and_does_not_fold_space(
+    ending: str, value: float, tmp_path: Path
+) -> None:
+    vectors = SimpleITK.GetArrayFromImage(field_along_left(0.02))
+    vectors[3, 3, 3, 1] = value
+    field = SimpleITK.GetImageFromArray(vectors, isVector=True)
+    field.SetSpacing((2.0, 2.0, 2.0))
+    SimpleITK.WriteImage(field, str(tmp_path / f"warp{ending}"))
+    with pytest.raises(BadInput, match="NaN or infinite.*, so (it|the file) is damaged"):
+        read_displacement(tmp_path / f"warp{ending}")
+
+
+def test_a_transform_that_is_not_finite_does_not_fold_space_either() -> None:
+    transform = SimpleITK.TranslationTransform(3, (0.0, float("nan"), 0.0))
+    with pytest.raises(BadInput, match="NaN or infinite"):
+        log_jacobian(Displacement(transform, "shift.tfm"), Grid((3, 3, 3), np.eye(4)))

@@ -1,0 +1,115 @@
+"""What ITK's MetaImage reader hides: of compressed voxels that are damaged or cut off it reports success."""
+
+from __future__ import annotations
+
+import math
+import re
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import BadInput
+from .text_headers import LONGEST, header_fields
+
+BLOCK = 1 << 20
+ZLIB_OR_GZIP = 47  # window bits with which zlib finds out which of both it is, as ITK does
+ELEMENT_BYTES = {
+    "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
+    "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
+}  # fmt: skip
+DATA_LINE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=[^\n]*\n", re.MULTILINE | re.IGNORECASE)
+
+
+def check_metaimage(path: Path) -> None:
+    """Refuse compressed voxels that do not unpack to exactly the bytes that the header announces; of a file that is not
+    compressed nothing is said.
+
+    Raises:
+        BadInput: see above; or a file of voxels that does not exist, or a header without their number or length.
+    """
+    fields = header_fields(path)
+    if not fields.get("compresseddata", "").lower().startswith(("t", "1")):
+        return
+    announced = _announced(fields)
+    if announced is None:
+        raise BadInput(f"the header of {path.name} does not say how many voxels it holds, or of which type")
+    found = 0
+    for source, offset in _places(path, fields):
+        packed = _whole(fields.get("compresseddatasize")) or None
+        if packed is None and offset:  # ITK unpacks such a file from its first byte
+            raise BadInput(
+                f"the header of {path.name} does not give the length of its compressed voxels (CompressedDataSize), "
+                "without which they are read wrongly"
+            )
+        if not source.is_file():
+            raise BadInput(f"the voxels of {path.name} cannot be read: the file {source.name} does not exist")
+        with source.open("rb") as stream:
+            stream.seek(offset)
+            try:
+                length = _unpacked(stream, packed, announced)
+            except zlib.error as error:
+                raise BadInput(f"the compressed voxels of {path.name} are damaged and cannot be unpacked") from error
+        if length is None:
+            raise BadInput(f"{path.name} is cut off: its compressed voxels end too early")
+        found += length
+    if found != announced:
+        held = "more than" if found > announced else f"{found} of"
+        raise BadInput(f"{path.name} is damaged: it holds {held} the {announced} bytes of voxels it announces")
+
+
+def _places(path: Path, fields: dict[str, str]) -> list[tuple[Path, int]]:
+    """The files that hold the voxels, and where in them they begin."""
+    named = fields.get("elementdatafile", "")
+    with path.open("rb") as stream:
+        head = stream.read(LONGEST)
+    line = DATA_LINE.search(head)
+    behind = line.end() if line else 0
+    if named.upper() == "LOCAL":
+        return [(path, behind)]
+    if named.upper().startswith("LIST"):
+        names = head[behind:].decode("utf-8", "surrogateescape").split("\n")
+    elif "%" in named:
+        pattern, *numbers = named.split()
+        try:
+            first, last, step = (int(number) for number in (*numbers, "1")[:3])
+            names = [pattern % n for n in range(first, last + 1, step)]
+        except (TypeError, ValueError) as error:
+            raise BadInput(f"the header of {path.name} does not say which files hold its voxels") from error
+    else:
+        names = [named]
+    skipped = max(_whole(fields.get("headersize")) or 0, 0)
+    return [(path.parent / name.strip(), skipped) for name in names if name.strip()]
+
+
+def _announced(fields: dict[str, str]) -> int | None:
+    """Bytes of all voxels; None if the header does not say."""
+    size = [_whole(word) for word in fields.get("dimsize", "").split()]
+    channels = _whole(fields.get("elementnumberofchannels", "1"))
+    each = ELEMENT_BYTES.get(fields.get("elementtype", "").upper())
+    numbers = [*size, channels, each]
+    return math.prod(n for n in numbers if n) if size and all(numbers) else None
+
+
+def _whole(text: str | None) -> int | None:
+    try:
+        return int(text or "")
+    except ValueError:
+        return None
+
+
+def _unpacked(stream: BinaryIO, packed: int | None, announced: int) -> int | None:
+    """Bytes that the next ``packed`` bytes (None: all) unpack to, at most one block more than announced; None if the
+    compressed data do not come to their end.
+    """
+    unpacker = zlib.decompressobj(ZLIB_OR_GZIP)
+    found = 0
+    while not unpacker.eof and found <= announced:
+        block = unpacker.unconsumed_tail
+        if not block:
+            block = stream.read(BLOCK if packed is None else min(BLOCK, packed))
+            packed = None if packed is None else packed - len(block)
+        out = unpacker.decompress(block, BLOCK)
+        if not block and not out:
+            return None
+        found += len(out)
+    return found

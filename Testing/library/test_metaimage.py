@@ -1,0 +1,111 @@
+"""Compressed MetaImage: ITK says nothing of damage, so every byte must be accounted for before it reads the voxels."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+from conftest import refused, voxels
+
+from LowFieldEnhanceLib.image_io import read_image
+
+SHAPE = (8, 9, 10)
+HEADER = """ObjectType = Image
+NDims = 3
+BinaryData = True
+BinaryDataByteOrderMSB = False
+CompressedData = True
+TransformMatrix = 1 0 0 0 1 0 0 0 1
+ElementSpacing = 1.6 1.6 5
+DimSize = 10 9 8
+ElementType = MET_FLOAT
+"""
+
+
+def compressed(path: Path) -> bytes:
+    """A file as ITK writes it; the voxels as bytes."""
+    array = voxels(SHAPE)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(array), str(path), useCompression=True)
+    return array.tobytes()
+
+
+def voxels_file(path: Path) -> Path:
+    return path if path.suffix == ".mha" else path.with_suffix(".zraw")
+
+
+@pytest.mark.parametrize("ending", [".mha", ".mhd"])
+def test_a_whole_file_is_read(ending: str, tmp_path: Path) -> None:
+    compressed(tmp_path / f"scan{ending}")
+    np.testing.assert_array_equal(read_image(tmp_path / f"scan{ending}").array, voxels(SHAPE).transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("ending", [".mha", ".mhd"])
+@pytest.mark.parametrize("place", [-1500, -900, -100, -2])
+def test_a_flipped_byte_is_refused(ending: str, place: int, tmp_path: Path) -> None:
+    compressed(tmp_path / f"scan{ending}")
+    file = voxels_file(tmp_path / f"scan{ending}")
+    content = bytearray(file.read_bytes())
+    content[place] ^= 0x55
+    file.write_bytes(content)
+    assert "damaged" in refused(tmp_path / f"scan{ending}")
+
+
+@pytest.mark.parametrize("ending", [".mha", ".mhd"])
+@pytest.mark.parametrize("missing", [1, 4, 700])
+def test_a_file_that_ends_too_early_is_refused_even_if_its_header_agrees(
+    ending: str, missing: int, tmp_path: Path
+) -> None:
+    header = tmp_path / f"scan{ending}"
+    compressed(header)
+    file = voxels_file(header)
+    file.write_bytes(file.read_bytes()[:-missing])
+    assert "cut off" in refused(header)
+    content = header.read_bytes()
+    size = int(re.search(rb"CompressedDataSize = (\d+)", content)[1])
+    header.write_bytes(content.replace(b"Size = %d" % size, b"Size = %d" % (size - missing)))
+    assert "cut off" in refused(header)
+
+
+@pytest.mark.parametrize(("size", "sentence"), [("10 9 9", "2880 of the 3240"), ("10 9 7", "more than the 2520")])
+def test_more_or_fewer_voxels_than_announced_are_refused(size: str, sentence: str, tmp_path: Path) -> None:
+    compressed(tmp_path / "scan.mha")
+    content = (tmp_path / "scan.mha").read_bytes()
+    (tmp_path / "scan.mha").write_bytes(content.replace(b"DimSize = 10 9 8", f"DimSize = {size}".encode()))
+    assert sentence in refused(tmp_path / "scan.mha")
+
+
+def test_without_its_compressed_length_a_file_that_itk_reads_wrongly_is_refused(tmp_path: Path) -> None:
+    compressed(tmp_path / "scan.mha")
+    content = re.sub(rb"CompressedDataSize = \d+\r?\n", b"", (tmp_path / "scan.mha").read_bytes())
+    (tmp_path / "scan.mha").write_bytes(content)
+    assert "CompressedDataSize" in refused(tmp_path / "scan.mha")
+
+
+def test_a_file_of_voxels_that_is_missing_is_named(tmp_path: Path) -> None:
+    compressed(tmp_path / "scan.mhd")
+    (tmp_path / "scan.zraw").unlink()
+    assert "scan.zraw does not exist" in refused(tmp_path / "scan.mhd")
+
+
+@pytest.mark.parametrize("pack", [zlib.compress, gzip.compress])
+@pytest.mark.parametrize("place", ["LOCAL", "Local"])
+def test_both_ways_to_compress_and_to_spell_are_read(pack: type, place: str, tmp_path: Path) -> None:
+    data = pack(voxels(SHAPE).tobytes())
+    header = f"{HEADER}CompressedDataSize = {len(data)}\nElementDataFile = {place}\n"
+    (tmp_path / "scan.mha").write_bytes(header.encode() + data)
+    np.testing.assert_array_equal(read_image(tmp_path / "scan.mha").array, voxels(SHAPE).transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("files", ["LIST\n" + "\n".join(f"{k}.z" for k in range(8)), "%d.z 0 7 1"])
+def test_slices_in_files_of_their_own_are_read_and_checked_too(files: str, tmp_path: Path) -> None:
+    for k, plane in enumerate(voxels(SHAPE)):
+        (tmp_path / f"{k}.z").write_bytes(zlib.compress(plane.tobytes()))
+    (tmp_path / "scan.mhd").write_text(f"{HEADER}ElementDataFile = {files}\n")
+    np.testing.assert_array_equal(read_image(tmp_path / "scan.mhd").array, voxels(SHAPE).transpose(2, 1, 0))
+    (tmp_path / "5.z").write_bytes((tmp_path / "5.z").read_bytes()[:-20])
+    assert "cut off" in refused(tmp_path / "scan.mhd")
