@@ -72,6 +72,7 @@ def to_sitk(image: Image, dtype: type = np.float32) -> SimpleITK.Image:
 BIDS_SUFFIX = re.compile(r"(?<![a-z0-9])sub-[a-z0-9]+(?:_[a-z]+-[a-z0-9+]+)*_(t1w|t2w|flair)(?=[.\s]|$)")
 BIDS_SPACE = re.compile(r"(?<![a-z0-9])space-[a-z0-9]+")  # names what a scan lies over, not what it is
 T1_FLAIR = re.compile(r"(?<![a-z0-9])t1w?[\W_]*flair")  # a T1-weighted scan whose fluid is dark, of GE
+DARK_FLUID = re.compile(r"dark[\W_]*fluid")  # Siemens names FLAIR so
 CONTRAST_NAMES = {
     "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d|[\W_]*star(?!t)|\*)|t2w"),
     "T1w": re.compile(r"(?<![a-z0-9])t1(?!\d)|t1w|t1flair|mprage"),
@@ -85,7 +86,7 @@ def guess_contrast(name: str) -> str:
     if suffix:
         return {"t1w": "T1w", "t2w": "T2w", "flair": "FLAIR"}[suffix[1]]
     text = BIDS_SPACE.sub("", text)
-    if "flair" in T1_FLAIR.sub("", text):
+    if "flair" in T1_FLAIR.sub("", text) or DARK_FLUID.search(text):
         return "FLAIR"
     found = [(match.start(), contrast) for contrast, said in CONTRAST_NAMES.items() for match in said.finditer(text)]
     return max(found)[1] if found else "other"  # the last: T2w_to_T1w_T2w is a T2w

@@ -81,6 +81,9 @@ class Wanted:
         everything = [p.resolve() for p in (*volumes, *reports)]
         if len(set(everything)) != len(everything):
             raise BadInput("two outputs have the same name")
+        unpacked = [str(p.resolve()).lower().removesuffix(".gz") for p in volumes]
+        if len(set(unpacked)) != len(unpacked):
+            raise BadInput("two outputs differ in .nii and .nii.gz alone, and programs would read one for the other")
         for path in (*volumes, *reports, self.sidecar):
             check_ours(path)
 

@@ -8,12 +8,12 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .parameters import OTHER_VOLUMES, LowFieldEnhanceParameterNode
+from .parameters import OTHER_VOLUMES, LowFieldEnhanceParameterNode, SliceProfile
 from .request import PSF_WIDTHS, Request
 
 # What belongs to one scan, as the panel's parameters call it; all else (method, outputs, samples) is a way to work.
 OF_ONE_SCAN = (*OTHER_VOLUMES.values(), "referenceVolume", "referenceSegmentation", "lesions", "brainMask",
-               "noiseLevel", *PSF_WIDTHS, "displacementFile")  # fmt: skip
+               "noiseLevel", *PSF_WIDTHS, "sliceProfile", "displacementFile")  # fmt: skip
 CARRIED_COLOUR = "#b26a00"
 
 
@@ -59,6 +59,8 @@ class AlsoUsed:
 
 
 DEFAULTS = {field.name: field.default for field in fields(Request) if field.name in OF_ONE_SCAN}
+PLAIN_PROFILE = DEFAULTS["sliceProfile"]
+DEFAULTS["sliceProfile"] = SliceProfile(PLAIN_PROFILE)
 
 
 def alsoUsed(request: Request) -> str:
@@ -77,6 +79,8 @@ def alsoUsed(request: Request) -> str:
     widths = [getattr(request, name) for name in PSF_WIDTHS]
     if any(widths):
         named.append(_("PSF {widths} mm").format(widths=" x ".join(f"{width:g}" if width else "-" for width in widths)))
+    if request.sliceProfile != PLAIN_PROFILE:
+        named.append(_("slice profile {name}").format(name=request.sliceProfile))
     if request.displacementFile:
         named.append(_("displacement field"))
     return ", ".join(named)

@@ -32,12 +32,17 @@ def isDerived(node: slicer.vtkMRMLNode) -> bool:
     """
     if node.GetAttribute(DERIVED_ATTRIBUTE):
         return True
-    if DERIVED_LETTERS in NO_LETTERS.sub("", (node.GetName() or "").lower()):
+    if saysDerived(node.GetName()):
         return True
     if not _isDerivedByFile(node):
         return False
     node.SetAttribute(DERIVED_ATTRIBUTE, DERIVED)
     return True
+
+
+def saysDerived(name: str | None) -> bool:
+    """Whether a node's name carries the mark, whatever a file name has made of its spaces and signs."""
+    return DERIVED_LETTERS in NO_LETTERS.sub("", (name or "").lower())
 
 
 def _isDerivedByFile(node: slicer.vtkMRMLNode) -> bool:

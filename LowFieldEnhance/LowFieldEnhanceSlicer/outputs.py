@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 import slicer
 
+from LowFieldEnhanceLib.image_io import DERIVED
+
 from . import hierarchy, overlays, volumes
-from .marks import ATTRIBUTE_PREFIX, INPUT_ROLE, isDerived
+from .marks import ATTRIBUTE_PREFIX, INPUT_ROLE, isDerived, saysDerived
 from .request import Request, inputNameOf
 from .scene import RunResult
 from .segmentations import BINARY_LABELMAP
@@ -121,6 +123,8 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
         if name == "outputVolume":
             _handOverVolume(result, mrmlScene.GetNodeByID(result.enhanced), node)
             result.enhanced = node.GetID()
+            if not saysDerived(node.GetName()):  # its file is named after it, and holds no attribute
+                node.SetName(f"{node.GetName()} ({DERIVED})")
         elif name == "outputSegmentation" and result.segmentation:
             _handOverSegmentation(result, mrmlScene.GetNodeByID(result.segmentation), node, files)
             result.segmentation = node.GetID()

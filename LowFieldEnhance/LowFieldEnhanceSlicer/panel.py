@@ -56,6 +56,7 @@ class Panel(Observing):
         self._guiTag: int | None = None
         self._paused = False
         self._guessedFor: slicer.vtkMRMLNode | None = None
+        self._lastInput = ""  # the name of the last one that was chosen, which may have been deleted
         self._observedInput: slicer.vtkMRMLNode | None = None
         self._launching = False
         self._clicks = ClickGuard()
@@ -162,13 +163,15 @@ class Panel(Observing):
         usePossiblePreset(self.parameters)
         node = self.parameters.inputVolume
         if node is not self._guessedFor:
-            earlier, self._guessedFor = self._guessedFor, node
+            self._guessedFor = node
             if node is not None and self.parameters.contrastOf != node.GetID():
-                if earlier is not None:
-                    self._alsoUsed.inputChanged(earlier.GetName())
+                if self._lastInput:
+                    self._alsoUsed.inputChanged(self._lastInput)
                 with slicer.util.NodeModify(self.parameters):  # the contrast of one is never taken for the other's
                     self.parameters.contrastOf = node.GetID()
                     self.parameters.contrast = Contrast(guessContrast(node))
+        if node is not None:
+            self._lastInput = node.GetName()
         if node is not None and self.parameters.contrastOf == node.GetID():
             rememberContrast(node, self.parameters.contrast.value)
         self._observeInput(node)

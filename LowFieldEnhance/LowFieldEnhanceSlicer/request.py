@@ -99,6 +99,13 @@ class Request:
     earlierInputs: dict[str, str] = field(default_factory=dict, compare=False)
     earlierWeights: dict[str, str] = field(default_factory=dict, compare=False)
 
+    def __post_init__(self) -> None:
+        """A script's numpy numbers become plain ones, which the command line and the provenance can hold."""
+        for name in (*PLAIN, *ADDED):
+            value = getattr(self, name)
+            if type(value).__module__ == "numpy" and hasattr(value, "item"):
+                object.__setattr__(self, name, value.item())
+
     @property
     def makesUncertainty(self) -> bool:
         """Whether there is a spread to show and it is wanted."""

@@ -126,6 +126,8 @@ def test_a_brain_mask_that_is_the_same_everywhere_is_refused_as_a_mask(
         ("T2 starting", "T2w"),
         ("T2w_to_T1w_T2w", "T2w"),
         ("T2w_to_T1w", "T1w"),
+        ("t2_tirm_tra_dark-fluid", "FLAIR"),
+        ("T2 SPACE DARK FLUID SAG", "FLAIR"),
         ("MPRAGE_1mm.nii", "T1w"),
         ("sub-t21_dwi", "other"),
         ("scan12.nii", "other"),

@@ -77,6 +77,8 @@ def test_two_outputs_are_not_written_into_one_file_whatever_it_is_called(tmp_pat
             with pytest.raises(BadInput, match="two outputs have the same name"):
                 Wanted(output, **{name: tmp_path / other}).check([])
     Wanted(output, segmentation=tmp_path / "e.nii.gz").check([])
+    with pytest.raises(BadInput, match="nii and .nii.gz alone"):
+        Wanted(output, segmentation=tmp_path / "below" / "E.nii").check([])
 
 
 def test_every_volume_says_in_its_header_what_it_is_and_the_enhanced_one_alone_that_it_is_enhanced(

@@ -69,7 +69,9 @@ def test_chosen_nodes_are_filled_under_their_own_names(person, results):
     found = {"outputVolume": nodes.enhanced, "outputSegmentation": nodes.segmentation,
              "outputFidelity": nodes.fidelity, "outputUncertainty": nodes.uncertainty,
              "outputAddedDetail": nodes.addedDetail}  # fmt: skip
-    assert found == chosen and [node.GetName() for node in chosen.values()] == [name for _, name in SELECTORS.values()]
+    assert found == chosen
+    enhanced, *others = [name for _, name in SELECTORS.values()]
+    assert [node.GetName() for node in chosen.values()] == [f"{enhanced} (ENHANCED - not for diagnosis)", *others]
     for key, file in (
         ("outputVolume", "enhanced"),
         ("outputFidelity", "fidelity"),
@@ -170,7 +172,7 @@ def test_a_result_of_another_scan_is_never_overwritten(person):
     run(person)
     before = array(person.parameters.outputVolume)
     ui.inputSelector.setCurrentNode(second)
-    refusal = "'Mine' is a result of 'First T1w', not of 'Second T1w', and would be overwritten"
+    refusal = "'Mine (ENHANCED - not for diagnosis)' is a result of 'First T1w', not of 'Second T1w', and would be overwritten"
     assert not ui.applyButton.isEnabled() and ui.applyButton.toolTip().startswith(refusal)
     slicer.mrmlScene.RemoveNode(first)
     person.panel.refresh()
@@ -256,6 +258,7 @@ def test_chosen_nodes_survive_saving_and_loading_and_run_again_makes_new_ones(ap
     application.scene.Clear(0)
     assert person.parameters.outputVolume is None
     assert application.scene.ReadFromMRB(str(path), False)
-    assert person.parameters.outputVolume.GetName() == ui.outputVolumeSelector.currentNode().GetName() == "Mine"
+    marked = "Mine (ENHANCED - not for diagnosis)"  # a file is named after its node and holds no attribute
+    assert person.parameters.outputVolume.GetName() == ui.outputVolumeSelector.currentNode().GetName() == marked
     press(ui.againButton)
     assert person.parameters.outputVolume is None and ui.outputVolumeSelector.currentNode() is None

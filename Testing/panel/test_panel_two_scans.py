@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import slicer
 from panel_support import writeResults
@@ -11,6 +12,8 @@ from slicer_host.properties import useSlicerProperties
 from LowFieldEnhanceSlicer import cancelling, overlays
 from LowFieldEnhanceSlicer.also_used import CARRIED_COLOUR
 from LowFieldEnhanceSlicer.cancelling import COMPARE, RUN_AGAIN, ClickGuard
+from LowFieldEnhanceSlicer.parameters import SliceProfile
+from LowFieldEnhanceSlicer.request import requestFromProvenance
 from LowFieldEnhanceSlicer.source import guessContrast
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -54,14 +57,34 @@ def test_everything_that_belongs_to_one_scan_is_named_and_cleared(person):
     parameters.brainMask = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "brain")
     parameters.lesions = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "marked")
     parameters.psfWidthK = 6.0
+    parameters.sliceProfile = SliceProfile.BOX
     parameters.displacementFile = "/field.nii.gz"
     assert person.ui.alsoUsedLabel.text() == (
-        "Also used: reference '3T T1w', lesions 'marked', brain mask 'brain', PSF - x - x 6 mm, displacement field."
+        "Also used: reference '3T T1w', lesions 'marked', brain mask 'brain', PSF - x - x 6 mm, "
+        "slice profile box, displacement field."
     )
     press(person.ui.clearAlsoUsedButton)
     assert not person.ui.alsoUsedLabel.isVisible() and parameters.inputVolume is not None
     assert (parameters.referenceVolume, parameters.brainMask, parameters.lesions) == (None, None, None)
     assert (parameters.psfWidthK, parameters.displacementFile) == (0, "")
+    assert parameters.sliceProfile is SliceProfile.GAUSSIAN
+
+
+def test_settings_of_a_scan_that_was_deleted_are_named_as_its(person):
+    person.ui.inputSelector.setCurrentNode(person.loadScan("A T1w"))
+    person.parameters.noiseLevel = 33.0
+    slicer.mrmlScene.RemoveNode(person.parameters.inputVolume)
+    person.ui.inputSelector.setCurrentNode(person.loadScan("B T1w"))
+    assert person.ui.alsoUsedLabel.text() == "Still set, as chosen for 'A T1w': noise level 33."
+
+
+def test_numbers_of_numpy_are_taken_by_a_script(person, stub):
+    numbers = {"seed": np.int64(3), "samples": np.int64(2), "spacing": np.float32(1.5), "n4": np.True_}
+    job = person.logic.process(person.loadScan(), noiseLevel=np.float64(12.5), **numbers)
+    (call,) = stub.calls
+    assert call[call.index("--sigma") + 1] == "12.5" and call[call.index("--seed") + 1] == "3"
+    again = requestFromProvenance(job.nodes.enhanced)
+    assert (again.seed, again.spacing, again.n4, again.noiseLevel) == (3, 1.5, True, 12.5)
 
 
 def test_a_run_that_failed_is_still_told_when_the_next_one_has_ended(person, stub):
