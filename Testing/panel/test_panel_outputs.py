@@ -172,7 +172,7 @@ def test_a_result_of_another_scan_is_never_overwritten(person):
     run(person)
     before = array(person.parameters.outputVolume)
     ui.inputSelector.setCurrentNode(second)
-    refusal = "'Mine (ENHANCED - not for diagnosis)' is a result of 'First T1w', not of 'Second T1w', and would be overwritten"
+    refusal = "'Mine (ENHANCED - not for diagnosis)' is a result of 'First T1w', not of 'Second T1w'"
     assert not ui.applyButton.isEnabled() and ui.applyButton.toolTip().startswith(refusal)
     slicer.mrmlScene.RemoveNode(first)
     person.panel.refresh()
