@@ -99,6 +99,11 @@ def open_reference(
     if labels is not None:
         nearest = resample(labels.as_image(), grid, "nearest")
         found = LabelMap(np.round(nearest.array).astype(np.uint8), grid.affine, labels.confidence)
+        if not found.array[prepared.brain].any():
+            raise BadInput(
+                "the reference's labels mark nothing of the brain that is in the scan; are they in the frame of "
+                "reference of the reference?"
+            )
     whole = found is not None and np.isin(WHOLE_BRAIN, found.array).all()
     segmented = found
     if not whole:  # labels of a few structures do not show where the brain lies

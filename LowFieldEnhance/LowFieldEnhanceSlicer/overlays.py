@@ -88,10 +88,9 @@ def setOverlay(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
 
 
 def shownOverlay(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> slicer.vtkMRMLScalarVolumeNode | None:
-    """Which of these maps the first slice view shows as its foreground."""
+    """Which of these maps a slice view shows as its foreground; the views come in no order."""
     layoutManager = applicationLayoutManager()
     names = layoutManager.sliceViewNames() if layoutManager is not None else []
-    if not names:
-        return None
-    shown = layoutManager.sliceWidget(names[0]).mrmlSliceCompositeNode().GetForegroundVolumeID()
-    return next((node for node in nodes if node.GetID() == shown), None)
+    composites = (layoutManager.sliceWidget(name).mrmlSliceCompositeNode() for name in names)
+    shown = {compositeNode.GetForegroundVolumeID() for compositeNode in composites}
+    return next((node for node in nodes if node.GetID() in shown), None)

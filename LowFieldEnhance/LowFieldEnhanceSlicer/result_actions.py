@@ -47,7 +47,13 @@ class ResultActions:
     def showSideBySide(self, node: slicer.vtkMRMLNode, axialOnly: bool = False) -> bool:
         """The scan and the enhanced volume of the run in linked views, in three planes or axially."""
         pair = self._pairOf(node)
-        return pair is not None and layout.showSideBySide(*pair, axialOnly=axialOnly)
+        if pair is None:
+            return False
+        named = self.namedOutputs(node)
+        overlay = overlays.shownOverlay([named[name] for name in overlays.MAPS if name in named])
+        if not layout.showSideBySide(*pair, axialOnly=axialOnly):
+            return False
+        return overlay is None or overlays.setOverlay(overlay)  # on the new views too
 
     def setBlink(self, node: slicer.vtkMRMLNode, on: bool = True) -> bool:
         """Scan and enhanced volume in turn, in the side-by-side layout, which is shown first."""

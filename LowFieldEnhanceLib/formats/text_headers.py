@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import BadInput
 
 LONGEST = 1 << 16  # bytes of a header, of which a real one has hundreds
+PATIENT_SPACES = {"right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps"}
 METAIMAGE_AXES = {"transformmatrix", "rotation", "orientation"}
 
 
@@ -24,7 +25,10 @@ def check_text_header(path: Path) -> str | None:
         if not given:
             raise BadInput(f"the header of {path.name} gives no spacing, so the size of its voxels is unknown")
         missing = next((name for name in ("space directions", "space") if name not in fields), None)
-        return f"the header of the scan gives no orientation (no {missing})" if missing else None
+        if missing:
+            return f"the header of the scan gives no orientation (no {missing})"
+        space = fields["space"].lower()
+        return None if space in PATIENT_SPACES else f"the header of the scan gives no orientation (space {space})"
     if not any(_is_spacing(fields.get(name, "")) for name in ("elementspacing", "elementsize")):
         raise BadInput(f"the header of {path.name} gives no ElementSpacing, so the size of its voxels is unknown")
     if METAIMAGE_AXES & fields.keys():

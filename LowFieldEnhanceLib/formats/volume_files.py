@@ -6,9 +6,10 @@ from pathlib import Path
 
 from .metaimage import check_metaimage
 from .nifti import check_nifti, check_nifti_header, orientation_doubt
+from .nrrd import check_nrrd
 from .text_headers import check_text_header
 
-NIFTI, METAIMAGE = (".nii", ".nii.gz"), (".mha", ".mhd")
+NIFTI, METAIMAGE, NRRD = (".nii", ".nii.gz"), (".mha", ".mhd"), (".nrrd", ".nhdr")
 
 
 def check_volume_header(path: Path) -> None:
@@ -34,4 +35,6 @@ def check_volume_file(path: Path) -> str | None:
     doubt = check_text_header(path)
     if name.endswith(METAIMAGE):
         check_metaimage(path)
+    if name.endswith(NRRD):
+        check_nrrd(path)
     return doubt

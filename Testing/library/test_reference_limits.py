@@ -271,3 +271,13 @@ def test_the_scores_inside_the_field_of_view_are_those_of_the_same_voxels(low: I
     assert 0 < seen.sum() < result.brain.sum()
     expected = score_images(result.reference.array, result.before.array, seen)
     assert result.report["images"]["input"]["psnr"] == pytest.approx(expected.psnr)
+
+
+@pytest.mark.parametrize("shift", [0.0, 300.0])
+def test_labels_that_mark_nothing_of_the_brain_are_refused(low: Image, high: Image, shift: float) -> None:
+    labels = phantom_head()[1]
+    affine = labels.affine.copy()
+    affine[0, 3] += shift
+    elsewhere = LabelMap(labels.array * np.uint8(shift > 0), affine, {})
+    with pytest.raises(BadInput, match="labels mark nothing of the brain"):
+        pipeline.assess(low, high, "cpu", reference=high, reference_labels=elsewhere, spacing=4.0)

@@ -218,3 +218,15 @@ def test_a_contrast_set_by_hand_is_kept_with_its_volume(person):
     assert ui.contrastComboBox.currentText() == "FLAIR" and guessContrast(first) == "FLAIR"
     choose(ui.contrastComboBox, "Other (taken for T1w)")
     assert guessContrast(first) == "other" and first.GetAttribute("LowFieldEnhance.Contrast") is None
+
+
+def test_a_map_stays_over_the_anatomy_in_the_side_by_side_views(person):
+    nodes = enhance(person).nodes
+    choose(person.ui.overlayComboBox, "Fidelity (residual / noise)")
+    press(person.ui.sideBySideButton)
+    manager = slicer.app.layoutManager()
+    composites = [manager.sliceWidget(name).mrmlSliceCompositeNode() for name in manager.sliceViewNames()]
+    assert {node.GetForegroundVolumeID() for node in composites} == {nodes.fidelity.GetID()}
+    assert person.ui.overlayComboBox.currentText() == "Fidelity (residual / noise)"
+    choose(person.ui.overlayComboBox, "None")
+    assert {node.GetForegroundVolumeID() for node in composites} == {None}
