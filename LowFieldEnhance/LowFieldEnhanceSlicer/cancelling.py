@@ -12,6 +12,7 @@ from .estimate import duration
 from .job import Job
 
 LEAST_SECONDS = 1.0  # between two clicks that mean opposite things
+DOUBLE_CLICK_MILLISECONDS = 400  # where the application does not say
 LONG_SECONDS = 60.0  # of a run that is worth a question
 START, CANCEL = "start", "cancel"
 COMPARE, RUN_AGAIN = "compare", "run again"
@@ -36,17 +37,17 @@ class ClickGuard:
 
     def isMeantAgain(self, action: str) -> bool:
         """Whether a click on a button that does the same each time is not the second one of a double click."""
-        meant = action not in self._begun or self._clock() - self._begun[action] >= self._apart
+        meant = action not in self._begun or self._clock() - self._begun[action] >= _doubleClickSeconds()
         self._begun[action] = self._clock()
         return meant
 
-    @property
-    def _apart(self) -> float:
-        return max(LEAST_SECONDS, (slicer.app.property("doubleClickInterval") or 0) / 1000)
-
     def isMeant(self, action: str) -> bool:
         """Whether a click now means this action, and is not the rest of one that meant the opposite."""
-        return self._last in ("", action) or self._clock() - self._at >= self._apart
+        return self._last in ("", action) or self._clock() - self._at >= max(LEAST_SECONDS, _doubleClickSeconds())
+
+
+def _doubleClickSeconds() -> float:
+    return (slicer.app.property("doubleClickInterval") or DOUBLE_CLICK_MILLISECONDS) / 1000
 
 
 def confirmCancel(job: Job) -> bool:
