@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import BadInput
-from .formats.dicom_input import is_dicom, series_of
+from .formats.dicom_elements import is_dicom
+from .formats.dicom_input import series_of
 from .image import CONTRASTS
 from .image_io import DERIVED, EXTENSIONS
 from .ours import is_enhanced

@@ -15,7 +15,8 @@ import numpy as np
 import SimpleITK
 
 from .errors import BadInput
-from .formats.dicom_input import is_dicom, read_dicom_file, read_series
+from .formats.dicom_elements import is_dicom
+from .formats.dicom_input import read_dicom_file, read_series
 from .formats.field_strength import sidecar_field
 from .formats.itk import check_path, reason_of
 from .formats.nifti_names import away_from_namesake, namesake_of

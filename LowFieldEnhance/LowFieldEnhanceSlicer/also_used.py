@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -22,22 +23,22 @@ class AlsoUsed:
 
     Args:
         ui: the widgets of the panel by name.
+        parameters: returns the panel's parameters, or None while there are none.
     """
 
-    def __init__(self, ui: Any) -> None:
+    def __init__(self, ui: Any, parameters: Callable[[], LowFieldEnhanceParameterNode | None]) -> None:
         self._ui = ui
+        self._parameters = parameters
         self._text = ""
         self._carried: tuple[str, str] | None = None  # what was used, and the name of the scan that it was chosen for
         ui.clearAlsoUsedButton.clicked.connect(self._onClear)
-        self.parameters: LowFieldEnhanceParameterNode | None = None
 
     def inputChanged(self, earlierName: str) -> None:
         """Another input volume has been chosen by hand: whatever is still set was chosen for the one before."""
         self._carried = (self._text, earlierName) if self._text else None
 
-    def refresh(self, parameters: LowFieldEnhanceParameterNode | None, request: Request | None) -> None:
+    def refresh(self, request: Request | None) -> None:
         """Show what is set now."""
-        self.parameters = parameters
         self._text = alsoUsed(request) if request is not None else ""
         carried = self._carried is not None and self._carried[0] == self._text
         label = self._ui.alsoUsedLabel
@@ -51,11 +52,12 @@ class AlsoUsed:
 
     def _onClear(self) -> None:
         """Back to what the panel begins with."""
-        if self.parameters is None:
+        parameters = self._parameters()
+        if parameters is None:
             return
-        with slicer.util.NodeModify(self.parameters):
+        with slicer.util.NodeModify(parameters):
             for name in OF_ONE_SCAN:
-                setattr(self.parameters, name, DEFAULTS.get(name))
+                setattr(parameters, name, DEFAULTS.get(name))
 
 
 DEFAULTS = {field.name: field.default for field in fields(Request) if field.name in OF_ONE_SCAN}

@@ -65,7 +65,7 @@ class Panel(Observing):
         self.methodView = MethodView(ui, lambda: self.parameters)
         self._outputsView = OutputsView(ui, lambda: self.parameters)
         self.compareView = CompareView(ui, lambda: self.parameters)
-        self._alsoUsed = AlsoUsed(ui)
+        self._alsoUsed = AlsoUsed(ui, lambda: self.parameters)
         ui.applyButton.clicked.connect(self._onApply)
         ui.queueButton.clicked.connect(self._onQueue)
         ui.compareButton.clicked.connect(self._onCompare)
@@ -139,7 +139,7 @@ class Panel(Observing):
             self.methodView.refresh(request)
             self._refreshOthers(request)
             self._outputsView.refresh(request)
-        self._alsoUsed.refresh(self.parameters, request)
+        self._alsoUsed.refresh(request)
         self.compareView.refresh(request)
         self.resultsView.refresh()
 
@@ -172,8 +172,8 @@ class Panel(Observing):
                     self.parameters.contrast = Contrast(guessContrast(node))
         if node is not None:
             self._lastInput = node.GetName()
-        if node is not None and self.parameters.contrastOf == node.GetID():
-            rememberContrast(node, self.parameters.contrast.value)
+            if self.parameters.contrastOf == node.GetID():
+                rememberContrast(node, self.parameters.contrast.value)
         self._observeInput(node)
         self.refresh()
 

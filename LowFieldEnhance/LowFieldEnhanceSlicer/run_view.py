@@ -144,7 +144,7 @@ class RunView:
 
     def _showEnd(self, job: Job, text: str, colour: str = "") -> None:
         """How a run ended, below those before it in the line; the buttons stay those of the last one that failed."""
-        failed = colour == ERROR_COLOUR
+        failed = job.state is JobState.FAILED
         self._ended.append((job.title, text, failed))
         one = len(self._ended) == 1
         lines = [text if one or not told else f"{title}: {text}" for title, text, told in self._ended]

@@ -47,15 +47,22 @@ class _Coding:
     explicit: bool = True
 
 
+def is_dicom(path: Path) -> bool:
+    """Whether a file has the mark of DICOM behind its preamble."""
+    with path.open("rb") as stream:
+        stream.seek(MARK_AT)
+        return stream.read(len(MARK)) == MARK
+
+
 def read_elements(path: Path) -> Elements:
     """Of any file; without the mark of DICOM behind a preamble nothing is found."""
+    if not is_dicom(path):
+        return Elements()
     found: dict[int, bytes] = {}
     pixel_bytes = None
     end = path.stat().st_size
     with path.open("rb") as stream:
-        stream.seek(MARK_AT)
-        if stream.read(len(MARK)) != MARK:
-            return Elements()
+        stream.seek(MARK_AT + len(MARK))
         for tag, length in _walk(stream, end):
             if tag == PIXELS:
                 pixel_bytes = None if length == UNDEFINED else min(length, end - stream.tell())

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import BadInput
-from .dicom_elements import MARK, MARK_AT, read_elements
+from .dicom_elements import MARK, MARK_AT, is_dicom, read_elements
 from .itk import check_path
 
 ENDINGS = (".dcm", ".dicom", ".ima")
@@ -42,10 +42,8 @@ def check_left_out(folder: Path, files: Sequence[str]) -> None:
 
 def _may_belong(path: Path, sop_class: str, series: str) -> bool:
     """Whether a file is marked as DICOM and does not say that it is of another class or series."""
-    with path.open("rb") as stream:
-        stream.seek(MARK_AT)
-        if stream.read(len(MARK)) != MARK:
-            return False
+    if not is_dicom(path):
+        return False
     found = read_elements(path)
     return found.sop_class in ("", sop_class) and found.series in ("", series)
 

@@ -36,13 +36,6 @@ PLACES = (
 )
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file has the mark of DICOM behind its preamble."""
-    with path.open("rb") as stream:
-        stream.seek(128)
-        return stream.read(4) == b"DICM"
-
-
 def series_of(path: Path) -> tuple[str, str]:
     """Modality and series description of a DICOM file, "" for what its beginning does not hold.
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-import zlib
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import BadInput
 from .text_headers import LONGEST, header_fields
+from .unpacking import unpacked_bytes
 
-BLOCK = 1 << 20
-ZLIB_OR_GZIP = 47  # window bits with which zlib finds out which of both it is, as ITK does
 ELEMENT_BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
     "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
@@ -45,13 +42,7 @@ def check_metaimage(path: Path) -> None:
             raise BadInput(f"the voxels of {path.name} cannot be read: the file {source.name} does not exist")
         with source.open("rb") as stream:
             stream.seek(offset)
-            try:
-                length = _unpacked(stream, packed, announced)
-            except zlib.error as error:
-                raise BadInput(f"the compressed voxels of {path.name} are damaged and cannot be unpacked") from error
-        if length is None:
-            raise BadInput(f"{path.name} is cut off: its compressed voxels end too early")
-        found += length
+            found += unpacked_bytes(stream, path.name, packed, announced)
     if found != announced:
         held = "more than" if found > announced else f"{found} of"
         raise BadInput(f"{path.name} is damaged: it holds {held} the {announced} bytes of voxels it announces")
@@ -95,21 +86,3 @@ def _whole(text: str | None) -> int | None:
         return int(text or "")
     except ValueError:
         return None
-
-
-def _unpacked(stream: BinaryIO, packed: int | None, announced: int) -> int | None:
-    """Bytes that the next ``packed`` bytes (None: all) unpack to, at most one block more than announced; None if the
-    compressed data do not come to their end.
-    """
-    unpacker = zlib.decompressobj(ZLIB_OR_GZIP)
-    found = 0
-    while not unpacker.eof and found <= announced:
-        block = unpacker.unconsumed_tail
-        if not block:
-            block = stream.read(BLOCK if packed is None else min(BLOCK, packed))
-            packed = None if packed is None else packed - len(block)
-        out = unpacker.decompress(block, BLOCK)
-        if not block and not out:
-            return None
-        found += len(out)
-    return found

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
-from ..errors import BadInput
-from .metaimage import BLOCK, ZLIB_OR_GZIP
 from .text_headers import LONGEST, header_fields
+from .unpacking import unpacked_bytes
 
 GZIP = {"gzip", "gz"}
 
@@ -28,16 +26,9 @@ def check_nrrd(path: Path) -> None:
     source, offset = (path, _behind_header(path)) if named is None else (path.parent / named, 0)
     if not source.is_file():  # a list or a pattern, or a file that ITK will miss
         return
-    unpacker = zlib.decompressobj(ZLIB_OR_GZIP)
     with source.open("rb") as stream:
         stream.seek(offset)
-        try:
-            while not unpacker.eof:
-                block = unpacker.unconsumed_tail or stream.read(BLOCK)
-                if not unpacker.decompress(block, BLOCK) and not block:
-                    raise BadInput(f"{path.name} is cut off: its compressed voxels end too early")
-        except zlib.error as error:
-            raise BadInput(f"the compressed voxels of {path.name} are damaged and cannot be unpacked") from error
+        unpacked_bytes(stream, path.name)
 
 
 def _behind_header(path: Path) -> int:
