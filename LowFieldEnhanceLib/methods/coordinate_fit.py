@@ -18,6 +18,7 @@ from .measurement import Block, Measurement
 
 SLAB = 8  # planes rendered at a time
 LAST_RATE = 0.2  # of the learning rate, in the last epoch: single blocks would go on pulling to and fro
+PATIENCE = 2  # epochs in a row that must bring too little: a single one says more of the order of its blocks
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class FitSettings:
         warm_rate: share of it in every fit after the first: at the full rate, Adam loses what a network that is the
             volume has learned.
         edge: of a block, working voxels.
-        tolerance: stop when an epoch lowers the data residual by less than this share.
+        tolerance: stop when PATIENCE epochs in a row leave the objective above the lowest one before them, less this
+            share. It is that of data and prior: where the prior weighs most, the data residual stands still long before.
     """
 
     embedding: str = "fitted"
@@ -52,10 +54,14 @@ class FitSettings:
 
 @dataclass
 class FitRecord:
-    """What a fit did: optimiser steps, and the data residual (in units of the noise) after each epoch."""
+    """What a fit did: optimiser steps, and after each epoch the data residual and the root of the objective.
+
+    Both are in units of the noise, per voxel of the data, and summed up block by block while the network changes.
+    """
 
     iterations: int = 0
     residuals: list[float] = field(default_factory=list)
+    objectives: list[float] = field(default_factory=list)
 
 
 class CoordinateFit:
@@ -136,20 +142,21 @@ class CoordinateFit:
         self.warm = True
         record = FitRecord()
         for epoch in range(epochs):
-            squares, voxels = 0.0, 0
+            squares, total, voxels = 0.0, 0.0, 0
             for group in self.optimizer.param_groups:
                 group["lr"] = peak * (1 - (1 - LAST_RATE) * epoch / max(epochs - 1, 1))
             for number in torch.randperm(len(self.blocks), generator=self.generator).tolist():
                 if self.check is not None:
                     self.check()
                 block = self.blocks[number]
-                error, size = self._step(block, base[block.box], None if z is None else z[block.box], rho)
-                squares, voxels = squares + error, voxels + size
+                error, loss, size = self._step(block, base[block.box], None if z is None else z[block.box], rho)
+                squares, total, voxels = squares + error, total + loss, voxels + size
                 record.iterations += 1
             record.residuals.append((squares / voxels) ** 0.5 / self.measurement.sigma)
+            record.objectives.append((total / voxels) ** 0.5 / self.measurement.sigma)
             if after_epoch is not None:
                 after_epoch(len(record.residuals))
-            if self._enough(record.residuals, target):
+            if self._enough(record, target):
                 break
         return self.volume(z, rho, base), record
 
@@ -179,13 +186,14 @@ class CoordinateFit:
         share = ((left * effect).sum() / curvature.clamp_min(1e-30)).clamp_min(0)
         return z + share * (v - z)
 
-    def _enough(self, residuals: list[float], target: float | None) -> bool:
-        if target is not None and residuals[-1] <= target:
+    def _enough(self, record: FitRecord, target: float | None) -> bool:
+        if target is not None and record.residuals[-1] <= target:
             return True
-        return len(residuals) > 1 and residuals[-1] > (1 - self.settings.tolerance) * residuals[-2]
+        before, last = record.objectives[:-PATIENCE], record.objectives[-PATIENCE:]
+        return bool(before) and min(last) > (1 - self.settings.tolerance) * min(before)
 
-    def _step(self, block: Block, base: Tensor, z: Tensor | None, rho: float) -> tuple[float, int]:
-        """One step of Adam on one block; its sum of squared residuals before the step, and its voxels with data."""
+    def _step(self, block: Block, base: Tensor, z: Tensor | None, rho: float) -> tuple[float, float, int]:
+        """One step of Adam on one block; its squared residuals and objective before the step, its voxels with data."""
         measurement = self.measurement
         visible, inside = measurement.visible[block.place], measurement.mask[block.box]
         values = base[inside] + self.network.lattice([part.start for part in block.box], inside)
@@ -199,4 +207,4 @@ class CoordinateFit:
         self.optimizer.zero_grad(set_to_none=True)
         (loss / (size * measurement.sigma**2)).backward()
         self.optimizer.step()
-        return float(squares.detach()), size
+        return float(squares.detach()), float(loss.detach()), size
