@@ -1,8 +1,13 @@
-"""The segmenter: FreeSurfer labels with left and right, and a confidence a structure, from one network pass."""
+"""The segmenter: FreeSurfer labels with left and right, and a confidence a structure, from one network.
+
+It looks at the head once or, ``mirrored``, at the head and at its mirror image: nothing in the network makes it treat
+left and right alike.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +24,7 @@ from ..networks.windows import checked
 from ..preprocess.grid import Grid, canonical_grid, resample, same_grid
 from ..weights import ModelInfo, load_network
 from .cleanup import absorb_islands, largest_part
-from .labels import LabelMap, from_channels, label_table
+from .labels import LabelMap, from_channels, label_table, mirrored_channels
 
 MODEL = "segmenter"
 TOP_PERCENTILE = 99.0
@@ -27,6 +32,25 @@ SLAB = 64  # planes that the fine level works on at once
 SMALLEST_SLAB = 16
 HALO = 12  # voxels around them: the reach of the fine level's convolutions
 BRAIN_MARGIN = 8  # voxels around the coarsely found brain that are looked at finely
+SIDES = 2  # axis of (1, C, I, J, K) from left to right
+Box = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The head or its mirror image as the network sees it: intensities, and its coarse features and scores."""
+
+    x: Tensor
+    features: Tensor
+    scores: Tensor
+    mirrored: bool
+
+    def box(self, box: Box) -> Box:
+        """The place of a box of the head in this look, and the other way round."""
+        if not self.mirrored:
+            return box
+        size = self.x.shape[SIDES]
+        return (slice(size - box[0].stop, size - box[0].start), *box[1:])
 
 
 class Segmenter:
@@ -34,13 +58,15 @@ class Segmenter:
 
     Args:
         device: torch device.
+        mirrored: mean of the posteriors of the head and of its mirror image, which is as wrong about left as about
+            right; takes twice the time.
 
     Raises:
         MissingModel, CorruptModel: see weights.load_network.
     """
 
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
+    def __init__(self, device: str = "cpu", mirrored: bool = False) -> None:
+        self.device, self.mirrored = device, mirrored
         self.network, self.info = load_network(MODEL, device)
 
     @property
@@ -87,28 +113,30 @@ class Segmenter:
         channels, posterior = np.zeros(x.shape[2:], dtype=np.uint8), np.ones(x.shape[2:], dtype=np.float32)
         with torch.no_grad(), checked(self.network, events.check), half_precision(self.device):
             try:
-                features, scores = self.network.coarse_pass(x)
+                looks = [self._look(x, mirrored) for mirrored in ((False, True) if self.mirrored else (False,))]
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise _known(error) from error
-            brain = _brain_box(scores)
-            for place, best, value in self._fine(x, features, scores, brain):
+            for place, best, value in self._fine(looks):
                 channels[place], posterior[place] = best, value
         inner = tuple(slice(0, n) for n in values.shape)
         whole, certain = np.zeros(array.shape, dtype=np.uint8), np.ones(array.shape, dtype=np.float32)
         whole[box], certain[box] = channels[inner], posterior[inner]
         return whole, certain
 
-    def _fine(
-        self, x: Tensor, features: Tensor, scores: Tensor, box: tuple[slice, ...]
-    ) -> Iterator[tuple[tuple[slice, ...], np.ndarray, np.ndarray]]:
-        """Slab by slab of the box: place, channels and their posterior; the slab is halved when memory runs out."""
+    def _look(self, x: Tensor, mirrored: bool) -> _Look:
+        shown = x.flip(SIDES) if mirrored else x
+        return _Look(shown, *self.network.coarse_pass(shown), mirrored)
+
+    def _fine(self, looks: list[_Look]) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
+        """Slab by slab of the brain: place, channels and their posterior; a slab is halved when memory runs out."""
+        box = _around([look.box(_brain_box(look.scores)) for look in looks])
         slab, first = SLAB, box[2].start
         while first < box[2].stop:
             last = min(first + slab, box[2].stop)
-            start, stop = max(first - HALO, 0), min(last + HALO, x.shape[4])
+            start, stop = max(first - HALO, 0), min(last + HALO, looks[0].x.shape[4])
             shown = (*box[:2], slice(start, stop))
             try:
-                best, value = self._slab(x, features, scores, shown, slice(first - start, last - start))
+                best, value = self._slab(looks, shown, slice(first - start, last - start))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if slab <= SMALLEST_SLAB or not is_out_of_memory(error):
                     raise _known(error) from error
@@ -117,14 +145,23 @@ class Segmenter:
             yield (*box[:2], slice(first, last)), best, value
             first = last
 
-    def _slab(
-        self, x: Tensor, features: Tensor, scores: Tensor, shown: tuple[slice, ...], kept: slice
-    ) -> tuple[np.ndarray, np.ndarray]:
-        middle, deep = (tuple(slice(p.start // s, p.stop // s) for p in shown) for s in (2, FEATURE_STRIDE))
-        logits = self.network.fine_pass(x[(..., *shown)], features[(..., *deep)], scores[(..., *middle)])
-        logits = logits[0, ..., kept].float()
-        highest, best = logits.max(dim=0)
-        return best.to(torch.uint8).cpu().numpy(), torch.exp(highest - logits.logsumexp(0)).cpu().numpy()
+    def _slab(self, looks: list[_Look], shown: Box, kept: slice) -> tuple[np.ndarray, np.ndarray]:
+        if len(looks) == 1:
+            logits = self._logits(looks[0], shown, kept)
+            highest, best = logits.max(dim=0)
+            value = torch.exp(highest - logits.logsumexp(0))
+        else:
+            value, best = (sum(self._logits(look, shown, kept).softmax(0) for look in looks) / len(looks)).max(dim=0)
+        return best.to(torch.uint8).cpu().numpy(), value.cpu().numpy()
+
+    def _logits(self, look: _Look, shown: Box, kept: slice) -> Tensor:
+        """(C, i, j, k) of a slab of the head; those of the mirror image are mirrored back, left and right exchanged."""
+        place = look.box(shown)
+        middle, deep = (tuple(slice(p.start // s, p.stop // s) for p in place) for s in (2, FEATURE_STRIDE))
+        logits = self.network.fine_pass(
+            look.x[(..., *place)], look.features[(..., *deep)], look.scores[(..., *middle)]
+        )[0, ..., kept].float()
+        return logits.flip(1)[torch.from_numpy(mirrored_channels()).to(logits.device)] if look.mirrored else logits
 
 
 def _known(error: Exception) -> Exception:
@@ -146,6 +183,12 @@ def _brain_box(scores: Tensor) -> tuple[slice, ...]:
         low, high = 2 * int(hits[0]) - BRAIN_MARGIN, 2 * int(hits[-1]) + 2 + BRAIN_MARGIN
         box.append(slice(max(low // 4 * 4, 0), min(-(-high // 4) * 4, size)))
     return tuple(box)
+
+
+def _around(boxes: list[Box]) -> Box:
+    """The smallest box around those that hold anything."""
+    found = [box for box in boxes if box[0].stop > box[0].start] or boxes
+    return tuple(slice(min(p.start for p in parts), max(p.stop for p in parts)) for parts in zip(*found, strict=True))
 
 
 def _head_box(array: np.ndarray, margin: int = 4) -> tuple[slice, ...]:

@@ -13,7 +13,13 @@ from LowFieldEnhanceLib.errors import BadInput, Cancelled, MissingModel, OutOfMe
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
-from LowFieldEnhanceLib.segmentation.labels import from_channels, label_by_id, label_table, to_channels
+from LowFieldEnhanceLib.segmentation.labels import (
+    from_channels,
+    label_by_id,
+    label_table,
+    mirrored_channels,
+    to_channels,
+)
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter, _confidence, _head_box
 from LowFieldEnhanceLib.training.segmenter import segmentation_loss
 
@@ -195,6 +201,32 @@ def test_a_random_network_gives_known_labels_repeats_itself_and_can_be_cancelled
     events.cancel()
     with pytest.raises(Cancelled):
         segmenter.segment(head, events)
+
+
+def test_looking_at_the_mirror_image_too_makes_left_and_right_alike(tiny_models) -> None:
+    rng = np.random.default_rng(0)
+    array = (1 + rng.random((48, 32, 32))).astype(np.float32)
+    array[:, 6:-6, 6:-6] += 4 * rng.random((48, 20, 20)).astype(np.float32)
+    head = Image(array, block().affine, "T1w")
+    opposite = head.with_array(np.ascontiguousarray(array[::-1]))
+
+    def both(segmenter: Segmenter) -> tuple[np.ndarray, np.ndarray]:
+        """Channels of the head, and those of the mirror image brought back."""
+        found, other = (to_channels(segmenter.segment(image).array) for image in (head, opposite))
+        return found, mirrored_channels()[other[::-1]]
+
+    torch.manual_seed(0)
+    once, twice = Segmenter(), Segmenter(mirrored=True)
+    assert len(np.unique(both(once)[0])) > 3
+    assert np.mean(np.not_equal(*both(once))) > 0.1
+    assert np.mean(np.not_equal(*both(twice))) < 0.01  # what is left are ties, which the lower channel wins
+    # it is the mean of both looks, not another opinion
+    one, other = both(once)
+    agreed = one == other
+    assert np.mean(both(twice)[0][agreed] == one[agreed]) > 0.9
+    sure, sure_of_opposite = twice.segment(head).confidence, twice.segment(opposite).confidence
+    partner = {label.id: label.partner for label in label_table()}
+    assert {partner[i]: value for i, value in sure.items()} == pytest.approx(sure_of_opposite, rel=0.05)
 
 
 def test_without_its_weights_there_is_no_segmenter(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
