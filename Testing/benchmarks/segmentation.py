@@ -6,7 +6,7 @@ Heads that no training saw: oasis/test (manual labels), also degraded by the pro
 SNR 20); T1w, T2w and FLAIR of the same head (openms/test, brats/test); the two scans of one person (1018 and 1038).
 Confidence (mean posterior over the brain) on a head, on half of it, on a sphere and on noise. What the clean-up of the
 labels changes. How fast training images are made beside a training step. Writes segmentation.json and segmentation.md
-beside this file.
+beside this file; with ``--mirrored`` (the segmenter looks at the mirror image too) and ``--out`` others.
 """
 
 from __future__ import annotations
@@ -214,9 +214,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="default: LOWFIELDENHANCE_DATA")
     parser.add_argument("--templates", type=Path, help="folder of ch2.nii.gz and ch2bet.nii.gz; without it no Colin27")
+    parser.add_argument("--mirrored", action="store_true", help="look at the mirror image too")
+    parser.add_argument("--out", type=Path, default=FOLDER / "segmentation.json")
     options = parser.parse_args()
     root = data_root(options.data)
-    segmenter = Segmenter()
+    segmenter = Segmenter(mirrored=options.mirrored)
     results = {
         "weights": segmenter.provenance,
         "manual": against_manual(root, segmenter),
@@ -229,8 +231,8 @@ def main() -> None:
     }
     if options.templates:
         results["colin27"] = colin27(options.templates, segmenter)
-    (FOLDER / "segmentation.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    (FOLDER / "segmentation.md").write_text(markdown(results), encoding="utf-8")
+    options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    options.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
     print(markdown(results))
 
 
