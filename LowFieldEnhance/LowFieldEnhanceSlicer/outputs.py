@@ -1,11 +1,13 @@
 """The nodes that a run fills: new ones, or those that the user chose.
 
 A chosen node keeps its name and what it shows until the very end of the run: everything is first made in new nodes,
-which can be removed at any moment, and only the last step hands their content over.
+which can be removed at any moment, and only the last step hands their content over. Then its name gets the mark; a name
+that this module gave it is replaced by that of the new node, which says the method and the preset.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,7 +16,7 @@ import slicer
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, overlays, volumes
-from .marks import ATTRIBUTE_PREFIX, INPUT_ROLE, isDerived, saysDerived
+from .marks import ATTRIBUTE_PREFIX, GIVEN_NAME, INPUT_ROLE, isDerived, saysDerived
 from .request import Request, inputNameOf
 from .scene import RunResult
 from .segmentations import BINARY_LABELMAP
@@ -22,6 +24,7 @@ from .segmentations import BINARY_LABELMAP
 if TYPE_CHECKING:
     from .loading import ResultFiles
 
+NUMBER = re.compile(r"_\d+$")  # as Slicer makes a name unique
 # Settings of a request that name a node, and which output they take.
 CHOICES = {
     "outputVolume": "enhanced volume",
@@ -123,8 +126,6 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
         if name == "outputVolume":
             _handOverVolume(result, mrmlScene.GetNodeByID(result.enhanced), node)
             result.enhanced = node.GetID()
-            if not saysDerived(node.GetName()):  # its file is named after it, and holds no attribute
-                node.SetName(f"{node.GetName()} ({DERIVED})")
         elif name == "outputSegmentation" and result.segmentation:
             _handOverSegmentation(result, mrmlScene.GetNodeByID(result.segmentation), node, files)
             result.segmentation = node.GetID()
@@ -141,6 +142,7 @@ def _handOverVolume(
 ) -> None:
     wasModifying = node.StartModify()
     volumes.copyVoxels(standIn, node)
+    _rename(standIn, node)
     _copyMarks(standIn, node)
     volumes.copyDisplay(standIn, node)
     node.EndModify(wasModifying)
@@ -170,9 +172,21 @@ def _handOverSegmentation(
     node.SetLabelmapConversionColorTableNodeID(result.colourTable)
     enhanced = node.GetScene().GetNodeByID(result.enhanced)
     node.SetReferenceImageGeometryParameterFromVolumeNode(enhanced)
+    _rename(standIn, node)
     _copyMarks(standIn, node)
     node.EndModify(wasModifying)
     hierarchy.replaceInRun(result.folderItem, standIn, node)
+
+
+def _rename(standIn: slicer.vtkMRMLNode, node: slicer.vtkMRMLNode) -> None:
+    """The mark in the name: a file is named after its node, and most files hold no attribute."""
+    own, new = node.GetName(), standIn.GetName()
+    if own == node.GetAttribute(GIVEN_NAME):
+        same = NUMBER.sub("", own) == NUMBER.sub("", new)  # it has a number only because the node has the name already
+        node.SetName(own if same else new)
+        standIn.SetAttribute(GIVEN_NAME, node.GetName())
+    elif not saysDerived(own):
+        node.SetName(f"{own} ({DERIVED})")
 
 
 def _copyMarks(standIn: slicer.vtkMRMLTransformableNode, node: slicer.vtkMRMLTransformableNode) -> None:

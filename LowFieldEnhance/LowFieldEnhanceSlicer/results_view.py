@@ -17,6 +17,7 @@ from .overlay_view import OverlayView
 from .overlays import MAPS
 from .parameters import LowFieldEnhanceParameterNode
 from .result_actions import ResultActions
+from .result_line import resultLine
 from .surfaces import SurfaceMaker
 from .table_view import TableView
 
@@ -74,6 +75,8 @@ class ResultsView:
     def refresh(self) -> None:
         """Enable what can be done with the chosen result."""
         node = self._node()
+        self._ui.resultLabel.text = resultLine(node) if node is not None else ""
+        self._ui.resultLabel.visible = bool(self._ui.resultLabel.text)
         named = self._actions.namedOutputs(node)
         self._structures.show(named.get(STRUCTURE_TABLE))
         self._lesions.show(named.get(LESION_TABLE))

@@ -54,7 +54,7 @@ def test_create_new_is_the_default_and_stays_so(person):
     assert person.parameters.outputVolume is None and person.parameters.resultVolume is not first
 
 
-def test_chosen_nodes_are_filled_under_their_own_names(person, results):
+def test_chosen_nodes_are_filled_under_their_own_names_with_the_mark(person, results):
     person.ui.inputSelector.setCurrentNode(person.loadScan())
     person.ui.samplesSpinBox.setValue(2)
     chosen = emptyNodes()
@@ -70,8 +70,8 @@ def test_chosen_nodes_are_filled_under_their_own_names(person, results):
              "outputFidelity": nodes.fidelity, "outputUncertainty": nodes.uncertainty,
              "outputAddedDetail": nodes.addedDetail}  # fmt: skip
     assert found == chosen
-    enhanced, *others = [name for _, name in SELECTORS.values()]
-    assert [node.GetName() for node in chosen.values()] == [f"{enhanced} (ENHANCED - not for diagnosis)", *others]
+    marked = [f"{name} (ENHANCED - not for diagnosis)" for _, name in SELECTORS.values()]
+    assert [node.GetName() for node in chosen.values()] == marked
     for key, file in (
         ("outputVolume", "enhanced"),
         ("outputFidelity", "fidelity"),

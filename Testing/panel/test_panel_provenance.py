@@ -140,7 +140,7 @@ def test_the_results_of_the_demos_scene_are_listed_and_can_be_compared(applicati
     assert application.scene.ReadFromMRB(str(demoScene), False)
     selector = person.ui.resultSelector
     (enhanced,) = (selector.nodeFromIndex(n) for n in range(selector.nodeCount()))
-    assert enhanced.GetName() == "input (ENHANCED - not for diagnosis)"
+    assert enhanced.GetName() == "input bridged fast (ENHANCED - not for diagnosis)"
     scan = slicer.util.getNode("input")
     assert person.logic.inputOf(enhanced) is scan
     person.parameters.resultVolume = enhanced
@@ -153,6 +153,6 @@ def test_the_results_of_the_demos_scene_are_listed_and_can_be_compared(applicati
     person.picture("panel-demo-scene")
     press(person.ui.runAgainButton)
     assert person.ui.messageLabel.text() == (
-        "'input (ENHANCED - not for diagnosis)' was not made in Slicer and does not say how it was made, so it cannot "
-        "be made again."
+        "'input bridged fast (ENHANCED - not for diagnosis)' was not made in Slicer and does not say how it was made, "
+        "so it cannot be made again."
     )
