@@ -23,6 +23,7 @@ from .method_comparison import (
 )
 from .pages import openPage
 from .parameters import LowFieldEnhanceParameterNode
+from .removal import confirmRemoval
 from .request import Request
 from .request_checks import reasonAgainst
 from .table_view import TableView
@@ -118,4 +119,5 @@ class CompareView:
 
     def _onRemove(self) -> None:
         table: slicer.vtkMRMLTableNode = self._parameters().comparisonTable
-        hierarchy.removeRun(hierarchy.runFolderOf(table), table.GetScene())
+        if confirmRemoval(table):
+            hierarchy.removeRun(hierarchy.runFolderOf(table), table.GetScene())

@@ -8,7 +8,7 @@ that this module gave it is replaced by that of the new node, which says the met
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import slicer
@@ -16,7 +16,7 @@ import slicer
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, overlays, volumes
-from .marks import ATTRIBUTE_PREFIX, GIVEN_NAME, INPUT_ROLE, isDerived, saysDerived
+from .marks import ATTRIBUTE_PREFIX, ENHANCED, GIVEN_NAME, INPUT_ROLE, OUTPUT_ATTRIBUTE, isDerived, saysDerived
 from .request import Request, inputNameOf
 from .scene import RunResult
 from .segmentations import BINARY_LABELMAP
@@ -113,10 +113,12 @@ def _isEmpty(node: slicer.vtkMRMLNode) -> bool:
 def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult, files: ResultFiles) -> None:
     """Fill the chosen nodes and remove the new ones that stood in for them; ``result`` then has the chosen ones' ids.
 
-    A node that was removed or filled by the user during the run is left alone, and the new one stays.
+    A node that was removed or filled by the user during the run is left alone, and the new one stays. All that belongs
+    to the volumes that are no more goes, see :func:`replacedOutputs`.
     """
     chosen, source = chosenOutputs(request), request.inputVolume
     usable = {name: node for name, node in chosen.items() if not reasonAgainstOutput(name, node, source)}
+    replaced = replacedRuns(usable.values())
     maps = {
         "outputFidelity": overlays.FIDELITY,
         "outputUncertainty": overlays.UNCERTAINTY,
@@ -135,6 +137,27 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
     if "outputVolume" in usable and result.segmentation:
         segmentation = mrmlScene.GetNodeByID(result.segmentation)
         segmentation.SetReferenceImageGeometryParameterFromVolumeNode(usable["outputVolume"])
+    for folder in replaced:
+        overlays.takeOff(hierarchy.runNodes(folder, mrmlScene))
+        hierarchy.removeRun(folder, mrmlScene)
+
+
+def replacedOutputs(request: Request) -> list[slicer.vtkMRMLNode]:
+    """What goes when the chosen nodes are filled: maps, segmentation, tables and report of an enhanced volume that is
+    filled anew describe what is no longer there.
+    """
+    chosen = list(chosenOutputs(request).values())
+    scene = request.inputVolume.GetScene()
+    outputs = [node for folder in replacedRuns(chosen) for node in hierarchy.runNodes(folder, scene)]
+    return [node for node in outputs if node not in chosen]
+
+
+def replacedRuns(chosen: Iterable[slicer.vtkMRMLNode]) -> list[int]:
+    """The folders of the earlier runs whose own enhanced volume is among these nodes."""
+    enhanced = [node for node in chosen if node.GetAttribute(OUTPUT_ATTRIBUTE) == ENHANCED]
+    folders = [(hierarchy.runFolderOf(node), node) for node in enhanced]
+    # the user's copy of an output lies in a folder, too, without being the run's
+    return [item for item, node in folders if item and node in hierarchy.runNodes(item, node.GetScene())]
 
 
 def _handOverVolume(

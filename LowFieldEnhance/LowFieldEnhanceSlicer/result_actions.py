@@ -139,6 +139,7 @@ class ResultActions:
         if folder:
             if any(item in (layout.shownPair() or ()) for item in self.outputsOf(node)):
                 self.restoreLayout()
+            overlays.takeOff(self.outputsOf(node))
             hierarchy.removeRun(folder, node.GetScene())
         return folder != 0
 

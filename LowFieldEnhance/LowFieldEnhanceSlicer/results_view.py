@@ -16,6 +16,7 @@ from .marks import BEFORE_AFTER_CHART, ENHANCED, OUTPUT_ATTRIBUTE, STRUCTURE_TAB
 from .overlay_view import OverlayView
 from .overlays import MAPS
 from .parameters import LowFieldEnhanceParameterNode
+from .removal import confirmRemoval
 from .result_actions import ResultActions
 from .result_line import resultLine
 from .surfaces import SurfaceMaker
@@ -173,7 +174,9 @@ class ResultsView:
         self._onRunAgain(self._node())
 
     def _onRemove(self) -> None:
-        self._surfaces.stop()
         node = self._node()
+        if not confirmRemoval(node):
+            return
+        self._surfaces.stop()
         self._actions.removeRun(node)
         self._showMode()

@@ -119,8 +119,6 @@ def test_an_earlier_result_can_be_overwritten_and_belongs_to_the_later_run(perso
     assert person.parameters.resultVolume is earlier
     assert np.array_equal(array(earlier), read_image(results / "enhanced.nrrd").array)
     assert hierarchy.runFolderOf(earlier) != folder
-    hierarchy.removeRun(folder)
-    assert earlier.GetScene() is slicer.mrmlScene
     press(person.ui.removeButton)
     assert earlier.GetScene() is None and person.outputs() == []
 
