@@ -14,11 +14,13 @@ import slicer
 from conftest import ROOT
 from panel_support import head, writeEverything
 from panel_tools import press
+from PySide6.QtCore import Qt
 from slicer_host.properties import useSlicerProperties
 from test_panel_trust import labelMapNode
 
 from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceSlicer import export, hierarchy, layout
+from LowFieldEnhanceSlicer.parameters import Method
 from LowFieldEnhanceSlicer.scene import writeMrb
 
 pytest_plugins = ["panel_fixtures"]
@@ -120,6 +122,34 @@ def test_provenance_and_run_again_survive_saving(application, person, logic, tmp
     person.present["bridged_bridge"] = "0" * 64
     (said,) = (text for text in logic.runAgain(slicer.util.getNode(name)).warnings if "no repetition" in text)
     assert said.endswith("other weights of 'bridged_bridge'")
+
+
+def test_the_settings_of_a_result_leave_alone_where_the_next_one_goes(person, logic, tmp_path):
+    enhanced = logic.process(person.loadScan(), seed=7).nodes.enhanced
+    chosen = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    person.parameters.outputVolume, person.parameters.dicomFolder = chosen, str(tmp_path)
+    logic.parametersFromProvenance(enhanced)
+    assert person.parameters.seed == 7
+    assert person.parameters.outputVolume is chosen and person.parameters.dicomFolder == str(tmp_path)
+    assert person.ui.dicomPathLineEdit.currentPath == str(tmp_path)
+
+
+def test_the_settings_of_a_comparison_are_its_methods_and_what_it_heeds(person, logic):
+    """It makes no maps and has no method of its own, and knows of no samples: those of the panel stay."""
+    table = logic.compare(person.loadScan(), "diffdeur:standard,cubic", seed=7).nodes.table
+    parameters, ui = person.parameters, person.ui
+    parameters.method, parameters.samples, parameters.n4 = Method.CSSDIFF, 3, True
+    before = {name: getattr(parameters, name) for name in ("method", "preset", "samples", "n4", "makeSegmentation",
+              "makeFidelity", "makeUncertainty", "makeAddedDetail")}  # fmt: skip
+    assert list(before.values())[-4:] == [True] * 4
+    logic.parametersFromProvenance(table)
+    assert {name: getattr(parameters, name) for name in before} == before
+    assert parameters.seed == 7 and parameters.inputVolume is logic.inputOf(table)
+    items = [ui.methodsList.item(n) for n in range(ui.methodsList.count())]
+    ticked = [item for item in items if item.checkState() == Qt.CheckState.Checked]
+    assert [item.text() for item in ticked] == ["DiffDeuR: standard", "Cubic interpolation"]
+    ticked[1].setCheckState(Qt.CheckState.Unchecked)
+    assert parameters.comparedMethods == "diffdeur:standard"
 
 
 @pytest.fixture(scope="module")
