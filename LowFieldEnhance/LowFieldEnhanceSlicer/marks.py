@@ -80,6 +80,12 @@ def markOutput(
         node.SetAttribute(OUTPUT_ATTRIBUTE, output)
 
 
+def requireNode(node: Any) -> None:
+    """Raise ValueError unless this is a node, as a script may have given the name of one."""
+    if not isinstance(node, slicer.vtkMRMLNode):
+        raise ValueError(f"An output of a run is wanted, as a node of the scene, not {type(node).__name__}.")
+
+
 def runName(inputName: str, provenance: Mapping[str, Any]) -> str:
     """What the outputs of a run are named after, such as "Head bridged standard": scan, method and preset."""
     return " ".join([inputName, *(str(provenance[key]) for key in ("method", "preset") if provenance.get(key))])
