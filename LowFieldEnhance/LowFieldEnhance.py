@@ -24,6 +24,8 @@ if importlib.util.find_spec("LowFieldEnhanceLib") is None:
 from LowFieldEnhanceSlicer import layout
 from LowFieldEnhanceSlicer.folder_watch import installFolderWatch, removeFolderWatch
 from LowFieldEnhanceSlicer.logic import EnhancementLogic
+from LowFieldEnhanceSlicer.method_comparison import SETTINGS as COMPARISON_SETTINGS
+from LowFieldEnhanceSlicer.method_comparison import comparedMethods
 from LowFieldEnhanceSlicer.pages import removePages
 from LowFieldEnhanceSlicer.panel import Panel
 from LowFieldEnhanceSlicer.parameters import LowFieldEnhanceParameterNode, forgetUnknownChoices, setFromRequest
@@ -163,11 +165,16 @@ class LowFieldEnhanceLogic(EnhancementLogic, ScriptedLoadableModuleLogic):
     def parametersFromProvenance(self, node):
         """Set the panel to what the run that made this output was asked for; returns the request.
 
+        Where results go stays as it is, and so does what a comparison of methods does not heed.
+
         Raises:
             ValueError: the node is not an output of this module.
         """
         request = EnhancementLogic.parametersFromProvenance(self, node)
-        setFromRequest(self.getParameterNode(), request)
+        parameters, methods = self.getParameterNode(), comparedMethods(node)
+        setFromRequest(parameters, request, COMPARISON_SETTINGS if methods else None)
+        if methods:
+            parameters.comparedMethods = ",".join(methods)
         return request
 
 

@@ -23,6 +23,7 @@ from .method_comparison import (
 )
 from .pages import openPage
 from .parameters import LowFieldEnhanceParameterNode
+from .removal import confirmRemoval
 from .request import Request
 from .request_checks import reasonAgainst
 from .table_view import TableView
@@ -66,7 +67,9 @@ class CompareView:
         ui, parameters = self._ui, self._parameters()
         reason = self._showMethods(parameters.comparedMethods, request) if parameters is not None else ""
         ui.compareButton.enabled = request is not None and not reason
-        ui.compareButton.toolTip = reason or _("Run all chosen methods on the scan, each with its first preset")
+        ui.compareButton.toolTip = reason or _(
+            "Run all chosen methods on the scan, each with the preset named or its first"
+        )
         table = parameters.comparisonTable if parameters is not None else None
         self._table.show(table)
         ui.disagreementLabel.text = disagreementText(table) if table is not None else ""
@@ -84,11 +87,13 @@ class CompareView:
 
     def _showMethods(self, methods: str, request: Request | None) -> str:
         """Check what is chosen; returns why it cannot be compared, "" if it can."""
-        names = list(METHODS) if methods == ALL_METHODS else methods.split(",")
+        presets = dict.fromkeys(METHODS, "") if methods == ALL_METHODS else _presets(methods)
         self._filling = True
         try:
             for name, item in self._items.items():
-                item.setCheckState(qt.Qt.Checked if name in names else qt.Qt.Unchecked)
+                item.setCheckState(qt.Qt.Checked if name in presets else qt.Qt.Unchecked)
+                title, first, preset = METHODS[name].title, METHODS[name].presets[0], presets.get(name, "")
+                item.setText(title if preset in ("", first) else f"{title}: {preset}")
         finally:
             self._filling = False
         common = comparisonRequest(request) if request is not None else None
@@ -108,8 +113,10 @@ class CompareView:
         parameters = self._parameters()
         if self._filling or parameters is None:
             return
-        names = [name for name, item in self._items.items() if item.checkState() == qt.Qt.Checked]
-        parameters.comparedMethods = ALL_METHODS if len(names) == len(METHODS) else ",".join(names)
+        ticked = [name for name, item in self._items.items() if item.checkState() == qt.Qt.Checked]
+        presets = _presets(parameters.comparedMethods)
+        names = [f"{name}:{presets[name]}" if presets.get(name) else name for name in ticked]
+        parameters.comparedMethods = ALL_METHODS if names == list(METHODS) else ",".join(names)
 
     def _onPage(self) -> None:
         page = pageOf(self._parameters().comparisonTable)
@@ -118,4 +125,11 @@ class CompareView:
 
     def _onRemove(self) -> None:
         table: slicer.vtkMRMLTableNode = self._parameters().comparisonTable
-        hierarchy.removeRun(hierarchy.runFolderOf(table), table.GetScene())
+        if confirmRemoval(table):
+            hierarchy.removeRun(hierarchy.runFolderOf(table), table.GetScene())
+
+
+def _presets(methods: str) -> dict[str, str]:
+    """By method; "" where none is named, as by the list itself: earlier comparisons may have had others."""
+    parts = (name.partition(":") for name in methods.split(","))
+    return {method: preset for method, _colon, preset in parts}

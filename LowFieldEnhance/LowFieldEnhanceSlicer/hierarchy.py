@@ -27,15 +27,16 @@ def itemOf(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> int:
     return hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(hierarchy.GetSceneItemID(), node)
 
 
-def addRunFolder(scene: slicer.vtkMRMLScene, sourceNode: slicer.vtkMRMLNode, inputName: str) -> int:
-    """A folder "LowFieldEnhance: <input name>" beside the source; returns its item."""
+def addRunFolder(scene: slicer.vtkMRMLScene, sourceNode: slicer.vtkMRMLNode, runName: str) -> int:
+    """A folder "LowFieldEnhance: <run's name>" beside the source, numbered if there is one; returns its item."""
     hierarchy = subjectHierarchy(scene)
     parentItem = hierarchy.GetItemParent(itemOf(scene, sourceNode))
-    folderItem = hierarchy.CreateFolderItem(parentItem, FOLDER_PREFIX + inputName)
+    name = scene.GetUniqueNameByString(FOLDER_PREFIX + runName)
+    folderItem = hierarchy.CreateFolderItem(parentItem, name)
     run = uuid.uuid4().hex
     hierarchy.SetItemAttribute(folderItem, RUN_ATTRIBUTE, run)
     record = slicer.vtkMRMLScriptedModuleNode()
-    record.SetName(FOLDER_PREFIX + inputName)
+    record.SetName(name)
     record.SetHideFromEditors(True)
     record.SetModuleName("LowFieldEnhanceRun")
     record.SetAttribute(RUN_ATTRIBUTE, run)

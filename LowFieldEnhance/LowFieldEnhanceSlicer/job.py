@@ -21,7 +21,7 @@ from .job_nodes import Nodes, nodesOf
 from .loading import addInSteps, readResults
 from .process import longPath
 from .request import Request, arguments
-from .run import CANCELLED, Run, RunError, RunState, newRunFolder
+from .run import CANCELLED, INPUT_GONE, INPUT_MOVED, SCENE_CLOSED, Run, RunError, RunState, newRunFolder
 from .run_queue import RunQueue
 from .scene import RunResult
 from .volumes import geometryOf
@@ -39,10 +39,6 @@ class JobState(enum.Enum):
     CANCELLED = "cancelled"
 
 
-MOVED = (
-    "the input volume was moved or resampled during the run (was a transform hardened on it?), so the results, which "
-    "lie where it was, were dropped; run again"
-)
 COPY_SECONDS = 0.01  # of the inputs, at a time
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
 
@@ -77,6 +73,7 @@ class Job:
         self._work: Background | None = None
         self._steps: Iterator[RunResult | None] | None = None
         self._cancelRequested = self._sceneClosed = False
+        self._whyCancelled = CANCELLED
         try:
             self.run = self._makeRun(temporaryPath)
         except BaseException:
@@ -155,7 +152,14 @@ class Job:
 
     def forgetNodes(self) -> None:
         """The scene is being closed: its nodes go, and their ids will be those of other nodes."""
-        self.result, self._sceneClosed = None, True
+        self.result, self._sceneClosed, self._whyCancelled = None, True, SCENE_CLOSED
+
+    def endWithoutInput(self, queue: RunQueue) -> None:
+        """Cancel it if its input volume is no longer in the scene: there is nothing to put its results beside."""
+        if self.done or self.cancelRequested or self._delivering or self._scene.IsNodePresent(self.request.inputVolume):
+            return
+        self._whyCancelled = INPUT_GONE
+        self.cancel(queue)
 
     def copyOn(self) -> None:
         """Copy a little more of the inputs, and have them written once all is copied."""
@@ -171,7 +175,7 @@ class Job:
             self._copies = None
             if self._work is None or self._work.done:  # before that its files are in use
                 self._closeSteps()
-                self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
+                self._end(*self._cancelled)
         elif self.state is JobState.PREPARING and self._work is not None and self._work.done:
             if self._work.error is not None:
                 self._fail(self._work.error)
@@ -195,7 +199,7 @@ class Job:
             if self._dicom is not None:
                 self._dicom.stop()
             self._closeSteps()
-            self._end(JobState.CANCELLED, RunError("Cancelled", CANCELLED))
+            self._end(*self._cancelled)
 
     def _makeRun(self, temporaryPath: str) -> Run:
         folder = self._folders[0]
@@ -229,7 +233,7 @@ class Job:
 
     def _onRunFinished(self, run: Run) -> None:
         if run.state is not RunState.FINISHED:
-            self._end(JobState.CANCELLED if run.state is RunState.CANCELLED else JobState.FAILED, run.error)
+            self._end(*(self._cancelled if run.state is RunState.CANCELLED else (JobState.FAILED, run.error)))
             return
         # The folder is the job's from here on; the queue would delete it after this call.
         folder, run.folder = run.folder, None
@@ -239,6 +243,11 @@ class Job:
         self._set(JobState.LOADING)
 
     @property
+    def _cancelled(self) -> tuple[JobState, RunError]:
+        """State and error of a job that does not go on."""
+        return JobState.CANCELLED, RunError("Cancelled", self._whyCancelled)
+
+    @property
     def _delivering(self) -> bool:
         """All is in the scene, and only DICOM files are on their way."""
         return self._dicom is not None and self._dicom.begun
@@ -246,8 +255,7 @@ class Job:
     def _load(self) -> None:
         if self._delivering:
             if self._dicom.finish():
-                closed = (JobState.CANCELLED, RunError("Cancelled", CANCELLED))
-                self._end(*(closed if self._sceneClosed else (JobState.FINISHED, None)))
+                self._end(*(self._cancelled if self._sceneClosed else (JobState.FINISHED, None)))
             return
         if not self._work.done:
             return
@@ -255,7 +263,7 @@ class Job:
             if self._work.error is not None:
                 raise BadInput(f"the results of the run cannot be loaded: {self._work.error}") from self._work.error
             if geometryOf(self.request.inputVolume) != self._geometry:
-                raise BadInput(MOVED)
+                raise BadInput(INPUT_MOVED)
             self._steps = self._addToScene(self._work.value)
         self.result = next(self._steps)
         if self.result is not None and self._dicom is not None:

@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import hierarchy, outputs, overlays, scene, segmentations, volumes
 from .lesion_table import addLesionTable
-from .marks import ATTRIBUTE_PREFIX, markOutput
+from .marks import ATTRIBUTE_PREFIX, INPUT_NAME, MADE, markOutput, runName
 from .overlays import ADDED_DETAIL, FIDELITY, MAPS, UNCERTAINTY
 from .request import Request, record
 
@@ -127,32 +128,34 @@ def addInSteps(
         BadInput: the input volume is no longer in the scene, or the labels have unknown ids.
     """
     source = presentInput(mrmlScene, request)
-    provenance = {**files.report.get("provenance", {}), "input_name": source.GetName()}
+    made = {INPUT_NAME: source.GetName(), MADE: datetime.now().astimezone().isoformat(timespec="seconds")}
+    provenance = {"method": request.method, "preset": request.preset, **files.report.get("provenance", {}), **made}
+    name = runName(source.GetName(), provenance)
     result = yield from _addOutlines(mrmlScene, request, files, provenance)
     try:
         enhanced = mrmlScene.GetNodeByID(result.enhanced)
         _fill(enhanced, files.enhanced)
         yield None
-        for name, identifier in result.extraVolumes.items():
-            _fillMap(mrmlScene.GetNodeByID(identifier), name, files)
+        for kind, identifier in result.extraVolumes.items():
+            _fillMap(mrmlScene.GetNodeByID(identifier), kind, files)
             yield None
         if result.segmentation:
             _fillSegmentation(mrmlScene.GetNodeByID(result.segmentation), files.labels, enhanced)
             yield None
         if files.report.get("lesions"):
-            title = f"{source.GetName()} lesions ({scene.DERIVED})"
+            title = f"{name} lesions ({scene.DERIVED})"
             table = addLesionTable(mrmlScene, files.report["lesions"], lesionNames or {}, title)
             addDerived(result.folderItem, table, source, provenance, LESION_TABLE)
             result.lesionTable = table.GetID()
             yield None
         moved = (files.report.get("registration") or {}).get("rigid")
         if moved:
-            node = _addRegistration(mrmlScene, source, moved)
+            node = _addRegistration(mrmlScene, source, moved, name)
             addDerived(result.folderItem, node, source, provenance, REGISTRATION)
             result.registration = node.GetID()
             yield None
         if files.html:
-            page = addPage(mrmlScene, f"{source.GetName()} report ({scene.DERIVED})", files.html)
+            page = addPage(mrmlScene, f"{name} report ({scene.DERIVED})", files.html)
             addDerived(result.folderItem, page, source, provenance, PAGE)
             for node in hierarchy.runNodes(result.folderItem, mrmlScene):
                 if node is not page:
@@ -250,13 +253,13 @@ def _fillMap(node: slicer.vtkMRMLScalarVolumeNode, name: str, files: ResultFiles
 
 
 def _addRegistration(
-    mrmlScene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNode, moved: Mapping[str, Any]
+    mrmlScene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNode, moved: Mapping[str, Any], run: str
 ) -> slicer.vtkMRMLLinearTransformNode:
     """The rigid movement as a transform node, which brings the reference onto the scan if it is put under it.
 
     It was found in the scan's own coordinates, so the scan's parent transform comes after it.
     """
-    name = mrmlScene.GetUniqueNameByString(f"{source.GetName()}: reference to scan ({scene.DERIVED})")
+    name = mrmlScene.GetUniqueNameByString(f"{run}: reference to scan ({scene.DERIVED})")
     node = mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode", name)
     toScan = np.linalg.inv(np.array(moved["matrix_fixed_to_moving_ras"]))
     node.SetMatrixTransformToParent(volumes.matrixFromAffine(toScan))

@@ -21,6 +21,7 @@ from .job import Job
 from .method_comparison import SETTINGS as COMPARISON_SETTINGS
 from .method_comparison import ComparisonJob, choicesOf, comparedMethods, comparisonRequest
 from .request import Request, requestFromProvenance
+from .request_checks import reasonAgainst
 from .result_actions import ResultActions
 from .run import RunFailed
 from .run_logic import REQUIREMENTS, RunLogic
@@ -131,8 +132,16 @@ class EnhancementLogic(RunLogic, ResultActions):
 
     @staticmethod
     def estimate(inputVolume: slicer.vtkMRMLScalarVolumeNode, method: str = "bridged", **settings: Any) -> Estimate:
-        """Time by device and memory that :meth:`process` would roughly take with these settings."""
-        return estimateRequest(Request(inputVolume, method=method, **settings))
+        """Time by device and memory that :meth:`process` would roughly take with these settings.
+
+        Raises:
+            ValueError: the settings do not fit.
+        """
+        request = Request(inputVolume, **{"contrast": guessed(inputVolume), "method": method, **settings})
+        reason = reasonAgainst(request)
+        if reason:
+            raise ValueError(reason)
+        return estimateRequest(request)
 
     @staticmethod
     def modelCards(method: str) -> list[Path]:
@@ -161,5 +170,5 @@ class EnhancementLogic(RunLogic, ResultActions):
 
 
 def guessed(inputVolume: slicer.vtkMRMLScalarVolumeNode | None) -> str:
-    """The contrast as :func:`guessContrast` has it; "other" without a volume."""
-    return guessContrast(inputVolume) if inputVolume is not None else "other"
+    """The contrast as :func:`guessContrast` has it; "other" without a volume, or for what is none."""
+    return guessContrast(inputVolume) if isinstance(inputVolume, slicer.vtkMRMLScalarVolumeNode) else "other"

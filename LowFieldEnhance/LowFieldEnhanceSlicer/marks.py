@@ -20,6 +20,8 @@ OUTPUT_ATTRIBUTE, ENHANCED = ATTRIBUTE_PREFIX + "Output", "enhanced"
 VOLUME_CHART, BEFORE_AFTER_CHART, STRUCTURE_TABLE = "volume chart", "before-after chart", "structure table"
 NODE_ROLE = ATTRIBUTE_PREFIX + "Source."  # and what a source is to the run: references of each output
 INPUT_ROLE = NODE_ROLE + "inputVolume"
+GIVEN_NAME = ATTRIBUTE_PREFIX + "Name"  # by this module: a node that is called otherwise was named by the user
+MADE, INPUT_NAME = "made", "input_name"  # of the provenance: when, ISO 8601 with the time zone, and of which scan
 NO_LETTERS = re.compile(r"[^a-z]+")
 DERIVED_LETTERS = NO_LETTERS.sub("", DERIVED.lower())
 
@@ -72,9 +74,21 @@ def markOutput(
     for key, value in provenance.items():
         node.SetAttribute(ATTRIBUTE_PREFIX + key, _attributeText(value))
     node.SetAttribute(DERIVED_ATTRIBUTE, DERIVED)
+    node.SetAttribute(GIVEN_NAME, node.GetName())
     node.SetNodeReferenceID(INPUT_ROLE, source.GetID())
     if output:
         node.SetAttribute(OUTPUT_ATTRIBUTE, output)
+
+
+def requireNode(node: Any) -> None:
+    """Raise ValueError unless this is a node, as a script may have given the name of one."""
+    if not isinstance(node, slicer.vtkMRMLNode):
+        raise ValueError(f"An output of a run is wanted, as a node of the scene, not {type(node).__name__}.")
+
+
+def runName(inputName: str, provenance: Mapping[str, Any]) -> str:
+    """What the outputs of a run are named after, such as "Head bridged standard": scan, method and preset."""
+    return " ".join([inputName, *(str(provenance[key]) for key in ("method", "preset") if provenance.get(key))])
 
 
 def _attributeText(value: Any) -> str:

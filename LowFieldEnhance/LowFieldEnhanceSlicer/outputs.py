@@ -1,12 +1,14 @@
 """The nodes that a run fills: new ones, or those that the user chose.
 
 A chosen node keeps its name and what it shows until the very end of the run: everything is first made in new nodes,
-which can be removed at any moment, and only the last step hands their content over.
+which can be removed at any moment, and only the last step hands their content over. Then its name gets the mark; a name
+that this module gave it is replaced by that of the new node, which says the method and the preset.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import slicer
@@ -14,7 +16,7 @@ import slicer
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, overlays, volumes
-from .marks import ATTRIBUTE_PREFIX, INPUT_ROLE, isDerived, saysDerived
+from .marks import ATTRIBUTE_PREFIX, ENHANCED, GIVEN_NAME, INPUT_ROLE, OUTPUT_ATTRIBUTE, isDerived, saysDerived
 from .request import Request, inputNameOf
 from .scene import RunResult
 from .segmentations import BINARY_LABELMAP
@@ -22,6 +24,7 @@ from .segmentations import BINARY_LABELMAP
 if TYPE_CHECKING:
     from .loading import ResultFiles
 
+NUMBER = re.compile(r"_\d+$")  # as Slicer makes a name unique
 # Settings of a request that name a node, and which output they take.
 CHOICES = {
     "outputVolume": "enhanced volume",
@@ -110,10 +113,12 @@ def _isEmpty(node: slicer.vtkMRMLNode) -> bool:
 def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult, files: ResultFiles) -> None:
     """Fill the chosen nodes and remove the new ones that stood in for them; ``result`` then has the chosen ones' ids.
 
-    A node that was removed or filled by the user during the run is left alone, and the new one stays.
+    A node that was removed or filled by the user during the run is left alone, and the new one stays. All that belongs
+    to the volumes that are no more goes, see :func:`replacedOutputs`.
     """
     chosen, source = chosenOutputs(request), request.inputVolume
     usable = {name: node for name, node in chosen.items() if not reasonAgainstOutput(name, node, source)}
+    replaced = replacedRuns(usable.values())
     maps = {
         "outputFidelity": overlays.FIDELITY,
         "outputUncertainty": overlays.UNCERTAINTY,
@@ -123,8 +128,6 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
         if name == "outputVolume":
             _handOverVolume(result, mrmlScene.GetNodeByID(result.enhanced), node)
             result.enhanced = node.GetID()
-            if not saysDerived(node.GetName()):  # its file is named after it, and holds no attribute
-                node.SetName(f"{node.GetName()} ({DERIVED})")
         elif name == "outputSegmentation" and result.segmentation:
             _handOverSegmentation(result, mrmlScene.GetNodeByID(result.segmentation), node, files)
             result.segmentation = node.GetID()
@@ -134,6 +137,27 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
     if "outputVolume" in usable and result.segmentation:
         segmentation = mrmlScene.GetNodeByID(result.segmentation)
         segmentation.SetReferenceImageGeometryParameterFromVolumeNode(usable["outputVolume"])
+    for folder in replaced:
+        overlays.takeOff(hierarchy.runNodes(folder, mrmlScene))
+        hierarchy.removeRun(folder, mrmlScene)
+
+
+def replacedOutputs(request: Request) -> list[slicer.vtkMRMLNode]:
+    """What goes when the chosen nodes are filled: maps, segmentation, tables and report of an enhanced volume that is
+    filled anew describe what is no longer there.
+    """
+    chosen = list(chosenOutputs(request).values())
+    scene = request.inputVolume.GetScene()
+    outputs = [node for folder in replacedRuns(chosen) for node in hierarchy.runNodes(folder, scene)]
+    return [node for node in outputs if node not in chosen]
+
+
+def replacedRuns(chosen: Iterable[slicer.vtkMRMLNode]) -> list[int]:
+    """The folders of the earlier runs whose own enhanced volume is among these nodes."""
+    enhanced = [node for node in chosen if node.GetAttribute(OUTPUT_ATTRIBUTE) == ENHANCED]
+    folders = [(hierarchy.runFolderOf(node), node) for node in enhanced]
+    # the user's copy of an output lies in a folder, too, without being the run's
+    return [item for item, node in folders if item and node in hierarchy.runNodes(item, node.GetScene())]
 
 
 def _handOverVolume(
@@ -141,6 +165,7 @@ def _handOverVolume(
 ) -> None:
     wasModifying = node.StartModify()
     volumes.copyVoxels(standIn, node)
+    _rename(standIn, node)
     _copyMarks(standIn, node)
     volumes.copyDisplay(standIn, node)
     node.EndModify(wasModifying)
@@ -170,9 +195,21 @@ def _handOverSegmentation(
     node.SetLabelmapConversionColorTableNodeID(result.colourTable)
     enhanced = node.GetScene().GetNodeByID(result.enhanced)
     node.SetReferenceImageGeometryParameterFromVolumeNode(enhanced)
+    _rename(standIn, node)
     _copyMarks(standIn, node)
     node.EndModify(wasModifying)
     hierarchy.replaceInRun(result.folderItem, standIn, node)
+
+
+def _rename(standIn: slicer.vtkMRMLNode, node: slicer.vtkMRMLNode) -> None:
+    """The mark in the name: a file is named after its node, and most files hold no attribute."""
+    own, new = node.GetName(), standIn.GetName()
+    if own == node.GetAttribute(GIVEN_NAME):
+        same = NUMBER.sub("", own) == NUMBER.sub("", new)  # it has a number only because the node has the name already
+        node.SetName(own if same else new)
+        standIn.SetAttribute(GIVEN_NAME, node.GetName())
+    elif not saysDerived(own):
+        node.SetName(f"{own} ({DERIVED})")
 
 
 def _copyMarks(standIn: slicer.vtkMRMLTransformableNode, node: slicer.vtkMRMLTransformableNode) -> None:

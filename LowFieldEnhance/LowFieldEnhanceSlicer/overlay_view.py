@@ -40,7 +40,7 @@ class OverlayView:
             if offered != self._nodes:
                 earlier = overlays.shownOverlay([node for node in self._nodes if node is not None])
                 if earlier is not None and earlier not in offered:
-                    overlays.setOverlay(None)  # of another scan, and there would be no way to take it off here
+                    self._onChosen("")  # of another scan, and there would be no way to take it off here
                 self._names, self._nodes = ["", *nodes], offered
                 self._widget.clear()
                 self._widget.addItems([_("None"), *(texts[name] for name in nodes)])

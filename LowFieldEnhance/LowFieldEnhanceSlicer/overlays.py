@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+
 import slicer
 
 from .corner_text import applicationLayoutManager
+from .marks import ATTRIBUTE_PREFIX, OUTPUT_ATTRIBUTE
 from .slice_layers import changingLayers
 
 FIDELITY, UNCERTAINTY, ADDED_DETAIL = MAPS = ("fidelity", "uncertainty", "added detail")
 OPACITY = 0.5
+# On the node of a view: the map that was put there, and what lay there before.
+MAP_ROLE, EARLIER_ROLE = ATTRIBUTE_PREFIX + "Overlay", ATTRIBUTE_PREFIX + "EarlierForeground"
+EARLIER_ATTRIBUTE = EARLIER_ROLE + "Layer"  # its opacity and compositing
 FIDELITY_LIMIT = 4.0  # in units of the noise: what lies beyond 3 must stand out
 # The first of these that Slicer has; the last is always there.
 RAINBOW = "vtkMRMLColorTableNodeRainbow"
@@ -74,23 +81,65 @@ def moveLegend(standIn: slicer.vtkMRMLScalarVolumeNode, node: slicer.vtkMRMLScal
 
 
 def setOverlay(node: slicer.vtkMRMLScalarVolumeNode | None) -> bool:
-    """Show this map over whatever all slice views show; None takes the maps off. False where there are no views."""
-    layoutManager = applicationLayoutManager()
-    if layoutManager is None:
+    """Show this map over whatever all slice views show; False where there are no views.
+
+    None takes the maps off: each view gets back the foreground that the user had there, and its opacity.
+    """
+    if applicationLayoutManager() is None:
         return False
-    for name in layoutManager.sliceViewNames():
-        compositeNode = layoutManager.sliceWidget(name).mrmlSliceCompositeNode()
+    for compositeNode in _compositeNodes():
         with changingLayers(compositeNode):
-            compositeNode.SetForegroundVolumeID(node.GetID() if node is not None else None)
-            compositeNode.SetForegroundOpacity(OPACITY if node is not None else 0.0)
-            compositeNode.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+            _takeOff(compositeNode)
+            if node is not None:
+                _putOn(compositeNode, node)
     return True
+
+
+def _putOn(view: slicer.vtkMRMLSliceCompositeNode, node: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Kept on the view's node, what lay there survives a reload of the module and goes into a saved scene."""
+    view.SetNodeReferenceID(MAP_ROLE, node.GetID())
+    view.SetNodeReferenceID(EARLIER_ROLE, view.GetForegroundVolumeID())
+    view.SetAttribute(EARLIER_ATTRIBUTE, json.dumps([view.GetForegroundOpacity(), view.GetCompositing()]))
+    view.SetForegroundVolumeID(node.GetID())
+    view.SetForegroundOpacity(OPACITY)
+    view.SetCompositing(slicer.vtkMRMLSliceCompositeNode.Alpha)
+
+
+def _takeOff(view: slicer.vtkMRMLSliceCompositeNode) -> None:
+    """A foreground that is no map was chosen by the user, before or instead of the map, and stays."""
+    put, earlier = view.GetNodeReferenceID(MAP_ROLE), view.GetNodeReference(EARLIER_ROLE)
+    opacity, compositing = json.loads(view.GetAttribute(EARLIER_ATTRIBUTE) or "null") or (0.0, view.Alpha)
+    for role in (MAP_ROLE, EARLIER_ROLE):
+        view.RemoveNodeReferenceIDs(role)
+    view.RemoveAttribute(EARLIER_ATTRIBUTE)
+    shown = view.GetForegroundVolumeID()
+    node = view.GetScene().GetNodeByID(shown) if shown else None
+    if node is None or not _isMap(node):
+        return
+    known = put == shown
+    view.SetForegroundVolumeID(earlier.GetID() if known and earlier is not None else None)
+    view.SetForegroundOpacity(opacity if known else 0.0)
+    view.SetCompositing(compositing if known else view.Alpha)
+
+
+def _isMap(node: slicer.vtkMRMLNode) -> bool:
+    return node.GetAttribute(OUTPUT_ATTRIBUTE) in MAPS
+
+
+def takeOff(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
+    """Take the maps off the slice views, if one of these nodes, which are about to go, is a map that is shown."""
+    if shownOverlay([node for node in nodes if _isMap(node)]) is not None:
+        setOverlay(None)
 
 
 def shownOverlay(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> slicer.vtkMRMLScalarVolumeNode | None:
     """Which of these maps a slice view shows as its foreground; the views come in no order."""
+    shown = {compositeNode.GetForegroundVolumeID() for compositeNode in _compositeNodes()}
+    return next((node for node in nodes if node.GetID() in shown), None)
+
+
+def _compositeNodes() -> list[slicer.vtkMRMLSliceCompositeNode]:
+    """Of all slice views; none where there are no views."""
     layoutManager = applicationLayoutManager()
     names = layoutManager.sliceViewNames() if layoutManager is not None else []
-    composites = (layoutManager.sliceWidget(name).mrmlSliceCompositeNode() for name in names)
-    shown = {compositeNode.GetForegroundVolumeID() for compositeNode in composites}
-    return next((node for node in nodes if node.GetID() in shown), None)
+    return [layoutManager.sliceWidget(name).mrmlSliceCompositeNode() for name in names]

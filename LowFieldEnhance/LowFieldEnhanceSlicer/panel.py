@@ -29,6 +29,7 @@ from .parameters import (
     requestOf,
     usePossiblePreset,
 )
+from .removal import confirmReplacing
 from .request import Request, requestFromProvenance
 from .request_checks import reasonAgainst
 from .results_view import ResultsView
@@ -204,7 +205,7 @@ class Panel(Observing):
         if not self._clicks.isMeant(START if job is None else CANCEL):
             return
         if job is None:
-            self.start(requestOf(self.parameters))
+            self._startAsked()
         elif confirmCancel(job):
             self._clicks.did(CANCEL)
             self.logic.cancel(job)
@@ -212,7 +213,12 @@ class Panel(Observing):
             self.refresh()
 
     def _onQueue(self) -> None:
-        self.start(requestOf(self.parameters))
+        self._startAsked()
+
+    def _startAsked(self) -> None:
+        request = requestOf(self.parameters)
+        if confirmReplacing(request):
+            self.start(request)
 
     def start(self, request: Request) -> Job | None:
         """Start a run after installing what it needs; None if that was declined or failed, and the panel says so."""

@@ -1,6 +1,7 @@
 """The panel's settings as a parameter node: they are saved with the scene and survive a reload of the module."""
 
 import enum
+from collections.abc import Collection
 from typing import Annotated, Optional, Union
 
 import slicer
@@ -142,7 +143,8 @@ def forgetUnknownChoices(node: slicer.vtkMRMLScriptedModuleNode) -> list[str]:
 # Settings that are called the same in a request and mean the same.
 SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "brainMask", "seed", "spacing",
              "n4", "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
-             "dataConsistency", "noiseLevel", *PSF_WIDTHS, "displacementFile", *CHOICES, "dicomFolder")  # fmt: skip
+             "dataConsistency", "noiseLevel", *PSF_WIDTHS, "displacementFile")  # fmt: skip
+TARGETS = (*CHOICES, "dicomFolder")  # the same, of where results go: an earlier result does not tell these
 NODES = ("inputVolume", "t1wVolume", "t2wVolume", "flairVolume", "referenceVolume", "referenceSegmentation", "lesions",
          "brainMask", *CHOICES, "resultVolume", "comparisonTable")  # fmt: skip
 OTHER_VOLUMES = {"T1w": "t1wVolume", "T2w": "t2wVolume", "FLAIR": "flairVolume"}
@@ -162,28 +164,33 @@ def requestOf(parameters: LowFieldEnhanceParameterNode) -> Request:
         preset=preset if preset in presets else presets[0],
         device=parameters.device.value,
         sliceProfile=parameters.sliceProfile.value,
-        **{name: getattr(parameters, name) for name in SAME_NAME},
+        **{name: getattr(parameters, name) for name in (*SAME_NAME, *TARGETS)},
     )
 
 
-def setFromRequest(parameters: LowFieldEnhanceParameterNode, request: Request) -> None:
-    """The reverse of :func:`requestOf`: the panel shows what was asked for.
+def setFromRequest(
+    parameters: LowFieldEnhanceParameterNode, request: Request, names: Collection[str] | None = None
+) -> None:
+    """The reverse of :func:`requestOf`: the panel shows what was asked for; where results go stays as it is.
+
+    Args:
+        names: of the settings to show, beside the input volume and its contrast; None shows all.
 
     Raises:
         ValueError: a choice that this version does not have.
     """
+    values = {name: getattr(request, name) for name in SAME_NAME}
+    values |= {name: kind(getattr(request, name)) for name, kind in ENUMS.items()}
     with slicer.util.NodeModify(parameters):
         parameters.contrastOf = request.inputVolume.GetID() if request.inputVolume is not None else ""
         parameters.inputVolume = request.inputVolume
-        parameters.contrast = Contrast(request.contrast)
-        for name, attribute in OTHER_VOLUMES.items():
-            setattr(parameters, attribute, request.otherVolumes.get(name))
-        parameters.method = Method(request.method)
-        parameters.preset = Preset(request.preset)
-        parameters.device = Device(request.device)
-        parameters.sliceProfile = SliceProfile(request.sliceProfile)
-        for name in SAME_NAME:
-            setattr(parameters, name, getattr(request, name))
+        parameters.contrast = values.pop("contrast")
+        if names is None or "otherVolumes" in names:
+            for name, attribute in OTHER_VOLUMES.items():
+                setattr(parameters, attribute, request.otherVolumes.get(name))
+        for name, value in values.items():
+            if names is None or name in names:
+                setattr(parameters, name, value)
 
 
 def forget(parameters: LowFieldEnhanceParameterNode, node: slicer.vtkMRMLNode) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import slicer
 
 from .catalogue import CONTRASTS, METHODS
-from .marks import ATTRIBUTE_PREFIX, NODE_ROLE, isDerived
+from .marks import ATTRIBUTE_PREFIX, NODE_ROLE, isDerived, requireNode
 
 REQUEST_ATTRIBUTE = ATTRIBUTE_PREFIX + "request"
 SOURCES, DIGESTS = "sources", "digests"
@@ -100,11 +100,14 @@ class Request:
     earlierWeights: dict[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
-        """A script's numpy numbers become plain ones, which the command line and the provenance can hold."""
+        """A script's numpy numbers and paths become plain ones, which the command line and the provenance can hold."""
         for name in (*PLAIN, *ADDED):
             value = getattr(self, name)
             if type(value).__module__ == "numpy" and hasattr(value, "item"):
                 object.__setattr__(self, name, value.item())
+        for name in ("displacementFile", "dicomFolder"):
+            if isinstance(getattr(self, name), os.PathLike):
+                object.__setattr__(self, name, os.fspath(getattr(self, name)))
 
     @property
     def makesUncertainty(self) -> bool:
@@ -226,6 +229,7 @@ def requestFromProvenance(node: slicer.vtkMRMLNode) -> Request:
         ValueError: the node is not an output of this module, or of another version of it, or something that it was
             made from is no longer in the scene.
     """
+    requireNode(node)
     try:
         settings: dict[str, Any] = json.loads(node.GetAttribute(REQUEST_ATTRIBUTE) or "")
         made, digests = settings.get(SOURCES, {}), settings.get(DIGESTS, {})

@@ -12,6 +12,7 @@ from .marks import isDerived
 from .outputs import reasonAgainstOutputs
 from .reference_labels import MOST_NUMBERED
 from .request import MOST_NOISE, MOST_SAMPLES, NARROWEST_MM, PSF_WIDTHS, WIDEST_MM, Request
+from .request_kinds import reasonAgainstKinds
 from .segmentations import BINARY_LABELMAP
 from .source import modality
 from .structure_names import listed, unknownSegments
@@ -20,6 +21,8 @@ from .volumes import isWarped, matrixBetween
 
 def reasonAgainst(request: Request) -> str:
     """Why the run cannot start, in one sentence; empty if it can. Looks at no voxels, so it is quick."""
+    if reason := reasonAgainstKinds(request):
+        return reason
     entry = METHODS.get(request.method)
     if entry is None:
         return f"There is no method '{request.method}'; choose {', '.join(METHODS)}."

@@ -10,7 +10,7 @@ import slicer
 
 from . import hierarchy, layout, overlays
 from .loading import REPORT_ROLE
-from .marks import BEFORE_AFTER_CHART, ENHANCED, INPUT_ROLE, OUTPUT_ATTRIBUTE, VOLUME_CHART
+from .marks import BEFORE_AFTER_CHART, ENHANCED, INPUT_ROLE, OUTPUT_ATTRIBUTE, VOLUME_CHART, requireNode
 
 if TYPE_CHECKING:
     from .surfaces import SurfaceMaker
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class ResultActions:
     """Each takes any output of the run as ``node``, such as ``job.nodes.enhanced``.
 
-    What shows something returns False where there are no views or the run has no such output.
+    What shows something returns False where there are no views or the run has no such output. What is no node raises
+    ValueError.
     """
 
     _surfaces: SurfaceMaker | None = None  # of a script; the panel has one that tells its progress
@@ -27,12 +28,16 @@ class ResultActions:
     @staticmethod
     def inputOf(node: slicer.vtkMRMLNode) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The scan that an enhanced volume was made from, while it is in the scene."""
+        requireNode(node)
         return node.GetNodeReference(INPUT_ROLE)
 
     @staticmethod
     def outputsOf(node: slicer.vtkMRMLNode | None) -> list[slicer.vtkMRMLNode]:
         """All outputs of the run that made the node and are still in the scene."""
-        folder = hierarchy.runFolderOf(node) if node is not None else 0
+        if node is None:
+            return []
+        requireNode(node)
+        folder = hierarchy.runFolderOf(node) if node.GetScene() is not None else 0
         return hierarchy.runNodes(folder, node.GetScene()) if folder else []
 
     def namedOutputs(self, node: slicer.vtkMRMLNode | None) -> dict[str, slicer.vtkMRMLNode]:
@@ -121,12 +126,14 @@ class ResultActions:
     @staticmethod
     def jumpToPoint(node: slicer.vtkMRMLTransformableNode, point: list[float]) -> bool:
         """Move all slice views to a point in the node's own RAS coordinates, mm."""
+        requireNode(node)
         return layout.jumpToPoint(node, point)
 
     def openReport(self, node: slicer.vtkMRMLNode, openUrl: Callable[[Any], Any] | None = None) -> bool:
         """The page of a run or of a comparison in the web browser."""
         from .pages import openPage
 
+        requireNode(node)
         made = (node, *self.outputsOf(node))
         page = next(filter(None, (item.GetNodeReference(REPORT_ROLE) for item in made)), None)
         if page is not None:
@@ -135,10 +142,12 @@ class ResultActions:
 
     def removeRun(self, node: slicer.vtkMRMLNode) -> bool:
         """Remove everything that the run or the comparison made; the scan stays."""
-        folder = hierarchy.runFolderOf(node)
+        requireNode(node)
+        folder = hierarchy.runFolderOf(node) if node.GetScene() is not None else 0
         if folder:
             if any(item in (layout.shownPair() or ()) for item in self.outputsOf(node)):
                 self.restoreLayout()
+            overlays.takeOff(self.outputsOf(node))
             hierarchy.removeRun(folder, node.GetScene())
         return folder != 0
 
@@ -146,6 +155,7 @@ class ResultActions:
         self, node: slicer.vtkMRMLNode
     ) -> tuple[slicer.vtkMRMLScalarVolumeNode, slicer.vtkMRMLScalarVolumeNode] | None:
         """Scan and enhanced volume of the run, if both are in the scene."""
+        requireNode(node)
         own = node.GetAttribute(OUTPUT_ATTRIBUTE) == ENHANCED
         enhanced = node if own else self.namedOutputs(node).get(ENHANCED)
         scan = self.inputOf(enhanced) if enhanced is not None else None

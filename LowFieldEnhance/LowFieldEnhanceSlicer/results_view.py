@@ -16,7 +16,9 @@ from .marks import BEFORE_AFTER_CHART, ENHANCED, OUTPUT_ATTRIBUTE, STRUCTURE_TAB
 from .overlay_view import OverlayView
 from .overlays import MAPS
 from .parameters import LowFieldEnhanceParameterNode
+from .removal import confirmRemoval
 from .result_actions import ResultActions
+from .result_line import resultLine
 from .surfaces import SurfaceMaker
 from .table_view import TableView
 
@@ -74,6 +76,8 @@ class ResultsView:
     def refresh(self) -> None:
         """Enable what can be done with the chosen result."""
         node = self._node()
+        self._ui.resultLabel.text = resultLine(node) if node is not None else ""
+        self._ui.resultLabel.visible = bool(self._ui.resultLabel.text)
         named = self._actions.namedOutputs(node)
         self._structures.show(named.get(STRUCTURE_TABLE))
         self._lesions.show(named.get(LESION_TABLE))
@@ -170,7 +174,9 @@ class ResultsView:
         self._onRunAgain(self._node())
 
     def _onRemove(self) -> None:
-        self._surfaces.stop()
         node = self._node()
+        if not confirmRemoval(node):
+            return
+        self._surfaces.stop()
         self._actions.removeRun(node)
         self._showMode()

@@ -21,6 +21,12 @@ MOST_WARNINGS = 100
 KIND_OF_EXIT_CODE = {2: "BadInput", 3: "MissingModel", 4: "OutOfMemory", 130: "Cancelled"}
 OUT_OF_MEMORY = "The run was ended by the operating system, most likely because memory ran out."
 CANCELLED = "The run was cancelled; nothing was kept."
+INPUT_GONE = "The input volume was removed from the scene, so its run was cancelled; nothing was kept."
+SCENE_CLOSED = "The scene was closed, so the run was cancelled; nothing was kept."
+INPUT_MOVED = (
+    "the input volume was moved or resampled during the run (was a transform hardened on it?), so the results, which "
+    "lie where it was, were dropped; run again"
+)
 KILLED = 9  # SIGKILL; the module signal lacks it on Windows
 WINDOWS_NO_MEMORY = 0xC0000017
 

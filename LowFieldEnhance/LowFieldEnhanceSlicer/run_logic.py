@@ -148,6 +148,9 @@ class RunLogic(VTKObservationMixin):
         try:
             preparing = False
             for job in list(self.jobs):
+                job.endWithoutInput(self.queue)
+                if job.done:
+                    continue
                 job.copyOn()  # as early as may be: the scene shall be as it was when the run was asked for
                 if job.state is JobState.PREPARING and preparing:
                     continue  # runs start in the order in which they were asked for

@@ -18,7 +18,7 @@ from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import charts, hierarchy, report, segmentations, volumes
-from .marks import BEFORE_AFTER_CHART, ENHANCED, STRUCTURE_TABLE, VOLUME_CHART, markOutput
+from .marks import BEFORE_AFTER_CHART, ENHANCED, STRUCTURE_TABLE, VOLUME_CHART, markOutput, runName
 
 
 @dataclass
@@ -57,7 +57,7 @@ def addResults(
         inputNode: the input in the scene; without it a volume node is made from ``inputImage``. It is the user's scan
             either way: neither marked as derived nor removed with the run.
         rows: the report's rows, one a structure (:func:`report.addReportTable`).
-        provenance: of every output, see :func:`marks.markOutput`.
+        provenance: of every output, see :func:`marks.markOutput`; they are named after it, see :func:`marks.runName`.
         extraVolumes: more volumes by name (an uncertainty map, say), with display settings of their own.
 
     Outputs follow the input's parent transform, because they were computed in its frame. If anything fails, what was
@@ -90,24 +90,25 @@ def addResultsInSteps(
 
     Yields what has been added so far; the last one is complete. Closing it before its end removes what was added.
     """
-    folderItem = hierarchy.addRunFolder(scene, source, inputName)
+    name = runName(inputName, provenance or {})
+    folderItem = hierarchy.addRunFolder(scene, source, name)
     result = RunResult(folderItem, source.GetID())
     try:
-        _addVolumes(scene, result, source, enhancedImage, inputName, extraVolumes or {})
+        _addVolumes(scene, result, source, enhancedImage, name, extraVolumes or {})
         yield result
         if labelMap is not None:
-            _addSegmentation(scene, result, source, labelMap, inputName)
+            _addSegmentation(scene, result, source, labelMap, name)
             yield result
         if rows:
-            title = f"{inputName} structures: {'error' if hasReference else 'change'} ({DERIVED})"
+            title = f"{name} structures: {'error' if hasReference else 'change'} ({DERIVED})"
             tableNode = report.addReportTable(scene, rows, title, hasReference)
             hierarchy.addToRun(folderItem, tableNode)
             result.table = tableNode.GetID()
             yield result
-            title = f"{inputName} structure volumes ({DERIVED})"
+            title = f"{name} structure volumes ({DERIVED})"
             result.chart = _addChart(result, charts.addVolumeChart(scene, tableNode, title, hasReference))
             yield result
-            title = f"{inputName} structures before and after ({DERIVED})"
+            title = f"{name} structures before and after ({DERIVED})"
             result.beforeAfterChart = _addChart(result, charts.addBeforeAfterChart(scene, rows, title, hasReference))
             yield result
         _finish(scene, result, source, provenance or {})
@@ -122,17 +123,17 @@ def _addVolumes(
     result: RunResult,
     source: slicer.vtkMRMLScalarVolumeNode,
     enhancedImage: Image,
-    inputName: str,
+    name: str,
     extraVolumes: dict[str, Image],
 ) -> None:
-    enhancedNode = volumes.addVolume(scene, enhancedImage, f"{inputName} ({DERIVED})")
+    enhancedNode = volumes.addVolume(scene, enhancedImage, f"{name} ({DERIVED})")
     hierarchy.addToRun(result.folderItem, enhancedNode)
     volumes.copyDisplay(source, enhancedNode)
     result.enhanced = enhancedNode.GetID()
-    for name, image in extraVolumes.items():
-        node = volumes.addVolume(scene, image, f"{inputName} {name} ({DERIVED})")
+    for kind, image in extraVolumes.items():
+        node = volumes.addVolume(scene, image, f"{name} {kind} ({DERIVED})")
         hierarchy.addToRun(result.folderItem, node)
-        result.extraVolumes[name] = node.GetID()
+        result.extraVolumes[kind] = node.GetID()
 
 
 def _addSegmentation(
@@ -140,15 +141,14 @@ def _addSegmentation(
     result: RunResult,
     source: slicer.vtkMRMLScalarVolumeNode,
     labelMap: LabelMap,
-    inputName: str,
+    name: str,
 ) -> None:
-    colourNode = segmentations.addColourTable(scene, f"{inputName} structures")
+    colourNode = segmentations.addColourTable(scene, f"{name} structures")
     hierarchy.addToRun(result.folderItem, colourNode, inFolder=False)
     enhancedNode = scene.GetNodeByID(result.enhanced)
     onSource = volumes.sameGrid(source, labelMap.affine, labelMap.array.shape)
-    name = f"{inputName} segmentation ({DERIVED})"
     segmentationNode = segmentations.addSegmentation(
-        scene, labelMap, name, source if onSource else enhancedNode, colourNode
+        scene, labelMap, f"{name} segmentation ({DERIVED})", source if onSource else enhancedNode, colourNode
     )
     hierarchy.addToRun(result.folderItem, segmentationNode)
     result.colourTable, result.segmentation = colourNode.GetID(), segmentationNode.GetID()

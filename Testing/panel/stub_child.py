@@ -29,6 +29,15 @@ def option(name):
     return sys.argv[sys.argv.index(name) + 1] if name in sys.argv else None
 
 
+def sayMethod(path):
+    """In the report that was prepared: the method and the preset of this run."""
+    with open(path, encoding="utf-8") as stream:
+        report = json.load(stream)
+    report.get("provenance", {}).update(method=option("--method"), preset=option("--preset"))
+    with open(path, "w", encoding="utf-8") as stream:
+        json.dump(report, stream)
+
+
 def main():
     mode = os.environ.get("STUB_MODE", "finish")
     if "STUB_RECORD" in os.environ:
@@ -68,6 +77,7 @@ def main():
     for name, file in names.items():
         if option(name):
             shutil.copy(os.path.join(os.environ["STUB_RESULTS"], file), option(name))
+    sayMethod(option("--report-json"))
     if option("--dicom") and "STUB_DICOM" in os.environ:
         os.makedirs(option("--dicom"))
         with open(os.path.join(option("--dicom"), "stand-in.dcm"), "wb"):

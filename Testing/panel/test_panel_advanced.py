@@ -130,7 +130,7 @@ def test_the_settings_survive_saving_and_run_again(application, person, stub, tm
     ui.samplesSpinBox.setValue(1)
     press(ui.againButton)
     found = requestOf(person.parameters)
-    assert (found.samples, found.dataConsistency, found.dicomFolder) == (3, True, "")
+    assert (found.samples, found.dataConsistency, found.dicomFolder) == (3, True, str(tmp_path))
 
 
 FORWARD = {"noiseLevel": 12.5, "psfWidthI": 2.0, "psfWidthJ": 0.0, "psfWidthK": 6.25, "sliceProfile": "box"}

@@ -33,7 +33,7 @@ def logic(person):
 def test_the_console_call_returns_the_nodes(person, logic, stub):
     scan = person.loadScan()
     nodes = logic.process(scan, method="bridged", preset="fast", waitForCompletion=True).nodes
-    assert nodes.enhanced.GetName() == "Head T1w (ENHANCED - not for diagnosis)"
+    assert nodes.enhanced.GetName() == "Head T1w bridged fast (ENHANCED - not for diagnosis)"
     assert nodes.segmentation.GetSegmentation().GetNumberOfSegments() == len(STRUCTURES)
     assert nodes.fidelity.GetScene() is nodes.chart.GetScene() is slicer.mrmlScene
     assert nodes.enhanced.GetAttribute("LowFieldEnhance.method") == "bridged"

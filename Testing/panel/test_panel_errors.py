@@ -15,7 +15,10 @@ from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceSlicer import volumes
+from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.process_tree import runningProcesses
+from LowFieldEnhanceSlicer.request import Request
+from LowFieldEnhanceSlicer.run import INPUT_GONE, SCENE_CLOSED, RunError
 
 pytest_plugins = ["panel_fixtures"]
 useSlicerProperties(__name__, False)
@@ -111,14 +114,36 @@ def test_a_temporary_folder_that_was_cleared_away_is_made_again(person, stub):
     assert "is enhanced" in person.ui.messageLabel.text()
 
 
-def test_an_input_that_was_deleted_during_its_run_is_told(person, stub):
-    stub.set(STUB_SECONDS="0.5")
+@pytest.mark.parametrize("state", [JobState.WAITING, JobState.RUNNING, JobState.LOADING])
+def test_an_input_that_was_deleted_during_its_run_ends_it(person, stub, state):
+    """The child of the stub would work on for two minutes."""
+    stub.set(STUB_MODE="finish" if state is JobState.LOADING else "slow")
     apply(person)
-    waitUntil(lambda: stub.calls)
-    slicer.mrmlScene.RemoveNode(person.parameters.inputVolume)
+    job, other = person.panel.runView.job, None
+    if state is JobState.WAITING:
+        waitUntil(lambda: stub.calls)
+        other, scan = job, person.loadScan("Scan of the second run")
+        job = person.panel.start(Request(scan))
+    waitUntil(lambda: job.state is state)
+    slicer.mrmlScene.RemoveNode(job.request.inputVolume)
+    waitUntil(lambda: job.done)
+    assert job.state is JobState.CANCELLED and job.error == RunError("Cancelled", INPUT_GONE)
+    if other is not None:
+        assert not other.done and other.error is None, "the run of another scan goes on"
+        person.logic.cancel(other)
     person.waitForEnd()
-    assert person.ui.messageLabel.text().startswith("The input volume was removed from the scene")
-    assert person.outputs() == [] and not person.ui.applyButton.isEnabled()
+    assert INPUT_GONE in person.ui.messageLabel.text() and INPUT_GONE.count(".") == 1
+    assert person.outputs() == [] and person.leftFolders() == []
+
+
+def test_an_input_that_was_deleted_ends_a_comparison_too(person, stub):
+    stub.set(STUB_MODE="slow")
+    scan = person.loadScan()
+    job = person.logic.compare(scan, "cubic,linear", waitForCompletion=False)
+    waitUntil(lambda: stub.calls)
+    slicer.mrmlScene.RemoveNode(scan)
+    waitUntil(lambda: job.done)
+    assert job.error.message == INPUT_GONE
 
 
 def test_scene_close_while_running_ends_the_run(person, stub):
@@ -129,6 +154,7 @@ def test_scene_close_while_running_ends_the_run(person, stub):
     slicer.mrmlScene.Clear(0)
     assert person.parameters is not None and person.parameters.inputVolume is None
     person.waitForEnd()
+    assert person.ui.messageLabel.text() == SCENE_CLOSED
     assert worker not in runningProcesses() and person.leftFolders() == []
     assert person.ui.applyButton.text() == "Apply" and person.ui.applyButton.toolTip() == "Choose an input volume."
 

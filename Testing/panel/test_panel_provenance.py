@@ -14,11 +14,13 @@ import slicer
 from conftest import ROOT
 from panel_support import head, writeEverything
 from panel_tools import press
+from PySide6.QtCore import Qt
 from slicer_host.properties import useSlicerProperties
 from test_panel_trust import labelMapNode
 
 from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceSlicer import export, hierarchy, layout
+from LowFieldEnhanceSlicer.parameters import Method
 from LowFieldEnhanceSlicer.scene import writeMrb
 
 pytest_plugins = ["panel_fixtures"]
@@ -122,6 +124,34 @@ def test_provenance_and_run_again_survive_saving(application, person, logic, tmp
     assert said.endswith("other weights of 'bridged_bridge'")
 
 
+def test_the_settings_of_a_result_leave_alone_where_the_next_one_goes(person, logic, tmp_path):
+    enhanced = logic.process(person.loadScan(), seed=7).nodes.enhanced
+    chosen = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Mine")
+    person.parameters.outputVolume, person.parameters.dicomFolder = chosen, str(tmp_path)
+    logic.parametersFromProvenance(enhanced)
+    assert person.parameters.seed == 7
+    assert person.parameters.outputVolume is chosen and person.parameters.dicomFolder == str(tmp_path)
+    assert person.ui.dicomPathLineEdit.currentPath == str(tmp_path)
+
+
+def test_the_settings_of_a_comparison_are_its_methods_and_what_it_heeds(person, logic):
+    """It makes no maps and has no method of its own, and knows of no samples: those of the panel stay."""
+    table = logic.compare(person.loadScan(), "diffdeur:standard,cubic", seed=7).nodes.table
+    parameters, ui = person.parameters, person.ui
+    parameters.method, parameters.samples, parameters.n4 = Method.CSSDIFF, 3, True
+    before = {name: getattr(parameters, name) for name in ("method", "preset", "samples", "n4", "makeSegmentation",
+              "makeFidelity", "makeUncertainty", "makeAddedDetail")}  # fmt: skip
+    assert list(before.values())[-4:] == [True] * 4
+    logic.parametersFromProvenance(table)
+    assert {name: getattr(parameters, name) for name in before} == before
+    assert parameters.seed == 7 and parameters.inputVolume is logic.inputOf(table)
+    items = [ui.methodsList.item(n) for n in range(ui.methodsList.count())]
+    ticked = [item for item in items if item.checkState() == Qt.CheckState.Checked]
+    assert [item.text() for item in ticked] == ["DiffDeuR: standard", "Cubic interpolation"]
+    ticked[1].setCheckState(Qt.CheckState.Unchecked)
+    assert parameters.comparedMethods == "diffdeur:standard"
+
+
 @pytest.fixture(scope="module")
 def demoScene(tmp_path_factory, results: Path) -> Path:
     """The scene file of ``make demo``, written as it does it: by a process of its own."""
@@ -140,7 +170,7 @@ def test_the_results_of_the_demos_scene_are_listed_and_can_be_compared(applicati
     assert application.scene.ReadFromMRB(str(demoScene), False)
     selector = person.ui.resultSelector
     (enhanced,) = (selector.nodeFromIndex(n) for n in range(selector.nodeCount()))
-    assert enhanced.GetName() == "input (ENHANCED - not for diagnosis)"
+    assert enhanced.GetName() == "input bridged fast (ENHANCED - not for diagnosis)"
     scan = slicer.util.getNode("input")
     assert person.logic.inputOf(enhanced) is scan
     person.parameters.resultVolume = enhanced
@@ -153,6 +183,6 @@ def test_the_results_of_the_demos_scene_are_listed_and_can_be_compared(applicati
     person.picture("panel-demo-scene")
     press(person.ui.runAgainButton)
     assert person.ui.messageLabel.text() == (
-        "'input (ENHANCED - not for diagnosis)' was not made in Slicer and does not say how it was made, so it cannot "
-        "be made again."
+        "'input bridged fast (ENHANCED - not for diagnosis)' was not made in Slicer and does not say how it was made, "
+        "so it cannot be made again."
     )

@@ -80,6 +80,50 @@ def test_legends_go_with_the_run(person, nodes):
     assert not person.ui.overlayComboBox.isEnabled() and person.ui.overlayComboBox.currentText() == "None"
 
 
+def layers() -> list[tuple[str | None, float, int]]:
+    """What each slice view shows as its foreground, and how."""
+    manager = slicer.app.layoutManager()
+    composites = [manager.sliceWidget(name).mrmlSliceCompositeNode() for name in manager.sliceViewNames()]
+    return [(node.GetForegroundVolumeID(), node.GetForegroundOpacity(), node.GetCompositing()) for node in composites]
+
+
+@pytest.mark.parametrize("end", ["off", "remove", "another result"])
+def test_the_foreground_of_the_user_comes_back_after_the_overlay(person, nodes, end):
+    mine, add = person.loadScan("Mine"), slicer.vtkMRMLSliceCompositeNode.Add
+    slicer.util.setSliceViewerLayers(foreground=mine, foregroundOpacity=0.7)
+    slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode().SetCompositing(add)
+    before = layers()
+    assert {(node, opacity) for node, opacity, _ in before} == {(mine.GetID(), 0.7)}
+    assert [compositing for *_, compositing in before].count(add) == 1
+    choose(person.ui.overlayComboBox, FIDELITY)
+    choose(person.ui.overlayComboBox, "Uncertainty")
+    assert {node for node, *_ in layers()} == {nodes.uncertainty.GetID()}
+    if end == "off":
+        choose(person.ui.overlayComboBox, "None")
+    elif end == "remove":
+        press(person.ui.removeButton)
+    else:
+        press(person.ui.applyButton)
+        person.waitForEnd()
+    assert layers() == before
+
+
+def test_what_the_user_chose_in_the_place_of_the_overlay_stays_when_it_is_turned_off(person, nodes):
+    earlier, later = person.loadScan("Earlier"), person.loadScan("Later")
+    slicer.util.setSliceViewerLayers(foreground=earlier, foregroundOpacity=0.7)
+    choose(person.ui.overlayComboBox, FIDELITY)
+    red = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode()
+    red.SetForegroundVolumeID(later.GetID())
+    choose(person.ui.overlayComboBox, "None")
+    assert red.GetForegroundVolumeID() == later.GetID()
+    assert {node for node, *_ in layers()} == {later.GetID(), earlier.GetID()}
+    slicer.mrmlScene.RemoveNode(earlier)
+    slicer.util.setSliceViewerLayers(foreground=nodes.fidelity, foregroundOpacity=0.4)  # by Slicer's own controls
+    person.panel.refresh()
+    choose(person.ui.overlayComboBox, "None")
+    assert foregrounds() == set()
+
+
 def test_an_overlay_ends_blinking(person, nodes):
     press(person.ui.blinkButton)
     assert layout.comparisonMode() == "blink"

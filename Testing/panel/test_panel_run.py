@@ -62,7 +62,7 @@ def test_a_run_puts_its_results_beside_the_scan(person, results, stub):
     assert (node.GetDisplayNode().GetWindow(), node.GetDisplayNode().GetLevel()) == (700, 300)
     tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
     folder = tree.GetItemParent(tree.GetItemByDataNode(node))
-    assert tree.GetItemName(folder) == "LowFieldEnhance: Head T1w"
+    assert tree.GetItemName(folder) == "LowFieldEnhance: Head T1w bridged fast"
     assert tree.GetItemParent(folder) == tree.GetItemParent(tree.GetItemByDataNode(scan))
     assert person.leftFolders() == []
     press(person.ui.removeButton)
@@ -189,9 +189,9 @@ def test_two_inputs_run_in_turn(person, stub):
     person.waitForEnd()
     contrasts = [call[call.index("--contrast") + 1] for call in stub.calls]
     assert contrasts == ["T1w", "T2w"]
-    enhanced = [name for name in person.outputs() if name.endswith("T1w (ENHANCED - not for diagnosis)")]
-    assert enhanced == ["First T1w (ENHANCED - not for diagnosis)"]
-    assert person.parameters.resultVolume.GetName() == "Second T2w (ENHANCED - not for diagnosis)"
+    enhanced = [name for name in person.outputs() if name.endswith("T1w bridged fast (ENHANCED - not for diagnosis)")]
+    assert enhanced == ["First T1w bridged fast (ENHANCED - not for diagnosis)"]
+    assert person.parameters.resultVolume.GetName() == "Second T2w bridged fast (ENHANCED - not for diagnosis)"
 
 
 def test_a_run_that_waits_can_be_cancelled_and_the_one_on_its_way_goes_on(person, stub):

@@ -31,7 +31,8 @@ def files(tmp_path, image, labelMap, rows):
     write(tmp_path / "enhanced.nii.gz", image.array + 1, image.affine)
     write(tmp_path / "labels.nii.gz", labelMap.array, labelMap.affine)
     clean = json.loads(json.dumps(rows).replace("NaN", "null"))
-    report = {"structures": clean, "has_reference": True, "provenance": {"method": "bridged", "seed": 3}}
+    provenance = {"method": "bridged", "preset": "fast", "seed": 3}
+    report = {"structures": clean, "has_reference": True, "provenance": provenance}
     (tmp_path / "report.json").write_text(json.dumps(report), encoding="utf-8")
     names = {
         "--input": "sub-01_T1w.nii.gz",
@@ -52,7 +53,7 @@ def test_the_scene_file_holds_the_run(files, tmp_path, image, labelMap, capsys):
         source = scene.GetFirstNodeByName("sub-01_T1w")
         np.testing.assert_array_equal(volumes.imageFromVolumeNode(source).array, image.array)
         np.testing.assert_allclose(volumes.affineFromVolumeNode(source), image.affine, atol=1e-4)
-        enhanced = scene.GetFirstNodeByName("sub-01_T1w (ENHANCED - not for diagnosis)")
+        enhanced = scene.GetFirstNodeByName("sub-01_T1w bridged fast (ENHANCED - not for diagnosis)")
         np.testing.assert_array_equal(volumes.imageFromVolumeNode(enhanced).array, image.array + 1)
         assert enhanced.GetAttribute("LowFieldEnhance.method") == "bridged"
         assert enhanced.GetAttribute("LowFieldEnhance.Output") == "enhanced"
@@ -62,7 +63,7 @@ def test_the_scene_file_holds_the_run(files, tmp_path, image, labelMap, capsys):
         np.testing.assert_array_equal(back.array, labelMap.array)
         table = scene.GetFirstNodeByClass("vtkMRMLTableNode")
         assert table.GetColumnIndex("Error enhanced (%)") > 0
-        assert hierarchy.subjectHierarchy(scene).GetItemByName("LowFieldEnhance: sub-01_T1w")
+        assert hierarchy.subjectHierarchy(scene).GetItemByName("LowFieldEnhance: sub-01_T1w bridged fast")
 
 
 @pytest.mark.parametrize(

@@ -183,7 +183,7 @@ def test_a_scene_file_opens_in_another_session_with_everything_in_it(
         assert [chart.GetNthPlotSeriesNode(n).GetTableNode() for n in range(3)] == [opened[results.table]] * 3
         shown, source = opened[results.enhanced].GetDisplayNode(), opened[results.input].GetDisplayNode()
         assert (shown.GetWindow(), shown.GetLevel()) == pytest.approx((source.GetWindow(), source.GetLevel()))
-        folder = hierarchy.subjectHierarchy(other.scene).GetItemByName("LowFieldEnhance: scan 64 mT")
+        folder = hierarchy.subjectHierarchy(other.scene).GetItemByName("LowFieldEnhance: scan 64 mT bridged")
         hierarchy.removeRun(folder, other.scene)
         assert names(other.scene) == sorted(n for n in names(other.scene) if "ENHANCED" not in n and "struct" not in n)
         assert other.scene.IsNodePresent(opened[results.input])
