@@ -13,7 +13,7 @@ import numpy as np
 from .devices import choose_device
 from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
-from .evaluation.input_checks import failed_checks
+from .evaluation.input_checks import check_shown, failed_checks
 from .events import Events
 from .image import Image
 from .image_io import DERIVED
@@ -22,7 +22,7 @@ from .methods.base import models_of
 from .methods.registry import get_method
 from .options import Options
 from .preprocess.brain import is_stripped
-from .preprocess.grid import Grid, resample, same_grid
+from .preprocess.grid import Grid, field_of_view, resample, same_grid
 from .preprocess.prepare import Prepared
 from .preprocess.unwarp import Displacement
 from .samples import run_samples
@@ -213,6 +213,9 @@ def assess(
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
         register_reference, spacing, lpips, sigma, fwhm, profile: see :class:`Options`.
         made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside).
+
+    Raises:
+        BadInput: the volume shows less than nine tenths of the scan's brain; and as :func:`enhance`.
     """
     events = events or Events()
     check_images(enhanced)
@@ -227,7 +230,10 @@ def assess(
     )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     started = time.monotonic()
-    moved = resample(enhanced, Grid.of(subject.prepared.on_grid), "cubic")
+    grid = Grid.of(subject.prepared.on_grid)
+    shown = field_of_view(enhanced, grid)
+    check_shown(shown, subject.prepared.brain)
+    moved = resample(enhanced, grid, "cubic")
     provenance = {
         **UNKNOWN,
         **{key: value for key, value in (made_by or {}).items() if key in WHO},
@@ -237,7 +243,8 @@ def assess(
         "device": subject.device,
     }
     head = _among_its_surroundings(moved, subject.prepared, made_by, events)
-    result = judge(subject, head, options, provenance, started, events, common_range(_models(()).values()))
+    trained = common_range(_models(()).values())
+    result = judge(subject, head, options, provenance, started, events, trained, shown=shown)
     tell_doubts(subject, [result.report], events)
     return replace(result, enhanced=moved)
 

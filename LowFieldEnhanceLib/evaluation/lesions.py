@@ -54,6 +54,7 @@ def lesion_report(
     labels: LabelMap | None = None,
     min_mm3: float = 0.0,
     field: np.ndarray | None = None,
+    shown: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """One row a connected region (26 neighbours, a value at a time), the largest first.
 
@@ -66,6 +67,8 @@ def lesion_report(
         min_mm3: smaller regions are left out.
         field: bool on the working grid, where the reference was measured; None: everywhere. A region that reaches out
             of it is not judged, and no shell does.
+        shown: bool on the working grid, what the enhanced scan shows; None: everything. A region that reaches out of it
+            is not measured there.
 
     Returns:
         Rows with ``label`` (value in the map), ``number`` (from 1), ``centre_ras_mm``, ``volume_mm3`` and
@@ -102,6 +105,8 @@ def lesion_report(
         figures = {name: measure(i.array[place], near, shell, grown, before.spacing) for name, i in images.items()}
         if not measured:
             figures["reference"] = dict(NOTHING)
+        if shown is not None and not shown[place][near | grown | shell].all():
+            figures["enhanced"] = dict(NOTHING)
         centre = np.mean(np.nonzero(mask), axis=1)
         volume = float(near.sum()) * before.voxel_volume_ml * 1000.0
         rows.append({

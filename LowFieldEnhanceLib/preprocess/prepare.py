@@ -16,7 +16,7 @@ from ..physics.noise import estimate_sigma
 from ..segmentation.labels import WHITE_MATTER, LabelMap
 from .bias_correction import n4_bias_field
 from .brain import brain_mask, dilated, faded, feathered, is_stripped
-from .grid import Grid, canonical_grid, resample, same_grid
+from .grid import Grid, canonical_grid, field_of_view, resample, same_grid
 from .intensity import MODEL_MIN, from_model, intensity_scale, to_model
 
 MASK_MARGIN = 2
@@ -214,7 +214,7 @@ def prepare_others(
     for contrast, image in contrasts.items():
         on_grid = resample(image, grid, "cubic")
         array = np.maximum(on_grid.array, 0.0)
-        field = resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
+        field = field_of_view(image, grid)
         cover = float(field[main.brain].mean())
         said = f"the {contrast} scan shows {cover:.0%} of the brain that is in the scan to be enhanced"
         if cover < LEAST_COVER:
