@@ -222,7 +222,8 @@ def _read_ids(path: str | os.PathLike[str], refusal: str) -> LabelMap:
     ids = np.round(image.array)
     if np.abs(ids - image.array).max() > 1e-3 or ids.min() < 0 or ids.max() > 255:
         raise BadInput(f"{Path(path).name} {refusal}")
-    return LabelMap(ids.astype(np.uint8), image.affine, {}, image.meta.get("file", ""))
+    known = image.meta.get("file", ""), image.meta.get(ORIENTATION_DOUBT)
+    return LabelMap(ids.astype(np.uint8), image.affine, {}, *known)
 
 
 def read_mask(path: str | os.PathLike[str]) -> Image:

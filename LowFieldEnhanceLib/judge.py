@@ -131,6 +131,7 @@ def judge(
         profile=prepared.profile,
         check=events.check,
         shown=shown,
+        orientation_doubts=subject.orientation_doubts,
     )
     events.progress("report", 1, 1)
     return Result(

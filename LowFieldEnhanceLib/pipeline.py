@@ -15,7 +15,7 @@ from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
 from .evaluation.input_checks import check_shown, failed_checks
 from .events import Events
-from .image import Image
+from .image import Image, no_sides
 from .image_io import DERIVED
 from .judge import Result, judge
 from .methods.base import models_of
@@ -28,7 +28,7 @@ from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .subject import Subject, check_companions, check_images, file_and_sha256, open_subject
+from .subject import Subject, check_companions, check_images, doubts_of, file_and_sha256, open_subject
 from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
@@ -229,6 +229,9 @@ def assess(
         profile=profile,
     )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
+    for doubt in (doubts := doubts_of(enhanced)):
+        events.warning(no_sides(doubt))
+    subject = replace(subject, orientation_doubts=(*subject.orientation_doubts, *doubts))
     started = time.monotonic()
     grid = Grid.of(subject.prepared.on_grid)
     shown = field_of_view(enhanced, grid)
@@ -253,7 +256,7 @@ def tell_doubts(subject: Subject, reports: Sequence[Mapping[str, Any]], events: 
     """Warn of the input checks that failed, each sentence once; those that :func:`subject_of` has told are past."""
     reference = subject.reference
     told = {"contrast"} if subject.image.known_contrast == "other" else set()
-    if subject.image.sides_in_doubt:
+    if subject.orientation_doubts:
         told.add("orientation")
     if reference is not None and (reference.incomparable or reference.apart):
         told.add("reference")

@@ -12,7 +12,7 @@ import numpy as np
 from .errors import BadInput
 from .evaluation.lesions import marked_regions, outside_brain
 from .events import Events
-from .image import CHANNELS, Image, check_image
+from .image import CHANNELS, ORIENTATION_DOUBT, Image, check_image, no_sides
 from .methods.base import Case
 from .options import Options
 from .physics.acquisition import Acquisition
@@ -45,6 +45,7 @@ class Subject:
         made_with: what of the user's choices and files has made the prepared scan, for the provenance.
         judged_with: name and SHA-256 of what results are judged by: reference, its labels, lesions (None: not given).
         contrasts, displacement: as given, for working grids other than that of ``prepared``.
+        orientation_doubts: why the orientation is in doubt of the scan and of what came with it, a file each.
     """
 
     image: Image
@@ -63,6 +64,7 @@ class Subject:
     contrasts: Mapping[str, Image] = field(default_factory=dict)
     displacement: Displacement | None = None
     judged_with: Mapping[str, Any] = field(default_factory=dict)
+    orientation_doubts: tuple[str, ...] = ()
 
     @property
     def case(self) -> Case:
@@ -215,12 +217,23 @@ def open_subject(
         **file_and_sha256("reference_labels", reference_labels),
         **file_and_sha256("lesions", lesions),
     }
-    if image.sides_in_doubt:
-        events.warning(image.sides_in_doubt)
+    doubts = doubts_of(image, *given.values(), brain, reference, reference_labels, lesions, displacement)
+    for doubt in doubts:
+        events.warning(no_sides(doubt))
     return Subject(
         image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with,
-        lost, contrasts, displacement, judged_with,
+        lost, contrasts, displacement, judged_with, doubts,
     )  # fmt: skip
+
+
+def doubts_of(*given: Image | LabelMap | Displacement | None) -> tuple[str, ...]:
+    """Why the orientations in the headers of these files are in doubt, each once; None is what was not given."""
+    found = [
+        one.meta.get(ORIENTATION_DOUBT) if isinstance(one, Image) else one.orientation_doubt
+        for one in given
+        if one is not None
+    ]
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def file_and_sha256(what: str, given: Image | LabelMap | None) -> dict[str, str | None]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import BadInput
-from ..image import Image
+from ..image import Image, no_sides
 from ..segmentation.labels import LabelMap
 
 TRAINED_SPACING_MM = (1.0, 6.0)  # where no model says otherwise
@@ -53,7 +53,7 @@ def input_checks(
     field: np.ndarray | None = None,
     overlap: float | None = None,
     incomparable: str | None = None,
-    orientation_doubt: str | None = None,
+    orientation_doubts: Sequence[str] = (),
     white_matter: float | None = None,
     shown: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ def input_checks(
         field: bool on the grid, where the reference was measured; None: where it is not 0.
         overlap: Dice of both brains, if it is known.
         incomparable: why its intensities cannot be compared with the scan's.
-        orientation_doubt: why the orientation in the scan's header is in doubt.
+        orientation_doubts: why the orientation in the scan's header, or in those of the files with it, is in doubt.
         white_matter: Dice of the white matter of both, if it is known.
         shown: bool on the grid, what an enhanced volume that was made elsewhere shows; None for one made here.
 
@@ -91,9 +91,9 @@ def input_checks(
         _field_strength(source.get("field_t"), valid.get("field_t", MADE_FOR_T)),
     ]
     orientation = None if labels is None else _orientation(labels)
-    if orientation_doubt is not None:
+    if orientation_doubts:
         found = "" if orientation is None else f"; {orientation['text']}"
-        orientation = _check("orientation", False, f"{orientation_doubt}, so left and right cannot be trusted{found}")
+        orientation = _check("orientation", False, f"{no_sides(' and '.join(orientation_doubts))}{found}")
     if orientation is not None:
         checks.append(orientation)
     # a contrast that is not known is taken for T1w, so that is what it is compared with

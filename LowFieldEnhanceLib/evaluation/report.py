@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import BadInput
 from ..formats.field_strength import field_strength_t
-from ..image import ORIENTATION_DOUBT, Image
+from ..image import Image
 from ..image_io import DERIVED
 from ..preprocess.brain import is_stripped
 from ..preprocess.intensity import brightest
@@ -65,6 +65,7 @@ def build_report(
     profile: str = "gaussian",
     check: Callable[[], object] | None = None,
     shown: np.ndarray | None = None,
+    orientation_doubts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -95,6 +96,7 @@ def build_report(
         fwhm, profile: the point-spread function of ``acquired`` that fidelity was measured with (options.Options).
         check: called before every structure and image score (raises to cancel).
         shown: bool on the working grid, what an enhanced volume that was made elsewhere shows; None for one made here.
+        orientation_doubts: why the orientation is in doubt of ``acquired`` and of what came with it, a file each.
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -128,7 +130,7 @@ def build_report(
         reference_field,
         lies.get("brain_overlap_dice"),
         lies.get("images_left_out"),
-        acquired.meta.get(ORIENTATION_DOUBT),
+        orientation_doubts,
         lies.get("white_matter_dice"),
         shown,
     )

@@ -179,13 +179,13 @@ def orientation_doubt(path: Path) -> str | None:
         return None
     qform, sform = found.qform, found.sform
     if qform is None and sform is None:
-        return "the header of the scan gives no orientation (qform and sform code 0)"
+        return f"the header of {path.name} gives no orientation (qform and sform code 0)"
     if qform is None or sform is None:
         return None
     apart = np.abs(grid_corners(found.size, qform - sform)).max()
     if apart <= MOST_APART_MM:
         return None
-    return f"the two orientations in the header of the scan (qform and sform) are up to {apart:.0f} mm apart"
+    return f"the two orientations in the header of {path.name} (qform and sform) are up to {apart:.0f} mm apart"
 
 
 def _geometry(header: bytes) -> _Geometry | None:

@@ -35,11 +35,13 @@ class Displacement:
         transform: of ITK.
         name: of its file.
         sha256: of its file; None for a transform that was read from none.
+        orientation_doubt: why the orientation in that file's header is in doubt; None if it is not.
     """
 
     transform: SimpleITK.Transform
     name: str
     sha256: str | None = None
+    orientation_doubt: str | None = None
 
 
 def read_displacement(path: str | os.PathLike[str]) -> Displacement:
@@ -58,23 +60,23 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
             return Displacement(SimpleITK.ReadTransform(str(path)), path.name, file_sha256(path))
         check_volume_header(path)
         with away_from_namesake(path) as place:
-            field = _read_field(place, path)
+            field, doubt = _read_field(place, path)
     except RuntimeError as error:
         raise BadInput(f"{path.name} can be read neither as a displacement field nor as a transform") from error
     if field.GetDimension() != COMPONENTS or field.GetNumberOfComponentsPerPixel() != COMPONENTS:
         raise BadInput(f"{path.name} is no displacement field: it must be a volume with three components a voxel")
     vectors = SimpleITK.Cast(field, SimpleITK.sitkVectorFloat64)
     _check_finite(SimpleITK.GetArrayViewFromImage(vectors), path.name)
-    return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name, file_sha256(path))
+    return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name, file_sha256(path), doubt)
 
 
-def _read_field(place: Path, path: Path) -> SimpleITK.Image:
-    """Read ``place``, which is ``path`` under whatever name."""
+def _read_field(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
+    """Read ``place``, which is ``path`` under whatever name; the field, and why its orientation is in doubt."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
     reader.ReadImageInformation()
-    check_volume_file(path)
-    return reader.Execute()
+    doubt = check_volume_file(path)
+    return reader.Execute(), doubt
 
 
 def _check_finite(vectors: np.ndarray, name: str) -> None:

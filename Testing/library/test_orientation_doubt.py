@@ -107,7 +107,7 @@ def with_header(path: Path, text: str) -> Path:
 def test_a_text_header_without_axes_is_in_doubt(tmp_path: Path, name: str, text: str, missing: str) -> None:
     image = read_image(with_header(tmp_path / name, text), "T1w")
     assert image.spacing == pytest.approx((1.6, 1.7, 5))
-    assert image.meta[ORIENTATION_DOUBT] == f"the header of the scan gives no orientation (no {missing})"
+    assert image.meta[ORIENTATION_DOUBT] == f"the header of {name} gives no orientation (no {missing})"
 
 
 @pytest.mark.parametrize(
