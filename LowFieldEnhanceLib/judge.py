@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -122,7 +123,7 @@ def judge(
         uncertainty=None if spread is None else spread.as_report(prepared.brain, prepared.sigma),
         data_consistency=None if consistency is None else _consistency(consistency, subject, lpips, events),
         added_detail=None if detail is None else detail.summary,
-        lesions=_lesions(subject, enhanced, shown),
+        lesions=_lesions(subject, enhanced, shown, events.check),
         noise_plausible=prepared.noise_plausible,
         reference_field=None if reference is None else reference.field_of_view,
         unreferenced=None if reference is None else _unreferenced(subject, reference, labels_after),
@@ -188,15 +189,18 @@ def _consistency(consistency: Projection, subject: Subject, lpips: Lpips | None,
     return block
 
 
-def _lesions(subject: Subject, enhanced: Image, shown: np.ndarray | None) -> dict[str, Any] | None:
+def _lesions(
+    subject: Subject, enhanced: Image, shown: np.ndarray | None, check: Callable[[], object]
+) -> dict[str, Any] | None:
     if subject.lesions is None:
         return None
     prepared, reference = subject.prepared, subject.reference
     against = None if reference is None or reference.incomparable is not None else reference.image
     field = None if against is None or reference is None else reference.field_of_view
     rows = lesion_report(
-        prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels, field=field, shown=shown
-    )
+        prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels, field=field, shown=shown,
+        check=check,
+    )  # fmt: skip
     return lesion_section(rows, subject.lesions_outside)
 
 

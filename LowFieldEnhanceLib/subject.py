@@ -183,7 +183,7 @@ def open_subject(
     lost = None
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work
-        lost = outside_brain(lesions, on_grid, prepared.brain)
+        lost = outside_brain(lesions, on_grid, prepared.brain, events.check)
         if lost["regions"]:
             events.warning(f"{lost['text']}; a brain mask of your own that holds them lets them be followed")
     given, contrasts = contrasts or {}, dict(contrasts or {})
