@@ -133,7 +133,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
     """Read ``place``, which is ``path`` under whatever name; the image, and why its orientation is in doubt."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
-    check_volume_header(path)
+    header = check_volume_header(path)
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()
@@ -141,7 +141,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
             raise BadInput(f"{path.name} is 4-D (size {' x '.join(map(str, size))}); give one 3-D volume")
         if len(size) > 3:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
-        doubt = check_volume_file(path)
+        doubt = check_volume_file(path, header)
         return reader.Execute(), doubt
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error

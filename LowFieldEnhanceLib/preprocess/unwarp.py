@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from ..errors import BadInput
 from ..formats.itk import check_path
+from ..formats.nifti import Header
 from ..formats.nifti_names import away_from_namesake
 from ..formats.volume_files import check_volume_file, check_volume_header
 from ..image import LPS_FROM_RAS, Image
@@ -58,9 +59,9 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
     try:
         if not path.name.lower().endswith(EXTENSIONS):
             return Displacement(SimpleITK.ReadTransform(str(path)), path.name, file_sha256(path))
-        check_volume_header(path)
+        header = check_volume_header(path)
         with away_from_namesake(path) as place:
-            field, doubt = _read_field(place, path)
+            field, doubt = _read_field(place, path, header)
     except RuntimeError as error:
         raise BadInput(f"{path.name} can be read neither as a displacement field nor as a transform") from error
     if field.GetDimension() != COMPONENTS or field.GetNumberOfComponentsPerPixel() != COMPONENTS:
@@ -70,12 +71,16 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
     return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name, file_sha256(path), doubt)
 
 
-def _read_field(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
-    """Read ``place``, which is ``path`` under whatever name; the field, and why its orientation is in doubt."""
+def _read_field(place: Path, path: Path, header: Header | None) -> tuple[SimpleITK.Image, str | None]:
+    """Read ``place``, which is ``path`` under whatever name; the field, and why its orientation is in doubt.
+
+    Args:
+        header: from volume_files.check_volume_header.
+    """
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
     reader.ReadImageInformation()
-    doubt = check_volume_file(path)
+    doubt = check_volume_file(path, header)
     return reader.Execute(), doubt
 
 
