@@ -17,7 +17,15 @@ from .methods.base import Case
 from .options import Options
 from .physics.acquisition import Acquisition
 from .preprocess.grid import Grid, resample
-from .preprocess.prepare import Prepared, prepare, prepare_others, regridded, to_working_grid, without_bias
+from .preprocess.prepare import (
+    Prepared,
+    bring_others,
+    others_to_model,
+    prepare,
+    prepare_others,
+    regridded,
+    to_working_grid,
+)
 from .preprocess.unwarp import Displacement, log_jacobian
 from .reference import Reference, open_reference
 from .segmentation.labels import LabelMap
@@ -186,14 +194,12 @@ def open_subject(
         lost = outside_brain(lesions, on_grid, prepared.brain, events.check)
         if lost["regions"]:
             events.warning(f"{lost['text']}; a brain mask of your own that holds them lets them be followed")
-    given, contrasts = contrasts or {}, dict(contrasts or {})
+    given = contrasts or {}
+    companions = bring_others(given, prepared, events.warning)
     if options.n4:  # in training one bias field lay over all contrasts of a head
-        prepare_others(contrasts, prepared)  # what cannot be used is refused before N4 sees it
-        for name, other in given.items():
-            there = resample(other, Grid.of(prepared.on_grid), "cubic")
-            there = there.with_array(np.maximum(there.array, 0.0))
-            contrasts[name] = without_bias(other, there, prepared.brain & (there.array > 0), events)[0]
-    others, acquisitions = prepare_others(contrasts, prepared, events.warning)
+        companions = {name: other.without_bias(prepared.brain, events) for name, other in companions.items()}
+    others, acquisitions = others_to_model(companions, prepared)
+    contrasts = {name: other.image for name, other in companions.items()}
     found = None
     if reference is not None:
         found = open_reference(
