@@ -28,10 +28,13 @@ from .evaluation.uncertainty import Uncertainty
 from .events import Events
 from .image import Image
 from .options import Options
+from .preprocess.grid import Grid, field_of_view
 from .preprocess.prepare import Prepared, white_matter_of
 from .reference import Reference
 from .segmentation.labels import LabelMap
 from .subject import Subject
+
+MOST_TIGHTER = 0.03  # of the brain; a volume of the brain alone may be cut out a little tighter
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,21 @@ def judge(
 def _unreferenced(subject: Subject, reference: Reference, after: LabelMap | None) -> dict[int, str]:
     found, field = reference.labels, reference.field_of_view
     return find_unreferenced(subject.labels, after, found, field, reference.labels_given)
+
+
+def shown_part(enhanced: Image, on_grid: Image, brain: np.ndarray) -> np.ndarray:
+    """What an enhanced volume that was made elsewhere shows of the working grid, bool: not what it was padded with.
+
+    Args:
+        enhanced: as read.
+        on_grid: the same on the working grid.
+        brain: bool on that grid.
+    """
+    field = field_of_view(enhanced, Grid.of(on_grid))
+    filled = np.zeros_like(field)
+    for box in ndimage.find_objects((on_grid.array != 0).astype(np.uint8)):
+        filled[box] = True
+    return field if np.mean(~filled[brain]) <= MOST_TIGHTER else field & filled
 
 
 def _narrowed(prepared: Prepared, shown: np.ndarray) -> Prepared:

@@ -17,12 +17,12 @@ from .evaluation.input_checks import check_shown, failed_checks
 from .events import Events
 from .image import Image, no_sides
 from .image_io import DERIVED
-from .judge import Result, judge
+from .judge import Result, judge, shown_part
 from .methods.base import models_of
 from .methods.registry import get_method
 from .options import Options
 from .preprocess.brain import is_stripped
-from .preprocess.grid import Grid, field_of_view, resample, same_grid
+from .preprocess.grid import Grid, resample, same_grid
 from .preprocess.prepare import Prepared
 from .preprocess.unwarp import Displacement
 from .samples import run_samples
@@ -234,9 +234,9 @@ def assess(
     subject = replace(subject, orientation_doubts=(*subject.orientation_doubts, *doubts))
     started = time.monotonic()
     grid = Grid.of(subject.prepared.on_grid)
-    shown = field_of_view(enhanced, grid)
-    check_shown(shown, subject.prepared.brain)
     moved = resample(enhanced, grid, "cubic")
+    shown = shown_part(enhanced, moved, subject.prepared.brain)
+    check_shown(shown, subject.prepared.brain)
     provenance = {
         **UNKNOWN,
         **{key: value for key, value in (made_by or {}).items() if key in WHO},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from conftest import phantom_head
 from judging_support import LESION_MM, ball
 from test_reference_limits import check, cut, warnings_of
 
@@ -22,18 +25,26 @@ def whole(quick_pipeline: None, low: Image, high: Image) -> pipeline.Result:
     return pipeline.assess(low, high, "cpu", spacing=4.0)
 
 
+def padded(high: Image, planes: int) -> Image:
+    """With nothing in its lowest planes, as of a volume that was brought to the scan's grid."""
+    array = high.array.copy()
+    array[:, :, :planes] = 0
+    return high.with_array(array)
+
+
 def lowest(whole: pipeline.Result, share: float) -> int:
     """How many planes hold at most this share of the brain; the phantom's planes lie half a plane higher."""
     sums = np.cumsum(whole.brain.sum(axis=(0, 1))) / whole.brain.sum()
     return int(np.count_nonzero(sums <= share))
 
 
+@pytest.mark.parametrize("lacking", [cut, padded])
 @pytest.mark.parametrize("share", [0.15, 0.5])
 def test_a_volume_that_shows_too_little_of_the_brain_is_refused(
-    low: Image, high: Image, whole: pipeline.Result, share: float
+    low: Image, high: Image, whole: pipeline.Result, share: float, lacking: Callable[[Image, int], Image]
 ) -> None:
     with pytest.raises(BadInput, match=r"shows \d+% of the brain that is in the scan; is it of the same head"):
-        pipeline.assess(low, cut(high, lowest(whole, share) + 1), "cpu", spacing=4.0)
+        pipeline.assess(low, lacking(high, lowest(whole, share) + 1), "cpu", spacing=4.0)
 
 
 def test_where_a_small_part_is_missing_its_share_is_told_and_nothing_said_of_what_reaches_out(
@@ -77,6 +88,21 @@ def test_a_marked_region_that_the_volume_does_not_show_is_not_measured_in_it(
     rows = {row["label"]: row for row in report["lesions"]["regions"]}
     assert rows[1]["survives"] is True
     assert rows[2]["enhanced"]["contrast_percent"] is None and rows[2]["survives"] is None
+
+
+def test_nor_does_a_volume_show_what_it_was_padded_with(low: Image, high: Image, whole: pipeline.Result) -> None:
+    report = pipeline.assess(low, padded(high, lowest(whole, 0.07)), "cpu", spacing=4.0).report
+    assert not check(report, "enhanced volume")["ok"]
+    assert any("not wholly in the enhanced volume" in (row["note"] or "") for row in report["structures"])
+
+
+def test_a_brain_that_was_cut_out_a_little_tighter_is_shown_as_a_whole(
+    low: Image, high: Image, whole: pipeline.Result
+) -> None:
+    array = np.where(phantom_head()[1].array > 0, high.array, 0)
+    array[:, :, : lowest(whole, 0.02)] = 0
+    report = pipeline.assess(low, high.with_array(array), "cpu", spacing=4.0).report
+    assert check(report, "enhanced volume")["ok"]
 
 
 def test_a_volume_that_shows_all_of_the_brain_passes(whole: pipeline.Result) -> None:
