@@ -141,7 +141,8 @@ class EachScan:
         from .image_io import read_image, read_lesions
         from .scan_options import with_contrast
 
-        image = with_contrast(read_image(scan.input, scan.contrast or self._options.contrast), Events())
+        said = scan.contrast or self._options.contrast
+        image = with_contrast(read_image(scan.input, said), Events(), said)
         own: dict[str, Any] = {"contrast": image.contrast, "register": self._options.register and bool(scan.reference)}
         if scan.reference:
             own["reference_sha256"] = read_image(scan.reference, image.contrast).sha256()

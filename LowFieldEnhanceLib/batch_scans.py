@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import BadInput
-from .formats.dicom_elements import is_dicom
-from .formats.dicom_input import series_of
+from .formats.dicom_elements import is_dicom, read_elements
 from .image import CONTRASTS
 from .image_io import DERIVED, EXTENSIONS
 from .ours import is_enhanced
@@ -175,8 +174,8 @@ def _holds_dicom(path: Path) -> bool:
 
 def _is_no_scan(dicom: Path) -> bool:
     """Whether a DICOM file is of another modality than MR, such as a segmentation or a report, or a result of ours."""
-    modality, description = series_of(dicom)
-    return modality not in ("", "MR") or description.startswith(DERIVED)
+    found = read_elements(dicom)
+    return found.modality not in ("", "MR") or found.description.startswith(DERIVED)
 
 
 def _inside(path: Path, folder: Path) -> bool:

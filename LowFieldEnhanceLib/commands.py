@@ -11,7 +11,7 @@ from typing import Any
 
 from .errors import BadInput
 from .events import Events
-from .image import CONTRASTS
+from .image import CONTRASTS, no_sides
 from .scan_options import PROFILES, add_lpips_option, with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
@@ -100,6 +100,8 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     if image.sides_in_doubt:
         events.warning(image.sides_in_doubt)
     labels = read_labels(options.labels) if options.labels else None
+    if labels is not None and labels.orientation_doubt:
+        events.warning(no_sides(labels.orientation_doubt))
     if labels is None and options.field_contrast:
         from .segmentation.segmenter import Segmenter
 

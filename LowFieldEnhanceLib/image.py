@@ -21,6 +21,11 @@ LEAST_VOLUME = 1e-3  # of the cell that the axes span, with edges of 1
 MAX_SHEAR = 2e-3  # cosine between two axes; NIfTI cannot hold shear, so writing would move a far corner by 0.2 mm
 
 
+def no_sides(doubt: str) -> str:
+    """What follows from a doubt about the orientation in a header, as a sentence without its full stop."""
+    return f"{doubt}, so left and right cannot be trusted"
+
+
 @dataclass(frozen=True)
 class Image:
     """A 3-D scalar volume.
@@ -67,7 +72,7 @@ class Image:
     def sides_in_doubt(self) -> str | None:
         """Why left and right cannot be trusted, as a sentence without its full stop; None if they can."""
         doubt = self.meta.get(ORIENTATION_DOUBT)
-        return f"{doubt}, so left and right cannot be trusted" if doubt else None
+        return no_sides(doubt) if doubt else None
 
     @property
     def shape(self) -> tuple[int, int, int]:

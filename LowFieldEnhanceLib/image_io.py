@@ -7,13 +7,14 @@ and renamed, so that a crash or a cancel never leaves half a volume.
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK
 
+from .contrast_names import guess_contrast
 from .errors import BadInput
 from .formats.dicom_elements import is_dicom
 from .formats.dicom_input import read_dicom_file, read_series
@@ -70,29 +71,6 @@ def to_sitk(image: Image, dtype: type = np.float32) -> SimpleITK.Image:
     return target
 
 
-BIDS_SUFFIX = re.compile(r"(?<![a-z0-9])sub-[a-z0-9]+(?:_[a-z]+-[a-z0-9+]+)*_(t1w|t2w|flair)(?=[.\s]|$)")
-BIDS_SPACE = re.compile(r"(?<![a-z0-9])space-[a-z0-9]+")  # names what a scan lies over, not what it is
-T1_FLAIR = re.compile(r"(?<![a-z0-9])t1w?[\W_]*flair")  # a T1-weighted scan whose fluid is dark, of GE
-DARK_FLUID = re.compile(r"dark[\W_]*fluid")  # Siemens names FLAIR so
-CONTRAST_NAMES = {
-    "T2w": re.compile(r"(?<![a-z0-9])t2(?!\d|[\W_]*star(?!t)|\*)|t2w"),
-    "T1w": re.compile(r"(?<![a-z0-9])t1(?!\d)|t1w|t1flair|mprage"),
-}
-
-
-def guess_contrast(name: str) -> str:
-    """T1w, T2w, FLAIR or other, from a file name or a series description."""
-    text = name.lower()
-    suffix = BIDS_SUFFIX.search(text)
-    if suffix:
-        return {"t1w": "T1w", "t2w": "T2w", "flair": "FLAIR"}[suffix[1]]
-    text = BIDS_SPACE.sub("", text)
-    if "flair" in T1_FLAIR.sub("", text) or DARK_FLUID.search(text):
-        return "FLAIR"
-    found = [(match.start(), contrast) for contrast, said in CONTRAST_NAMES.items() for match in said.finditer(text)]
-    return max(found)[1] if found else "other"  # the last: T2w_to_T1w_T2w is a T2w
-
-
 def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_scan: bool = True) -> Image:
     """Read and check one volume.
 
@@ -116,10 +94,14 @@ def read_image(path: str | os.PathLike[str], contrast: str | None = None, is_sca
         source, meta = read_dicom_file(path)
     else:
         raise BadInput(f"{path.name} is not a format that can be read; use one of {', '.join(EXTENSIONS)} or DICOM")
-    name = f"{meta.get('SeriesDescription', '')} {meta.get('ProtocolName', '')} {path.name}"
-    image = from_sitk(source, contrast or guess_contrast(name), meta)
+    image = from_sitk(source, contrast or guess_contrast(names_of(meta)), meta)
     check_image(image, is_scan)
     return image
+
+
+def names_of(meta: Mapping[str, Any]) -> str:
+    """The names in an image's ``meta`` that tell its contrast: of the series, of the protocol, of the file."""
+    return " ".join(str(meta.get(key, "")) for key in ("SeriesDescription", "ProtocolName", "file"))
 
 
 def _read_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
@@ -133,7 +115,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
     """Read ``place``, which is ``path`` under whatever name; the image, and why its orientation is in doubt."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
-    check_volume_header(path)
+    header = check_volume_header(path)
     try:
         reader.ReadImageInformation()
         size = reader.GetSize()
@@ -141,7 +123,7 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
             raise BadInput(f"{path.name} is 4-D (size {' x '.join(map(str, size))}); give one 3-D volume")
         if len(size) > 3:
             reader.SetExtractSize([*size[:3], *[0] * (len(size) - 3)])
-        doubt = check_volume_file(path)
+        doubt = check_volume_file(path, header)
         return reader.Execute(), doubt
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
@@ -222,7 +204,8 @@ def _read_ids(path: str | os.PathLike[str], refusal: str) -> LabelMap:
     ids = np.round(image.array)
     if np.abs(ids - image.array).max() > 1e-3 or ids.min() < 0 or ids.max() > 255:
         raise BadInput(f"{Path(path).name} {refusal}")
-    return LabelMap(ids.astype(np.uint8), image.affine, {}, image.meta.get("file", ""))
+    known = image.meta.get("file", ""), image.meta.get(ORIENTATION_DOUBT)
+    return LabelMap(ids.astype(np.uint8), image.affine, {}, *known)
 
 
 def read_mask(path: str | os.PathLike[str]) -> Image:

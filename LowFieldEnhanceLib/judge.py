@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import scipy
 import SimpleITK
 import torch
+from scipy import ndimage
 
 from . import __version__
 from .errors import BadInput
@@ -25,10 +28,13 @@ from .evaluation.uncertainty import Uncertainty
 from .events import Events
 from .image import Image
 from .options import Options
-from .preprocess.prepare import white_matter_of
+from .preprocess.grid import Grid, field_of_view
+from .preprocess.prepare import Prepared, white_matter_of
 from .reference import Reference
 from .segmentation.labels import LabelMap
 from .subject import Subject
+
+MOST_TIGHTER = 0.03  # of the brain; a volume of the brain alone may be cut out a little tighter
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,7 @@ def judge(
     spread: Uncertainty | None = None,
     consistency: Projection | None = None,
     scanned: Image | None = None,
+    shown: np.ndarray | None = None,
 ) -> Result:
     """Measure, segment and report; the same for every method.
 
@@ -85,12 +92,14 @@ def judge(
         valid_range: what the models were trained for (weights.common_range).
         spread, consistency: of several samples, and of the projection onto the scan, if there were any.
         scanned: ``enhanced`` as it is to be compared with the scan, see Subject.as_scanned; None: it is the same.
+        shown: bool on the working grid, what ``enhanced`` shows if it was made elsewhere; None for one made here.
     """
     prepared, reference = subject.prepared, subject.reference
     events.progress("check fidelity", 0, 1)
     scanned = enhanced if scanned is None else scanned
-    fidelity, summary = measure_fidelity(scanned, prepared)
-    detail = _added_detail(subject, scanned, events) if options.added_detail else None
+    compared = prepared if shown is None else _narrowed(prepared, shown)
+    fidelity, summary = measure_fidelity(scanned, compared)
+    detail = _added_detail(subject, compared, scanned, events) if options.added_detail else None
     labels_after = None
     if options.segment:
         events.progress("segment the result", 0, 1)
@@ -117,7 +126,7 @@ def judge(
         uncertainty=None if spread is None else spread.as_report(prepared.brain, prepared.sigma),
         data_consistency=None if consistency is None else _consistency(consistency, subject, lpips, events),
         added_detail=None if detail is None else detail.summary,
-        lesions=_lesions(subject, enhanced),
+        lesions=_lesions(subject, enhanced, shown, events.check),
         noise_plausible=prepared.noise_plausible,
         reference_field=None if reference is None else reference.field_of_view,
         unreferenced=None if reference is None else _unreferenced(subject, reference, labels_after),
@@ -125,6 +134,8 @@ def judge(
         fwhm=prepared.fwhm,
         profile=prepared.profile,
         check=events.check,
+        shown=shown,
+        orientation_doubts=subject.orientation_doubts,
     )
     events.progress("report", 1, 1)
     return Result(
@@ -146,8 +157,31 @@ def _unreferenced(subject: Subject, reference: Reference, after: LabelMap | None
     return find_unreferenced(subject.labels, after, found, field, reference.labels_given)
 
 
-def _added_detail(subject: Subject, enhanced: Image, events: Events) -> AddedDetail | None:
-    prepared = subject.prepared
+def shown_part(enhanced: Image, on_grid: Image, brain: np.ndarray) -> np.ndarray:
+    """What an enhanced volume that was made elsewhere shows of the working grid, bool: not what it was padded with.
+
+    Args:
+        enhanced: as read.
+        on_grid: the same on the working grid.
+        brain: bool on that grid.
+    """
+    field = field_of_view(enhanced, Grid.of(on_grid))
+    filled = np.zeros_like(field)
+    for box in ndimage.find_objects((on_grid.array != 0).astype(np.uint8)):
+        filled[box] = True
+    return field if np.mean(~filled[brain]) <= MOST_TIGHTER else field & filled
+
+
+def _narrowed(prepared: Prepared, shown: np.ndarray) -> Prepared:
+    """With the brain that an enhanced volume shows, so far from its edge that the scan's voxels do not reach out."""
+    if shown[prepared.brain].all():
+        return prepared
+    reach = math.ceil(max(prepared.acquired.spacing) / min(prepared.on_grid.spacing))
+    inner = ndimage.binary_erosion(shown, iterations=reach, border_value=1)
+    return replace(prepared, brain=prepared.brain & inner)
+
+
+def _added_detail(subject: Subject, prepared: Prepared, enhanced: Image, events: Events) -> AddedDetail | None:
     try:
         return added_detail(
             prepared.on_grid, enhanced, prepared.acquired, prepared.sigma, prepared.brain, prepared.fwhm,
@@ -173,15 +207,18 @@ def _consistency(consistency: Projection, subject: Subject, lpips: Lpips | None,
     return block
 
 
-def _lesions(subject: Subject, enhanced: Image) -> dict[str, Any] | None:
+def _lesions(
+    subject: Subject, enhanced: Image, shown: np.ndarray | None, check: Callable[[], object]
+) -> dict[str, Any] | None:
     if subject.lesions is None:
         return None
     prepared, reference = subject.prepared, subject.reference
     against = None if reference is None or reference.incomparable is not None else reference.image
     field = None if against is None or reference is None else reference.field_of_view
     rows = lesion_report(
-        prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels, field=field
-    )
+        prepared.on_grid, enhanced, subject.lesions, prepared.brain, against, subject.labels, field=field, shown=shown,
+        check=check,
+    )  # fmt: skip
     return lesion_section(rows, subject.lesions_outside)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .dicom.command import DicomOutput
 from .errors import BadInput
+from .formats.nifti_names import are_namesakes
 from .image_io import ADDED_DETAIL, DEVIATION, RESIDUAL, check_output, write_image, write_labels
 from .ours import check_ours, sidecar_of, sidecar_text
 from .safe_files import Staged, all_or_none, check_folder
@@ -78,11 +80,10 @@ class Wanted:
         reports = report_paths(*self.reports)
         if self.dicom is not None:
             self.dicom.check()
-        everything = [p.resolve() for p in (*volumes, *reports)]
+        everything = [str(p.resolve()).lower() for p in (*volumes, *reports)]
         if len(set(everything)) != len(everything):
-            raise BadInput("two outputs have the same name")
-        unpacked = [str(p.resolve()).lower().removesuffix(".gz") for p in volumes]
-        if len(set(unpacked)) != len(unpacked):
+            raise BadInput("two outputs have the same name, in letters of any case")
+        if any(are_namesakes(*pair) for pair in combinations([p.resolve() for p in volumes], 2)):
             raise BadInput("two outputs differ in .nii and .nii.gz alone, and programs would read one for the other")
         for path in (*volumes, *reports, self.sidecar):
             check_ours(path)

@@ -13,11 +13,11 @@ import numpy as np
 from .devices import choose_device
 from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
-from .evaluation.input_checks import failed_checks
+from .evaluation.input_checks import check_shown, failed_checks
 from .events import Events
-from .image import Image
+from .image import Image, no_sides
 from .image_io import DERIVED
-from .judge import Result, judge
+from .judge import Result, judge, shown_part
 from .methods.base import models_of
 from .methods.registry import get_method
 from .options import Options
@@ -28,7 +28,7 @@ from .preprocess.unwarp import Displacement
 from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
-from .subject import Subject, check_companions, check_images, file_and_sha256, open_subject
+from .subject import Subject, check_companions, check_images, doubts_of, file_and_sha256, open_subject
 from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
@@ -213,6 +213,9 @@ def assess(
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
         register_reference, spacing, lpips, sigma, fwhm, profile: see :class:`Options`.
         made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside).
+
+    Raises:
+        BadInput: the volume shows less than nine tenths of the scan's brain; and as :func:`enhance`.
     """
     events = events or Events()
     check_images(enhanced)
@@ -226,8 +229,14 @@ def assess(
         profile=profile,
     )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
+    for doubt in (doubts := doubts_of(enhanced)):
+        events.warning(no_sides(doubt))
+    subject = replace(subject, orientation_doubts=(*subject.orientation_doubts, *doubts))
     started = time.monotonic()
-    moved = resample(enhanced, Grid.of(subject.prepared.on_grid), "cubic")
+    grid = Grid.of(subject.prepared.on_grid)
+    moved = resample(enhanced, grid, "cubic")
+    shown = shown_part(enhanced, moved, subject.prepared.brain)
+    check_shown(shown, subject.prepared.brain)
     provenance = {
         **UNKNOWN,
         **{key: value for key, value in (made_by or {}).items() if key in WHO},
@@ -237,7 +246,8 @@ def assess(
         "device": subject.device,
     }
     head = _among_its_surroundings(moved, subject.prepared, made_by, events)
-    result = judge(subject, head, options, provenance, started, events, common_range(_models(()).values()))
+    trained = common_range(_models(()).values())
+    result = judge(subject, head, options, provenance, started, events, trained, shown=shown)
     tell_doubts(subject, [result.report], events)
     return replace(result, enhanced=moved)
 
@@ -246,7 +256,7 @@ def tell_doubts(subject: Subject, reports: Sequence[Mapping[str, Any]], events: 
     """Warn of the input checks that failed, each sentence once; those that :func:`subject_of` has told are past."""
     reference = subject.reference
     told = {"contrast"} if subject.image.known_contrast == "other" else set()
-    if subject.image.sides_in_doubt:
+    if subject.orientation_doubts:
         told.add("orientation")
     if reference is not None and (reference.incomparable or reference.apart):
         told.add("reference")

@@ -14,7 +14,7 @@ from .evaluation.registration import Registration, register_rigid
 from .events import Events
 from .image import Image
 from .preprocess.brain import brain_mask
-from .preprocess.grid import Grid, resample
+from .preprocess.grid import Grid, field_of_view, resample
 from .preprocess.prepare import Prepared
 from .segmentation.labels import WHITE_MATTER, LabelMap
 from .segmentation.segmenter import Segmenter
@@ -91,7 +91,7 @@ def open_reference(
         if labels is not None:
             labels = LabelMap(labels.array, np.linalg.inv(moved.matrix) @ labels.affine, labels.confidence)
     on_grid = resample(image, grid, "cubic")
-    seen = resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
+    seen = field_of_view(image, grid)
     if not seen[prepared.brain].any():
         advice = "" if register else "; if it was taken in another position, register it (--register)"
         raise BadInput(f"the reference shows nothing of the brain that is in the scan{advice}")

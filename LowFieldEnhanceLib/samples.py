@@ -134,10 +134,11 @@ def run_samples(
     """
     check_samples(samples)
     events = events or Events()
+    land = prepared.landing(case.grid, case.mask)
     if samples == 1:
         outcome = run_method(method, case, preset, torch.Generator().manual_seed(seed), events)
-        only = prepared.back(prepared.landed(outcome.array, case.grid, case.mask))
-        along = [prepared.landed(array, case.grid, case.mask) for array in outcome.along]
+        only = prepared.back(land(outcome.array))
+        along = [land(array) for array in outcome.along]
         own = _among_orientations(along, prepared, segmenter, events) if along else None
         return Samples(only, only, outcome.details, own)
     draws = method.stochastic(preset)
@@ -163,7 +164,7 @@ def run_samples(
         else:
             outcomes = [run_method(method, mirrored(case, axes), preset, generators[0], part)]
         for number, outcome in enumerate(outcomes, start=1):
-            sample = prepared.back(prepared.landed(np.flip(outcome.array, axes), case.grid, case.mask))
+            sample = prepared.back(land(np.flip(outcome.array, axes)))
             moments.add(sample.array)
             if segmenter is not None:
                 volumes.append(label_volumes_ml(segmenter.segment(sample, events)))

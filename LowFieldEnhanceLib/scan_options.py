@@ -6,6 +6,7 @@ import argparse
 import os
 from typing import Any
 
+from .contrast_names import other_kind
 from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS, Image
@@ -110,9 +111,20 @@ def with_contrast(image: Image, events: Events, said: str | None = None) -> Imag
         image: as read.
         events: get the warning.
         said: the contrast that the user gave, or None.
+
+    Raises:
+        BadInput: nobody said the contrast, and the name tells of something else than a T1w, T2w or FLAIR scan.
     """
+    from .image_io import names_of
+
     if image.contrast != "other":
         return image
+    kind = None if said else other_kind(names_of(image.meta))
+    if kind is not None:
+        raise BadInput(
+            f"by its name, {image.meta.get('file', 'the scan')} is {kind}, not a T1w, T2w or FLAIR scan; if it is one "
+            "of these, say which (--contrast)"
+        )
     why = "given as other" if said else "not in the file's name or header"
     events.warning(f"the contrast is {why}; it is taken for T1w{'' if said else ' (say --contrast to change it)'}")
     return image.taken_for_t1w()

@@ -12,12 +12,20 @@ import numpy as np
 from .errors import BadInput
 from .evaluation.lesions import marked_regions, outside_brain
 from .events import Events
-from .image import CHANNELS, Image, check_image
+from .image import CHANNELS, ORIENTATION_DOUBT, Image, check_image, no_sides
 from .methods.base import Case
 from .options import Options
 from .physics.acquisition import Acquisition
 from .preprocess.grid import Grid, resample
-from .preprocess.prepare import Prepared, prepare, prepare_others, regridded, to_working_grid, without_bias
+from .preprocess.prepare import (
+    Prepared,
+    bring_others,
+    others_to_model,
+    prepare,
+    prepare_others,
+    regridded,
+    to_working_grid,
+)
 from .preprocess.unwarp import Displacement, log_jacobian
 from .reference import Reference, open_reference
 from .segmentation.labels import LabelMap
@@ -45,6 +53,7 @@ class Subject:
         made_with: what of the user's choices and files has made the prepared scan, for the provenance.
         judged_with: name and SHA-256 of what results are judged by: reference, its labels, lesions (None: not given).
         contrasts, displacement: as given, for working grids other than that of ``prepared``.
+        orientation_doubts: why the orientation is in doubt of the scan and of what came with it, a file each.
     """
 
     image: Image
@@ -63,6 +72,7 @@ class Subject:
     contrasts: Mapping[str, Image] = field(default_factory=dict)
     displacement: Displacement | None = None
     judged_with: Mapping[str, Any] = field(default_factory=dict)
+    orientation_doubts: tuple[str, ...] = ()
 
     @property
     def case(self) -> Case:
@@ -181,17 +191,15 @@ def open_subject(
     lost = None
     if lesions is not None:
         marked_regions(lesions, on_grid, prepared.brain)  # refused now, not after the work
-        lost = outside_brain(lesions, on_grid, prepared.brain)
+        lost = outside_brain(lesions, on_grid, prepared.brain, events.check)
         if lost["regions"]:
             events.warning(f"{lost['text']}; a brain mask of your own that holds them lets them be followed")
-    given, contrasts = contrasts or {}, dict(contrasts or {})
+    given = contrasts or {}
+    companions = bring_others(given, prepared, events.warning)
     if options.n4:  # in training one bias field lay over all contrasts of a head
-        prepare_others(contrasts, prepared)  # what cannot be used is refused before N4 sees it
-        for name, other in given.items():
-            there = resample(other, Grid.of(prepared.on_grid), "cubic")
-            there = there.with_array(np.maximum(there.array, 0.0))
-            contrasts[name] = without_bias(other, there, prepared.brain & (there.array > 0), events)[0]
-    others, acquisitions = prepare_others(contrasts, prepared, events.warning)
+        companions = {name: other.without_bias(prepared.brain, events) for name, other in companions.items()}
+    others, acquisitions = others_to_model(companions, prepared)
+    contrasts = {name: other.image for name, other in companions.items()}
     found = None
     if reference is not None:
         found = open_reference(
@@ -215,12 +223,23 @@ def open_subject(
         **file_and_sha256("reference_labels", reference_labels),
         **file_and_sha256("lesions", lesions),
     }
-    if image.sides_in_doubt:
-        events.warning(image.sides_in_doubt)
+    doubts = doubts_of(image, *given.values(), brain, reference, reference_labels, lesions, displacement)
+    for doubt in doubts:
+        events.warning(no_sides(doubt))
     return Subject(
         image, prepared, labels, segmenter, device, others, acquisitions, found, lesions, seconds, jacobian, made_with,
-        lost, contrasts, displacement, judged_with,
+        lost, contrasts, displacement, judged_with, doubts,
     )  # fmt: skip
+
+
+def doubts_of(*given: Image | LabelMap | Displacement | None) -> tuple[str, ...]:
+    """Why the orientations in the headers of these files are in doubt, each once; None is what was not given."""
+    found = [
+        one.meta.get(ORIENTATION_DOUBT) if isinstance(one, Image) else one.orientation_doubt
+        for one in given
+        if one is not None
+    ]
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def file_and_sha256(what: str, given: Image | LabelMap | None) -> dict[str, str | None]:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..image import Image
+from ..errors import BadInput
+from ..image import Image, no_sides
 from ..segmentation.labels import LabelMap
 
 TRAINED_SPACING_MM = (1.0, 6.0)  # where no model says otherwise
@@ -29,6 +30,7 @@ MIN_OVERLAP = 0.8  # Dice of two masks of the same brain, scanned and segmented 
 # the brains as a whole overlap with 0.87 to 0.96.
 MIN_WHITE_MATTER = 0.7
 MIN_REFERENCE_COVER = 0.9
+LEAST_COVER, WHOLE_COVER = 0.9, 0.99  # of the brain, by an enhanced volume that was made elsewhere
 TRAINED_RANGE = ("spacing", "noise", "contrast", "field strength", "intensity")
 FIGURES = {
     "clipped_percent": "{:.2g} % of the brain is brighter than the networks' range",
@@ -51,11 +53,12 @@ def input_checks(
     field: np.ndarray | None = None,
     overlap: float | None = None,
     incomparable: str | None = None,
-    orientation_doubt: str | None = None,
+    orientation_doubts: Sequence[str] = (),
     white_matter: float | None = None,
+    shown: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """Spacing, noise, brain volume, field of view, contrast, field strength; orientation if the anatomy is known;
-    intensities if their range is; a reference's cover.
+    intensities if their range is; the cover of an enhanced volume that was made elsewhere, and of a reference.
 
     Args:
         source: the report's ``input``: spacing (mm), snr_brightest (or None), brain_ml, contrast and, if they are to be
@@ -70,8 +73,9 @@ def input_checks(
         field: bool on the grid, where the reference was measured; None: where it is not 0.
         overlap: Dice of both brains, if it is known.
         incomparable: why its intensities cannot be compared with the scan's.
-        orientation_doubt: why the orientation in the scan's header is in doubt.
+        orientation_doubts: why the orientation in the scan's header, or in those of the files with it, is in doubt.
         white_matter: Dice of the white matter of both, if it is known.
+        shown: bool on the grid, what an enhanced volume that was made elsewhere shows; None for one made here.
 
     Returns:
         dicts with ``name``, ``ok``, ``text`` (a sentence without its full stop), and ``trained_range``: whether it is a
@@ -87,19 +91,38 @@ def input_checks(
         _field_strength(source.get("field_t"), valid.get("field_t", MADE_FOR_T)),
     ]
     orientation = None if labels is None else _orientation(labels)
-    if orientation_doubt is not None:
+    if orientation_doubts:
         found = "" if orientation is None else f"; {orientation['text']}"
-        orientation = _check("orientation", False, f"{orientation_doubt}, so left and right cannot be trusted{found}")
+        orientation = _check("orientation", False, f"{no_sides(' and '.join(orientation_doubts))}{found}")
     if orientation is not None:
         checks.append(orientation)
     # a contrast that is not known is taken for T1w, so that is what it is compared with
     known = valid.get("intensity", {}).get("T1w" if source["contrast"] == "other" else source["contrast"])
     if known:
         checks.append(_intensity(source.get("intensity") or {}, known))
+    if shown is not None:
+        checks.append(_enhanced(shown, brain))
     if reference is not None:
         measured = reference.array != 0 if field is None else field
         checks.append(_reference(measured, brain, registered, mismatch(overlap, white_matter), incomparable))
     return checks
+
+
+def check_shown(shown: np.ndarray, brain: np.ndarray) -> None:
+    """Refuse an enhanced volume that was made elsewhere and shows too little of the scan's brain.
+
+    Args:
+        shown, brain: bool on one grid.
+
+    Raises:
+        BadInput: it shows less than nine tenths; the structures that it lacks would count as changes.
+    """
+    cover = float(np.mean(shown[brain]))
+    if cover < LEAST_COVER:
+        raise BadInput(
+            f"the enhanced volume shows {cover:.0%} of the brain that is in the scan; is it of the same head, in the "
+            "same frame of reference?"
+        )
 
 
 def failed_checks(reports: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -223,6 +246,14 @@ def _intensity(figures: Mapping[str, float | None], valid: Mapping[str, Sequence
         if value is not None and not low <= value <= high:
             outside.append(f"{FIGURES[name].format(value)}, outside the {low:g} to {high:g} seen in training")
     return _check("intensity", not outside, "; ".join(outside) or "its intensities are like those seen in training")
+
+
+def _enhanced(shown: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+    cover = float(np.mean(shown[brain])) if brain.any() else 0.0
+    text = f"the enhanced volume shows {100 * cover:.1f} % of the brain"
+    if cover < 1:
+        text += ", and nothing is said of the structures and marked regions that reach out of it"
+    return _check("enhanced volume", cover >= WHOLE_COVER, text)
 
 
 def _reference(

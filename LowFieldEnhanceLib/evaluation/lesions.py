@@ -8,7 +8,7 @@ anatomy is known.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ..image import Image
 from ..preprocess.grid import Grid, resample
 from ..segmentation.labels import LabelMap, label_table
 from .checks import as_mask, check_same_shape
+from .regions import Box, connected_regions, widened
 from .volumes import percent_difference
 
 SHELL_MM = (3.0, 8.0)
@@ -54,6 +55,8 @@ def lesion_report(
     labels: LabelMap | None = None,
     min_mm3: float = 0.0,
     field: np.ndarray | None = None,
+    shown: np.ndarray | None = None,
+    check: Callable[[], object] | None = None,
 ) -> list[dict[str, Any]]:
     """One row a connected region (26 neighbours, a value at a time), the largest first.
 
@@ -66,6 +69,9 @@ def lesion_report(
         min_mm3: smaller regions are left out.
         field: bool on the working grid, where the reference was measured; None: everywhere. A region that reaches out
             of it is not judged, and no shell does.
+        shown: bool on the working grid, what the enhanced scan shows; None: everything. A region that reaches out of it
+            is not measured there.
+        check: called before every region (raises to cancel).
 
     Returns:
         Rows with ``label`` (value in the map), ``number`` (from 1), ``centre_ras_mm``, ``volume_mm3`` and
@@ -89,8 +95,11 @@ def lesion_report(
     if reference is None or field is None:
         field = np.ones(before.shape, dtype=bool)
     rows = []
-    for label, mask in _parts(values, before, min_mm3):
-        near, place = _neighbourhood(mask, before.spacing)
+    for label, box, mask in connected_regions(values, check):
+        volume = float(mask.sum()) * before.voxel_volume_ml * 1000.0
+        if volume < min_mm3:
+            continue
+        place, near = widened(box, mask, SHELL_MM[1], before.spacing, before.shape)
         other = (values[place] > 0) & ~near
         allowed = brain[place] & ~other
         distance = ndimage.distance_transform_edt(~near, sampling=before.spacing)
@@ -102,8 +111,9 @@ def lesion_report(
         figures = {name: measure(i.array[place], near, shell, grown, before.spacing) for name, i in images.items()}
         if not measured:
             figures["reference"] = dict(NOTHING)
-        centre = np.mean(np.nonzero(mask), axis=1)
-        volume = float(near.sum()) * before.voxel_volume_ml * 1000.0
+        if shown is not None and not shown[place][near | grown | shell].all():
+            figures["enhanced"] = dict(NOTHING)
+        centre = np.mean(np.argwhere(mask) + [part.start for part in box], axis=0)
         rows.append({
             "label": label,
             "centre_ras_mm": [round(float(w), 1) for w in before.affine[:3, :3] @ centre + before.affine[:3, 3]],
@@ -130,8 +140,14 @@ def marked_regions(region: LabelMap, before: Image, brain: np.ndarray) -> np.nda
     return values
 
 
-def outside_brain(region: LabelMap, before: Image, brain: np.ndarray) -> dict[str, Any]:
+def outside_brain(
+    region: LabelMap, before: Image, brain: np.ndarray, check: Callable[[], object] | None = None
+) -> dict[str, Any]:
     """What of a lesion map lies outside the brain mask and is followed by nothing.
+
+    Args:
+        region, before, brain: see :func:`lesion_report`.
+        check: called before every region (raises to cancel).
 
     Returns:
         ``regions``: how many connected regions lie there wholly or by more than a tenth of their volume, ``volume_mm3``
@@ -139,8 +155,8 @@ def outside_brain(region: LabelMap, before: Image, brain: np.ndarray) -> dict[st
     """
     values = _on_grid(region, before)
     regions, lost = 0, 0
-    for _, mask in _parts(values, before, 0.0):
-        outside = np.count_nonzero(mask & ~brain)
+    for _, box, mask in connected_regions(values, check):
+        outside = np.count_nonzero(mask & ~brain[box])
         lost += outside
         regions += outside > MOST_OUTSIDE * np.count_nonzero(mask)
     volume = lost * before.voxel_volume_ml * 1000.0
@@ -222,27 +238,7 @@ def survivors(section: Mapping[str, Any] | None) -> str | None:
     return "none visible" if all(row["not_judged"] == UNSEEN for row in section.get("regions", [])) else "none judged"
 
 
-def _parts(values: np.ndarray, image: Image, min_mm3: float) -> Iterator[tuple[int, np.ndarray]]:
-    voxel = image.voxel_volume_ml * 1000.0
-    for label in np.unique(values[values > 0]):
-        parts, count = ndimage.label(values == label, np.ones((3, 3, 3)))
-        sizes = np.bincount(parts.ravel(), minlength=count + 1)
-        for part in range(1, count + 1):
-            if sizes[part] * voxel >= min_mm3:
-                yield int(label), parts == part
-
-
-def _neighbourhood(mask: np.ndarray, spacing: tuple[float, float, float]) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """The mask in its box, widened so that the shell fits, and the box."""
-    box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    place = []
-    for part, step, size in zip(box, spacing, mask.shape, strict=True):
-        margin = math.ceil(SHELL_MM[1] / step) + 1
-        place.append(slice(max(part.start - margin, 0), min(part.stop + margin, size)))
-    return mask[tuple(place)], tuple(place)
-
-
-def _shell(shell: np.ndarray, labels: LabelMap | None, place: tuple[slice, ...]) -> np.ndarray:
+def _shell(shell: np.ndarray, labels: LabelMap | None, place: Box) -> np.ndarray:
     """The part of the shell in its most frequent tissue, if the anatomy is known and that part is large enough."""
     if labels is None:
         return shell

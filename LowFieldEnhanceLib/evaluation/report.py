@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import BadInput
 from ..formats.field_strength import field_strength_t
-from ..image import ORIENTATION_DOUBT, Image
+from ..image import Image
 from ..image_io import DERIVED
 from ..preprocess.brain import is_stripped
 from ..preprocess.intensity import brightest
@@ -64,6 +64,8 @@ def build_report(
     fwhm: Sequence[float] | None = None,
     profile: str = "gaussian",
     check: Callable[[], object] | None = None,
+    shown: np.ndarray | None = None,
+    orientation_doubts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Everything that can be said about one run, JSON-serialisable (strict: None instead of NaN and infinity).
 
@@ -93,6 +95,8 @@ def build_report(
         lpips: the metric, for its score against the reference; None leaves it out.
         fwhm, profile: the point-spread function of ``acquired`` that fidelity was measured with (options.Options).
         check: called before every structure and image score (raises to cancel).
+        shown: bool on the working grid, what an enhanced volume that was made elsewhere shows; None for one made here.
+        orientation_doubts: why the orientation is in doubt of ``acquired`` and of what came with it, a file each.
 
     Returns:
         Keys schema, notice, has_reference, verdict, summary, input, input_checks, fidelity, data_consistency,
@@ -107,7 +111,7 @@ def build_report(
         check_same_shape(before.array, array, f"the input and {what}")
     brain = np.asarray(brain) != 0
     has_reference = reference is not None or (reference_labels is not None and labels_after is not None)
-    structures = structure_rows(labels_before, labels_after, reference_labels, unreferenced, check)
+    structures = structure_rows(labels_before, labels_after, reference_labels, unreferenced, check, shown)
     lies = registration or {}
     source = _input(before, brain, acquired, labels_before, fidelity, sigma_source)
     source["psf"] = {
@@ -126,8 +130,9 @@ def build_report(
         reference_field,
         lies.get("brain_overlap_dice"),
         lies.get("images_left_out"),
-        acquired.meta.get(ORIENTATION_DOUBT),
+        orientation_doubts,
         lies.get("white_matter_dice"),
+        shown,
     )
     simulated = None if has_reference or labels_after is None else entry_of(provenance, checks)
     report: dict[str, Any] = {
@@ -147,7 +152,7 @@ def build_report(
         "structures": with_simulated(with_spread(structures, uncertainty), simulated),
         "images": None
         if reference is None or lies.get("images_left_out")
-        else _images(reference, before, enhanced, brain, reference_field, lpips, check),
+        else _images(reference, before, enhanced, brain, reference_field, shown, lpips, check),
         "registration": registration,
         "provenance": provenance,
     }
@@ -218,12 +223,15 @@ def _images(
     enhanced: Image,
     brain: np.ndarray,
     field: np.ndarray | None,
+    shown: np.ndarray | None,
     lpips: Lpips | None,
     check: Callable[[], object] | None,
 ) -> dict[str, Any] | None:
     """Image scores of both against the reference inside the brain; None where the reference shows nothing there."""
-    cut = field is not None and not field[brain].all()
-    brain = brain & field if cut else brain
+    fields = {"the reference's field of view": field, "the enhanced volume": shown}
+    fields = {name: seen for name, seen in fields.items() if seen is not None and not seen[brain].all()}
+    for seen in fields.values():
+        brain = brain & seen
     try:
         scores = {
             name: asdict(score_images(reference.array, image.array, brain, lpips, check))
@@ -231,5 +239,5 @@ def _images(
         }
     except BadInput:  # an empty or constant reference must not cost the user the finished run
         return None
-    mask = "brain inside the reference's field of view" if cut else "brain"
+    mask = f"brain inside {' and '.join(fields)}" if fields else "brain"
     return {"mask": mask, "fit": "linear, inside the mask", "range": RANGE, **scores}

@@ -28,7 +28,7 @@ LAST_COLUMNS = ("change_percent", "confidence_input", "confidence_enhanced", "no
 DERIVED_COLUMNS = ("absolute_error_input_percent", "absolute_error_enhanced_percent")  # properties, no fields
 NOT_COMPARED = dict.fromkeys(column for column in REFERENCE_COLUMNS if column not in DERIVED_COLUMNS)
 SURFACES = (("hd95_input_mm", "hd95_mm"), ("assd_input_mm", "assd_mm"), ("surface_dice_input", "surface_dice"))
-MOST_OUTSIDE = 0.01  # share of a structure that may lie outside the reference's field of view
+MOST_OUTSIDE = 0.01  # share of a structure that may lie outside the field of view of a volume
 INPUT_ONLY_COLUMNS = ("label_id", "name", "side", "volume_input_ml", "confidence_input")
 
 
@@ -38,6 +38,7 @@ def structure_rows(
     reference: LabelMap | None,
     unreferenced: Mapping[int, str] | None = None,
     check: Callable[[], object] | None = None,
+    shown: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """One row a structure: of all three maps, or of the input alone if the result was not segmented.
 
@@ -45,16 +46,32 @@ def structure_rows(
         before, after, reference: on one grid.
         unreferenced: label to the reason why the reference says nothing of it (see :func:`find_unreferenced`).
         check: called before every structure (raises to cancel).
+        shown: bool on the grid, what the enhanced scan shows; None: everything. Of a structure that reaches out of it
+            no change and no comparison is given.
     """
     if after is None:
         return [_row(item, INPUT_ONLY_COLUMNS) for item in compare_structures(before, before, check=check)]
     columns = (*COMMON_COLUMNS, *(REFERENCE_COLUMNS if reference is not None else ()), *LAST_COLUMNS)
     unreferenced = unreferenced or {}
+    cut = set() if shown is None else _reaching_out((before, after), shown)
     rows = []
     for item in compare_structures(before, after, reference, check=check):
         reason = unreferenced.get(item.label)
+        if item.label in cut:
+            reason = "not wholly in the enhanced volume"
+            item = replace(item, change_percent=None)
         rows.append(_row(item if reason is None else replace(item, **NOT_COMPARED), columns, reason))
     return rows
+
+
+def _reaching_out(maps: Sequence[LabelMap], field: np.ndarray) -> set[int]:
+    """The labels that lie by more than a hundredth outside a field of view (bool on the grid) in any of the maps."""
+    arrays = [from_channels(to_channels(m.array)) for m in maps]
+    size = max(label.id for label in label_table()) + 1
+    whole, outside = (
+        np.stack([np.bincount(array[place].ravel(), minlength=size) for array in arrays]) for place in (..., ~field)
+    )
+    return set(np.flatnonzero((outside > MOST_OUTSIDE * whole).any(axis=0)).tolist())
 
 
 def find_unreferenced(
@@ -68,17 +85,13 @@ def find_unreferenced(
         given: whether the reference's labels are the user's; a structure that they lack was not drawn, whereas one that
             the segmenter does not find is not there.
     """
-    maps = [from_channels(to_channels(m.array)) for m in (before, after, reference) if m is not None]
-    size = max(label.id for label in label_table()) + 1
-    whole, outside = ([np.bincount(array[place].ravel(), minlength=size) for array in maps] for place in (..., ~field))
+    cut = _reaching_out([m for m in (before, after, reference) if m is not None], field)
+    drawn = np.unique(from_channels(to_channels(reference.array)))
     reasons = {}
     for label in label_table():
-        if given and not whole[-1][label.id]:
+        if given and label.id not in drawn:
             reasons[label.id] = "not in the reference's labels"
-        elif any(
-            beyond[label.id] > MOST_OUTSIDE * everywhere[label.id]
-            for beyond, everywhere in zip(outside, whole, strict=True)
-        ):
+        elif label.id in cut:
             reasons[label.id] = "not wholly in the reference's field of view"
     return reasons
 

@@ -83,6 +83,7 @@ def _largest_changes(rows: list[dict[str, Any]]) -> str:
     """The structures of at least 1 mL that changed most, those that appear or vanish first."""
     sizes = ("volume_input_ml", "volume_enhanced_ml")
     kept = [row for row in rows if row["label_id"] not in LEFT_OUT_OF_SUMMARY]
+    kept = [row for row in kept if row["change_percent"] is not None or row[sizes[0]] == 0]  # the others were cut
     large = [row for row in kept if max(row[key] for key in sizes) >= NAMED_MIN_ML and _seen_to_change(row)]
     large.sort(key=lambda row: -math.inf if 0 in (row[sizes[0]], row[sizes[1]]) else -abs(row["change_percent"]))
     named = [f"{row['name']} {_change(row)}" for row in large[:NAMED_CHANGES]]

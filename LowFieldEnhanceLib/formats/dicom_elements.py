@@ -1,4 +1,4 @@
-"""The few elements of a DICOM file that tell which series it is of and whether its pixels are all there.
+"""The few elements of a DICOM file that tell which series it is of, what that is, and whether its pixels are all there.
 
 GDCM says nothing of a file that it cannot read, and pydicom is not always installed.
 """
@@ -13,10 +13,12 @@ from typing import BinaryIO
 
 MARK_AT, MARK = 128, b"DICM"
 SOP_CLASS, SYNTAX, SERIES = 0x00020002, 0x00020010, 0x0020000E
+MODALITY, DESCRIPTION = 0x00080060, 0x0008103E
 SAMPLES, FRAMES, ROWS, COLUMNS, BITS = 0x00280002, 0x00280008, 0x00280010, 0x00280011, 0x00280100
 PIXELS = 0x7FE00010
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 UNDEFINED = 0xFFFFFFFF
+LONGEST = 256  # bytes of a value that is kept: 64 letters of any alphabet
 LONG_FORMS = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 IMPLICIT, DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 
@@ -27,6 +29,7 @@ class Elements:
 
     Attributes:
         sop_class, series: their UIDs, "" where the file has or holds none.
+        modality, description: of the series, likewise.
         rows, columns, bits, samples, frames: of the pixels; ``bits`` are those that one value takes in the file.
         pixel_bytes: that are in the file; None if they are compressed, or were not found.
     """
@@ -39,6 +42,8 @@ class Elements:
     samples: int = 1
     frames: int = 1
     pixel_bytes: int | None = None
+    modality: str = ""
+    description: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,14 +71,14 @@ def read_elements(path: Path) -> Elements:
         for tag, length in _walk(stream, end):
             if tag == PIXELS:
                 pixel_bytes = None if length == UNDEFINED else min(length, end - stream.tell())
-            elif length <= 64:
+            elif length <= LONGEST:
                 found[tag] = stream.read(length)
     order = "<" if _text(found, SYNTAX) != BIG_ENDIAN else ">"
     rows, columns, bits, samples = (_number(found, tag, order) for tag in (ROWS, COLUMNS, BITS, SAMPLES))
     frames = _text(found, FRAMES)
     return Elements(
         _text(found, SOP_CLASS), _text(found, SERIES), rows, columns, bits, samples or 1,
-        int(frames) if frames.isdigit() else 1, pixel_bytes,
+        int(frames) if frames.isdigit() else 1, pixel_bytes, _text(found, MODALITY), _text(found, DESCRIPTION),
     )  # fmt: skip
 
 

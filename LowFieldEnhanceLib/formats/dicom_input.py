@@ -26,7 +26,6 @@ TAGS = {
     "0020|000e": "SeriesInstanceUID",
     "0020|0052": "FrameOfReferenceUID",
 }
-BEGINNING = 1 << 16  # bytes of a file in which the series is named
 NUMBER_OF_FRAMES = "0028|0008"
 SCALES = ("0028|1052", "0028|1053")  # RescaleIntercept and RescaleSlope
 PLACES = (
@@ -36,33 +35,25 @@ PLACES = (
 )
 
 
-def series_of(path: Path) -> tuple[str, str]:
-    """Modality and series description of a DICOM file, "" for what its beginning does not hold.
-
-    ITK opens images alone, and what is to be told from them are segmentations and reports. Tag and length take eight
-    bytes with either way to write them, in little-endian files.
-    """
-    with path.open("rb") as stream:
-        head = stream.read(BEGINNING)
-    return _text_of(head, b"\x08\x00\x60\x00"), _text_of(head, b"\x08\x00\x3e\x10")
-
-
-def _text_of(head: bytes, tag: bytes) -> str:
-    place = head.find(tag, 132)
-    if place < 0:
-        return ""
-    explicit = head[place + 4 : place + 6].isalpha()
-    length = int.from_bytes(head[place + 6 : place + 8] if explicit else head[place + 4 : place + 8], "little")
-    return head[place + 8 : place + 8 + length].decode("utf-8", errors="replace").strip(" \0")
-
-
 def read_dicom_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
-    """One file, of one frame or of all; its volume and what its header says (:data:`TAGS`).
+    """One file that holds all frames; its volume and what its header says (:data:`TAGS`).
 
     Raises:
-        BadInput: unreadable, not MR, fewer pixels than announced, or frames that make no volume (see
+        BadInput: unreadable, not MR, fewer pixels than announced, a single slice, or frames that make no volume (see
             dicom_frames.place_frames).
     """
+    source, meta = _read_one(path)
+    if _is_slice(source):
+        raise BadInput(f"{path.name} is one slice, not a volume; give the folder that holds all slices of its series")
+    return place_frames(source, path), meta
+
+
+def _is_slice(source: SimpleITK.Image) -> bool:
+    return source.GetDimension() == 2 or source.GetSize()[2] == 1
+
+
+def _read_one(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
+    """One file, its frames in their order there."""
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -76,8 +67,6 @@ def read_dicom_file(path: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
         source = reader.Execute()
     except RuntimeError as error:
         raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
-    if source.GetDimension() == 3 and source.GetSize()[2] > 1:
-        source = place_frames(source, path)
     return source, meta
 
 
@@ -110,8 +99,10 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
         check_path(file)
     check_left_out(folder, files)
     if len(files) == 1:
-        source, meta = read_dicom_file(Path(files[0]))
-        return source, {**meta, "file": folder.name}
+        source, meta = _read_one(Path(files[0]))
+        if _is_slice(source):
+            raise BadInput(f"the folder {folder} holds one slice alone, not a volume; give all slices of the series")
+        return place_frames(source, Path(files[0])), {**meta, "file": folder.name}
     check_whole(files, f"the slices in {folder}")
     reader.SetFileNames(files)
     reader.MetaDataDictionaryArrayUpdateOn()

@@ -44,23 +44,35 @@ class _Geometry:
     steps: tuple[float, ...]
 
 
-def check_nifti_header(path: Path) -> None:
-    """Refuse two voxel sizes, none, or a negative one, and an orientation that is not a number,
-    singular or sheared; of another file than NIfTI nothing is said.
+@dataclass(frozen=True)
+class Header:
+    """Of a NIfTI file: where its voxels are, and what it says of space."""
+
+    layout: Layout
+    geometry: _Geometry
+
+
+def read_header(path: Path) -> Header | None:
+    """Read a header; None of another file than NIfTI.
 
     Raises:
-        BadInput: see above; or the file is compressed, and damaged in its header.
+        BadInput: two voxel sizes, none, or a negative one; an orientation that is not a number, singular or sheared; or
+            the file is compressed, and damaged in its header.
     """
     try:
         with _opened(path) as stream:
-            _check_geometry(_geometry(stream.read(HEADER_BYTES)), path)
+            header = stream.read(HEADER_BYTES)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{path.name} is damaged or cut off: {error}") from error
+    layout, geometry = nifti_layout(header), _geometry(header)
+    if layout is None or geometry is None:
+        return None
+    _check_geometry(geometry, path)
+    return Header(layout, geometry)
 
 
 def check_nifti(path: Path) -> bool:
-    """Refuse a file that is shorter than its header announces, fails its checksum, or holds NaN or infinite voxels, and
-    one that :func:`check_nifti_header` refuses.
+    """Refuse a file that :func:`read_header` or :func:`check_voxels` refuses.
 
     Returns:
         Whether it is NIfTI at all; of another file nothing is said.
@@ -68,15 +80,24 @@ def check_nifti(path: Path) -> bool:
     Raises:
         BadInput: see above.
     """
+    header = read_header(path)
+    if header is None:
+        return False
+    check_voxels(path, header)
+    return True
+
+
+def check_voxels(path: Path, header: Header) -> None:
+    """Refuse a file that is shorter than its header announces, fails its checksum, or holds NaN or infinite voxels.
+
+    Raises:
+        BadInput: see above.
+    """
+    layout = header.layout
+    if layout.offset < layout.least_offset:
+        raise BadInput(f"the header of {path.name} does not say where its voxels begin")
     try:
         with _opened(path) as stream:
-            header = stream.read(HEADER_BYTES)
-            layout = nifti_layout(header)
-            if layout is None:
-                return False
-            _check_geometry(_geometry(header), path)
-            if layout.offset < layout.least_offset:
-                raise BadInput(f"the header of {path.name} does not say where its voxels begin")
             stream.seek(layout.offset)
             length, bad = _scan(stream, layout)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -85,7 +106,6 @@ def check_nifti(path: Path) -> bool:
         raise BadInput(f"{path.name} is cut off: it holds {length} of the {layout.length} bytes of voxels it announces")
     if bad:
         raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the file is damaged")
-    return True
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -95,10 +115,8 @@ def _opened(path: Path) -> BinaryIO:
     return gzip.open(path, "rb") if packed else path.open("rb")
 
 
-def _check_geometry(geometry: _Geometry | None, path: Path) -> None:
+def _check_geometry(geometry: _Geometry, path: Path) -> None:
     """A wrong pixdim or a wrong sform would scale the anatomy or mirror it, and nothing tells which of them it is."""
-    if geometry is None:
-        return
     edges = np.array(geometry.steps[1:4])
     if (edges < 0).any():  # ITK mirrors the axis, NIfTI knows no such thing
         size = " x ".join(f"{n:.4g}" for n in edges)
@@ -167,25 +185,22 @@ def nifti_layout(header: bytes) -> Layout | None:
     return None
 
 
-def orientation_doubt(path: Path) -> str | None:
-    """Why the orientation that a NIfTI file's header gives is in doubt; None if it is not, or the file is no NIfTI.
+def orientation_doubt(header: Header, name: str) -> str | None:
+    """Why the orientation that the header of the file of this name gives is in doubt; None if it is not.
 
     ITK takes the axes of a header without orientation for those of its own world, and one of two that disagree,
     without a word; left and right may then be exchanged.
     """
-    with _opened(path) as stream:
-        found = _geometry(stream.read(HEADER_BYTES))
-    if found is None:
-        return None
+    found = header.geometry
     qform, sform = found.qform, found.sform
     if qform is None and sform is None:
-        return "the header of the scan gives no orientation (qform and sform code 0)"
+        return f"the header of {name} gives no orientation (qform and sform code 0)"
     if qform is None or sform is None:
         return None
     apart = np.abs(grid_corners(found.size, qform - sform)).max()
     if apart <= MOST_APART_MM:
         return None
-    return f"the two orientations in the header of the scan (qform and sform) are up to {apart:.0f} mm apart"
+    return f"the two orientations in the header of {name} (qform and sform) are up to {apart:.0f} mm apart"
 
 
 def _geometry(header: bytes) -> _Geometry | None:

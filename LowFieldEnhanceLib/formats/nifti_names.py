@@ -12,14 +12,17 @@ from pathlib import Path
 PACKED, PLAIN = ".nii.gz", ".nii"
 
 
+def are_namesakes(one: Path, other: Path) -> bool:
+    """Whether two NIfTI files of one folder differ by being packed or not alone, in letters of any case."""
+    plain, packed = sorted((one.name.lower(), other.name.lower()), key=len)
+    return one.parent == other.parent and plain.endswith(PLAIN) and packed == f"{plain}.gz"
+
+
 def namesake_of(path: Path) -> Path | None:
-    """The file that differs from a NIfTI file by being packed or not, in letters of any case; None without one."""
-    name = path.name.lower()
-    ending = next((e for e in (PACKED, PLAIN) if name.endswith(e)), None)
-    if ending is None or not path.parent.is_dir():
+    """The file that is there and is a namesake (see :func:`are_namesakes`); None without one."""
+    if not path.parent.is_dir():
         return None
-    other = name[: -len(ending)] + (PLAIN if ending == PACKED else PACKED)
-    return next((entry for entry in sorted(path.parent.iterdir()) if entry.name.lower() == other), None)
+    return next((entry for entry in sorted(path.parent.iterdir()) if are_namesakes(path, entry)), None)
 
 
 @contextmanager

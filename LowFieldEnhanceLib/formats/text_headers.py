@@ -26,14 +26,14 @@ def check_text_header(path: Path) -> str | None:
             raise BadInput(f"the header of {path.name} gives no spacing, so the size of its voxels is unknown")
         missing = next((name for name in ("space directions", "space") if name not in fields), None)
         if missing:
-            return f"the header of the scan gives no orientation (no {missing})"
+            return f"the header of {path.name} gives no orientation (no {missing})"
         space = fields["space"].lower()
-        return None if space in PATIENT_SPACES else f"the header of the scan gives no orientation (space {space})"
+        return None if space in PATIENT_SPACES else f"the header of {path.name} gives no orientation (space {space})"
     if not any(_is_spacing(fields.get(name, "")) for name in ("elementspacing", "elementsize")):
         raise BadInput(f"the header of {path.name} gives no ElementSpacing, so the size of its voxels is unknown")
     if METAIMAGE_AXES & fields.keys():
         return None
-    return "the header of the scan gives no orientation (no TransformMatrix)"
+    return f"the header of {path.name} gives no orientation (no TransformMatrix)"
 
 
 def header_fields(path: Path) -> dict[str, str]:

@@ -5,33 +5,41 @@ from __future__ import annotations
 from pathlib import Path
 
 from .metaimage import check_metaimage
-from .nifti import check_nifti, check_nifti_header, orientation_doubt
+from .nifti import Header, check_voxels, orientation_doubt, read_header
 from .nrrd import check_nrrd
 from .text_headers import check_text_header
 
 NIFTI, METAIMAGE, NRRD = (".nii", ".nii.gz"), (".mha", ".mhd"), (".nrrd", ".nhdr")
 
 
-def check_volume_header(path: Path) -> None:
+def check_volume_header(path: Path) -> Header | None:
     """Refuse the header of a NIfTI file that contradicts itself, before ITK prints its own words about it.
 
+    Returns:
+        That header, for :func:`check_volume_file`; None of another file.
+
     Raises:
-        BadInput: see nifti.check_nifti_header.
+        BadInput: see nifti.read_header.
     """
-    if path.name.lower().endswith(NIFTI):
-        check_nifti_header(path)
+    return read_header(path) if path.name.lower().endswith(NIFTI) else None
 
 
-def check_volume_file(path: Path) -> str | None:
+def check_volume_file(path: Path, header: Header | None) -> str | None:
     """Why the orientation that the header of a NIfTI, NRRD or MetaImage file gives is in doubt; None if it is not.
 
+    Args:
+        path: of the file.
+        header: from :func:`check_volume_header`.
+
     Raises:
-        BadInput: the file is damaged or cut off, or its header contradicts itself or gives no spacing.
+        BadInput: the file is damaged or cut off, or its header gives no spacing.
     """
     name = path.name.lower()
     if name.endswith(NIFTI):
-        check_nifti(path)
-        return orientation_doubt(path)
+        if header is None:  # ITK will say what it is
+            return None
+        check_voxels(path, header)
+        return orientation_doubt(header, path.name)
     doubt = check_text_header(path)
     if name.endswith(METAIMAGE):
         check_metaimage(path)

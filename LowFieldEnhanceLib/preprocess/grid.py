@@ -103,6 +103,11 @@ def _resample_oblique(image: Image, grid: Grid, interpolation: str) -> Image:
     return from_sitk(moved, image.contrast, image.meta)
 
 
+def field_of_view(image: Image, grid: Grid) -> np.ndarray:
+    """Where an image shows something of a grid: bool of the grid's shape."""
+    return resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
+
+
 def same_grid(a: Grid, b: Grid, tolerance_mm: float = 1e-3) -> bool:
     """Whether all corners of two grids coincide."""
     if a.shape != b.shape:

@@ -16,7 +16,7 @@ from ..physics.noise import estimate_sigma
 from ..segmentation.labels import WHITE_MATTER, LabelMap
 from .bias_correction import n4_bias_field
 from .brain import brain_mask, dilated, faded, feathered, is_stripped
-from .grid import Grid, canonical_grid, resample, same_grid
+from .grid import Grid, canonical_grid, field_of_view, resample, same_grid
 from .intensity import MODEL_MIN, from_model, intensity_scale, to_model
 
 MASK_MARGIN = 2
@@ -94,19 +94,23 @@ class Prepared:
         """What :meth:`brain_alone` has left of a volume, with the input around it again."""
         return image.with_array(image.array + (1 - self.weight) * self.on_grid.array)
 
-    def landed(self, enhanced: np.ndarray, grid: Grid, mask: np.ndarray) -> np.ndarray:
-        """A result in the model range on a grid that a method worked on -> the working grid (cubic).
+    def landing(self, grid: Grid, mask: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        """What brings results in the model range from a grid that a method worked on to the working grid (cubic).
 
         Outside the method's ``mask``, which on larger voxels ends before :attr:`weight` does, the scan's own values
         stand: the background there would leave a dark ring around the brain.
         """
         target = Grid.of(self.on_grid)
         if same_grid(grid, target):
-            return enhanced
+            return lambda enhanced: enhanced
         own = to_model(resample(self.on_grid, grid, "cubic").array, self.scale)
-        whole = np.where(mask, enhanced, own) - MODEL_MIN
-        above = Image(np.ascontiguousarray(whole, dtype=np.float32), grid.affine)
-        return resample(above, target, "cubic").array + MODEL_MIN  # outside of the method's grid: background
+
+        def land(enhanced: np.ndarray) -> np.ndarray:
+            whole = np.where(mask, enhanced, own) - MODEL_MIN
+            above = Image(np.ascontiguousarray(whole, dtype=np.float32), grid.affine)
+            return resample(above, target, "cubic").array + MODEL_MIN  # outside of the method's grid: background
+
+        return land
 
     def difference_back(self, difference: np.ndarray) -> np.ndarray:
         """A difference of results in the model range -> the scanner's unit, 0 outside the brain."""
@@ -195,10 +199,32 @@ def regridded(prepared: Prepared, spacing: float) -> Prepared:
     return replace(prepared, on_grid=on_grid, brain=brain, mask=dilated(brain, MASK_MARGIN))
 
 
-def prepare_others(
+@dataclass(frozen=True)
+class Companion:
+    """A further contrast of the same head.
+
+    Attributes:
+        image: as acquired.
+        on_grid: the same, interpolated (cubic) to the working grid, never negative.
+        field: bool on the working grid, what it shows.
+        head: bool on the grid of ``image``, the brain grown by a voxel.
+    """
+
+    image: Image
+    on_grid: Image
+    field: np.ndarray
+    head: np.ndarray
+
+    def without_bias(self, brain: np.ndarray, events: Events | None = None) -> Companion:
+        """Divided by its bias field, which N4 finds where it shows something of the brain (on the working grid)."""
+        image, on_grid = without_bias(self.image, self.on_grid, brain & (self.on_grid.array > 0), events)
+        return replace(self, image=image, on_grid=on_grid)
+
+
+def bring_others(
     contrasts: Mapping[str, Image], main: Prepared, warn: Callable[[str], object] = lambda _: None
-) -> tuple[dict[str, Image], dict[str, Acquisition]]:
-    """Further contrasts of the same head on the working grid, in the model range, and how they were acquired.
+) -> dict[str, Companion]:
+    """Further contrasts of the same head on the working grid, in their own intensities.
 
     Args:
         contrasts: scans in the same frame of reference.
@@ -209,12 +235,11 @@ def prepare_others(
         BadInput: one shows less than half of the brain, or is no magnitude scan.
     """
     grid = Grid.of(main.on_grid)
-    others, acquisitions = {}, {}
     grown = main.on_grid.with_array(dilated(main.brain, 1).astype(np.float32))
+    found = {}
     for contrast, image in contrasts.items():
         on_grid = resample(image, grid, "cubic")
-        array = np.maximum(on_grid.array, 0.0)
-        field = resample(image.with_array(np.ones(image.shape, np.float32)), grid, "nearest").array > 0.5
+        field = field_of_view(image, grid)
         cover = float(field[main.brain].mean())
         said = f"the {contrast} scan shows {cover:.0%} of the brain that is in the scan to be enhanced"
         if cover < LEAST_COVER:
@@ -223,11 +248,28 @@ def prepare_others(
             warn(f"{said}; outside of it the result can use it no more than if it were dark there")
         head = resample(grown, Grid.of(image), "linear").array > 0.5
         _check_magnitude(image, head)
-        scale = intensity_scale(array, main.brain & field)
-        others[contrast] = on_grid.with_array(to_model(array * main.mask, scale))
-        sigma, _ = estimate_sigma(image.array, head)
-        acquisitions[contrast] = Acquisition.of(image, on_grid, sigma / scale)
+        found[contrast] = Companion(image, on_grid.with_array(np.maximum(on_grid.array, 0.0)), field, head)
+    return found
+
+
+def others_to_model(
+    companions: Mapping[str, Companion], main: Prepared
+) -> tuple[dict[str, Image], dict[str, Acquisition]]:
+    """Further contrasts in the model range, and how they were acquired."""
+    others, acquisitions = {}, {}
+    for contrast, one in companions.items():
+        scale = intensity_scale(one.on_grid.array, main.brain & one.field)
+        others[contrast] = one.on_grid.with_array(to_model(one.on_grid.array * main.mask, scale))
+        sigma, _ = estimate_sigma(one.image.array, one.head)
+        acquisitions[contrast] = Acquisition.of(one.image, one.on_grid, sigma / scale)
     return others, acquisitions
+
+
+def prepare_others(
+    contrasts: Mapping[str, Image], main: Prepared, warn: Callable[[str], object] = lambda _: None
+) -> tuple[dict[str, Image], dict[str, Acquisition]]:
+    """Further contrasts on the working grid in the model range; see :func:`bring_others`, :func:`others_to_model`."""
+    return others_to_model(bring_others(contrasts, main, warn), main)
 
 
 def _check_magnitude(image: Image, head: np.ndarray) -> None:

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from ..errors import BadInput
 from ..formats.itk import check_path
+from ..formats.nifti import Header
 from ..formats.nifti_names import away_from_namesake
 from ..formats.volume_files import check_volume_file, check_volume_header
 from ..image import LPS_FROM_RAS, Image
@@ -35,11 +36,13 @@ class Displacement:
         transform: of ITK.
         name: of its file.
         sha256: of its file; None for a transform that was read from none.
+        orientation_doubt: why the orientation in that file's header is in doubt; None if it is not.
     """
 
     transform: SimpleITK.Transform
     name: str
     sha256: str | None = None
+    orientation_doubt: str | None = None
 
 
 def read_displacement(path: str | os.PathLike[str]) -> Displacement:
@@ -56,25 +59,29 @@ def read_displacement(path: str | os.PathLike[str]) -> Displacement:
     try:
         if not path.name.lower().endswith(EXTENSIONS):
             return Displacement(SimpleITK.ReadTransform(str(path)), path.name, file_sha256(path))
-        check_volume_header(path)
+        header = check_volume_header(path)
         with away_from_namesake(path) as place:
-            field = _read_field(place, path)
+            field, doubt = _read_field(place, path, header)
     except RuntimeError as error:
         raise BadInput(f"{path.name} can be read neither as a displacement field nor as a transform") from error
     if field.GetDimension() != COMPONENTS or field.GetNumberOfComponentsPerPixel() != COMPONENTS:
         raise BadInput(f"{path.name} is no displacement field: it must be a volume with three components a voxel")
     vectors = SimpleITK.Cast(field, SimpleITK.sitkVectorFloat64)
     _check_finite(SimpleITK.GetArrayViewFromImage(vectors), path.name)
-    return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name, file_sha256(path))
+    return Displacement(SimpleITK.DisplacementFieldTransform(vectors), path.name, file_sha256(path), doubt)
 
 
-def _read_field(place: Path, path: Path) -> SimpleITK.Image:
-    """Read ``place``, which is ``path`` under whatever name."""
+def _read_field(place: Path, path: Path, header: Header | None) -> tuple[SimpleITK.Image, str | None]:
+    """Read ``place``, which is ``path`` under whatever name; the field, and why its orientation is in doubt.
+
+    Args:
+        header: from volume_files.check_volume_header.
+    """
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(place))
     reader.ReadImageInformation()
-    check_volume_file(path)
-    return reader.Execute()
+    doubt = check_volume_file(path, header)
+    return reader.Execute(), doubt
 
 
 def _check_finite(vectors: np.ndarray, name: str) -> None:

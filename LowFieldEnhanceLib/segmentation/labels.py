@@ -56,12 +56,14 @@ class LabelMap:
         affine: 4 x 4, index to RAS mm.
         confidence: id to mean posterior of the segmenter inside the structure (0..1); empty for manual labels.
         file: name of the file that it was read from; empty if it was made here.
+        orientation_doubt: why the orientation in that file's header is in doubt; None if it is not.
     """
 
     array: np.ndarray
     affine: np.ndarray
     confidence: dict[int, float]
     file: str = ""
+    orientation_doubt: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "array", np.ascontiguousarray(self.array, dtype=np.uint8))

@@ -71,7 +71,7 @@ def main() -> None:
             for way, grid_mm in WAYS.items():
                 case = subject.case_on(grid_mm)
                 made = run_method(method, case, preset, torch.Generator().manual_seed(0), Events())
-                landed = subject.prepared.landed(made.array, case.grid, case.mask)
+                landed = subject.prepared.landing(case.grid, case.mask)(made.array)
                 images.setdefault(row, {})[way] = subject.prepared.back(landed).array
         for row, ways in images.items():
             for way, array in ways.items():

@@ -16,6 +16,7 @@ from LowFieldEnhanceLib.batch_command import EachScan
 from LowFieldEnhanceLib.batch_results import Request
 from LowFieldEnhanceLib.batch_scans import Scan
 from LowFieldEnhanceLib.cli import build_parser
+from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import write_image, write_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
@@ -88,6 +89,14 @@ def other_contrast(scan: Scan) -> Scan:
 )
 def test_another_file_or_contrast_is_another_request(scan: Scan, changed: Callable[[Scan], Scan]) -> None:
     assert asked(changed(scan)) != asked(scan)
+
+
+def test_a_scan_named_as_a_map_is_asked_of_unless_the_contrast_was_said(scan: Scan) -> None:
+    named = replace(scan, input=scan.input.rename(scan.input.with_name("T1map.nii.gz")))
+    with pytest.raises(BadInput, match="T1map.nii.gz is a quantitative map"):
+        asked(named)
+    for said in ("T1w", "other"):
+        assert asked(replace(named, contrast=said)) == asked(named, "--contrast", said)
 
 
 def test_what_changes_no_result_is_the_same_request(scan: Scan) -> None:

@@ -15,7 +15,7 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageS
 from LowFieldEnhanceLib.batch import run_batch
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan, find_scans
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.formats.dicom_input import series_of
+from LowFieldEnhanceLib.formats.dicom_elements import read_elements
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import DERIVED, write_image
 
@@ -142,10 +142,13 @@ def test_dicom_of_another_modality_and_results_as_dicom_are_left_out(tmp_path: P
         data, meta = Dataset(), FileMetaDataset()
         meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = syntax, MRImageStorage
         meta.MediaStorageSOPInstanceUID = generate_uid()
+        # bytes that look like the element of another modality, where there is none
+        meta.PrivateInformationCreatorUID, meta.PrivateInformation = generate_uid(), b"\x08\0\x60\0CS\2\0CT"
         data.file_meta, data.Modality, data.SeriesDescription = meta, modality, description
         (tmp_path / name).mkdir()
         pydicom.dcmwrite(tmp_path / name / "1", data, enforce_file_format=True)
-        assert series_of(tmp_path / name / "1") == (modality, description)
+        found = read_elements(tmp_path / name / "1")
+        assert (found.modality, found.description) == (modality, description)
     told: list[str] = []
     assert set(names(find_scans([str(tmp_path)], tmp_path.parent / "out", told.append))) == {"scan"}
     assert len(told) == 1 and told[0].startswith("3 volumes")

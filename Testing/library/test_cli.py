@@ -231,6 +231,21 @@ def test_a_contrast_that_nobody_said_is_not_claimed_by_the_report(
     assert not check["ok"] and "treated as T1w" in check["text"]
 
 
+@pytest.mark.parametrize("name", ["sub-01_T1map.nii.gz", "head_T2star.nii.gz"])
+def test_of_a_scan_that_is_named_as_something_else_the_contrast_is_asked_for(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.pipeline.enhance", lambda *_, **__: 1 / 0)
+    (tmp_path / name).write_bytes(Path(SAMPLE).read_bytes())
+    words = ["enhance", str(tmp_path / name), "-m", "cubic", "-o", str(tmp_path / "e.nii.gz")]
+    code, events = run_json(capsys, *words)
+    assert code == 2 and events[-1]["message"].startswith(f"by its name, {name} is a ")
+    assert events[-1]["message"].endswith("say which (--contrast)")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    for contrast in ("T1w", "other"):  # whoever says it is believed
+        assert run_json(capsys, *words, "--contrast", contrast)[0] == 1  # on to the work, which is not here
+
+
 def test_a_mask_of_255_is_the_mask_of_1(
     tmp_path: Path, tiny_models: Path, brain_mask: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

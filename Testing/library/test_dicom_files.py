@@ -113,7 +113,7 @@ def test_the_elements_are_found_in_every_coding_behind_sequences_of_any_length(s
 
     for path in written(tmp_path / "series", change):
         pixels = None if syntax == RLELossless else PIXEL_BYTES
-        assert read_elements(path) == Elements(MRImageStorage, "1.2.3", 7, 6, 16, 1, 1, pixels)
+        assert read_elements(path) == Elements(MRImageStorage, "1.2.3", 7, 6, 16, 1, 1, pixels, "MR", "ax t2")
 
 
 def test_a_file_of_anything_else_has_no_elements(tmp_path: Path) -> None:

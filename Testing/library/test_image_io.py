@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from LowFieldEnhanceLib import image_io
+from LowFieldEnhanceLib.contrast_names import other_kind
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.formats.nifti import Layout, nifti_layout
 from LowFieldEnhanceLib.image import Image
@@ -125,7 +126,33 @@ def test_a_brain_mask_that_is_the_same_everywhere_is_refused_as_a_mask(
         ("sub-01_T2w_FLAIR.nii", "FLAIR"),
         ("T2 starting", "T2w"),
         ("T2w_to_T1w_T2w", "T2w"),
-        ("T2w_to_T1w", "T1w"),
+        ("T2w_to_T1w", "T2w"),
+        ("T2_reg_to_T1", "T2w"),
+        ("T2w_reg_T1w.nii", "T2w"),
+        ("T1_in_T2_space", "T1w"),
+        ("t2tot1", "T2w"),
+        ("T1_to_FLAIR", "T1w"),
+        ("FLAIRtoT1", "FLAIR"),
+        ("photo_T1.nii", "T1w"),
+        ("T2w_regtoT1map", "T2w"),
+        ("t2_sag_5mm", "T2w"),
+        ("T2Sag", "T2w"),
+        ("t2s_gre", "other"),
+        ("T2sw", "other"),
+        ("t1map", "other"),
+        ("T1_map_MOLLI", "other"),
+        ("T1 mapping", "other"),
+        ("sub-01_acq-mp2rage_T1map.nii.gz", "other"),
+        ("T1rho", "other"),
+        ("T1-rho_SL60", "other"),
+        ("T2map.nii", "other"),
+        ("t2star_map", "other"),
+        ("R2star_T2w_echo1", "other"),
+        ("ep2d_diff_t2_ADC", "other"),
+        ("R2", "other"),
+        ("sub-01_acq-adc_T1w.nii", "T1w"),
+        ("T1_mprage_R2", "T1w"),
+        ("t1_tirm_tra_dark-fluid", "T1w"),
         ("t2_tirm_tra_dark-fluid", "FLAIR"),
         ("T2 SPACE DARK FLUID SAG", "FLAIR"),
         ("MPRAGE_1mm.nii", "T1w"),
@@ -135,6 +162,27 @@ def test_a_brain_mask_that_is_the_same_everywhere_is_refused_as_a_mask(
 )
 def test_the_contrast_is_guessed_from_the_name(name: str, contrast: str) -> None:
     assert image_io.guess_contrast(name) == contrast
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("t1map", "a quantitative map"),
+        ("T1_rho_SL60", "a quantitative map"),
+        ("R2*.nii", "a quantitative map"),
+        ("t2smap", "a quantitative map"),
+        ("dwi_ADC", "a quantitative map"),
+        ("ax T2* gre", "a T2*-weighted scan"),
+        ("T2s", "a T2*-weighted scan"),
+        ("T2 star, then T1", None),
+        ("T2w_reg_to_T1map", None),
+        ("scan_R2.nii", None),
+        ("scan", None),
+        ("cadc", None),
+    ],
+)
+def test_a_name_may_tell_of_something_else_than_a_weighted_scan(name: str, kind: str | None) -> None:
+    assert other_kind(name) == kind
 
 
 def test_a_given_contrast_wins_over_the_name(tmp_path: Path) -> None:

@@ -118,9 +118,14 @@ def test_computed_tomography_is_refused_as_a_series_and_as_a_single_file(tmp_pat
     assert "CT, not MR" in refused(next((tmp_path / "series").iterdir()))
 
 
-def test_a_single_slice_is_too_thin_to_be_a_scan(tmp_path: Path) -> None:
-    write_series(tmp_path / "series", counts(), series_affine(), leave_out=tuple(range(1, 8)))
-    assert "too thin" in refused(tmp_path / "series")
+def test_a_single_slice_is_no_scan_and_the_user_is_told_what_to_give(tmp_path: Path) -> None:
+    write_series(tmp_path / "series", counts(), series_affine())
+    one, *others = sorted((tmp_path / "series").iterdir())
+    said = f"{one.name} is one slice, not a volume; give the folder that holds all slices of its series"
+    assert refused(one) == said
+    for other in others:
+        other.unlink()
+    assert refused(tmp_path / "series").endswith("holds one slice alone, not a volume; give all slices of the series")
 
 
 def without(keyword: str) -> Callable[[Dataset, int], None]:

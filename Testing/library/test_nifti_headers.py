@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 from conftest import voxels
 from scipy.spatial.transform import Rotation
+from test_orientation_doubt import doubt_of
 
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.formats.nifti import check_nifti, orientation_doubt
-from LowFieldEnhanceLib.image_io import read_image
+from LowFieldEnhanceLib.formats import nifti
+from LowFieldEnhanceLib.formats.nifti import check_nifti
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import read_image, write_image
 
 SIZE, SPACING, OFFSET = (9, 10, 11), (1.6, 1.7, 5.0), (-40.0, 12.5, 30.25)
 KINDS = [(1, "<"), (1, ">"), (2, "<"), (2, ">")]
@@ -75,7 +78,7 @@ def test_every_voxel_is_read_at_its_place_in_either_byte_order(order: str, tmp_p
 def test_in_a_good_header_nothing_is_in_doubt(version: int, order: str, tmp_path: Path) -> None:
     written(tmp_path / "scan.nii", version, order)
     assert check_nifti(tmp_path / "scan.nii")
-    assert orientation_doubt(tmp_path / "scan.nii") is None
+    assert doubt_of(tmp_path / "scan.nii") is None
 
 
 @pytest.mark.parametrize(("version", "order"), KINDS)
@@ -85,12 +88,12 @@ def test_left_and_right_exchanged_in_one_of_two_orientations_is_in_doubt(
     path, rows = tmp_path / "scan.nii", oblique()[0][:3]
     rows[0] *= -1
     written(path, version, order, rows=tuple(rows.ravel()))
-    assert "mm apart" in str(orientation_doubt(path))
+    assert "mm apart" in str(doubt_of(path))
     for codes in ((1, 0), (0, 1)):  # the other one does not count
         written(path, version, order, rows=tuple(rows.ravel()), codes=codes)
-        assert orientation_doubt(path) is None
+        assert doubt_of(path) is None
     written(path, version, order, codes=(0, 0))
-    assert "gives no orientation" in str(orientation_doubt(path))
+    assert "gives no orientation" in str(doubt_of(path))
 
 
 @pytest.mark.parametrize("shift", [3.0, -3.0])
@@ -99,7 +102,7 @@ def test_two_orientations_a_shift_apart_are_in_doubt(version: int, order: str, s
     rows = oblique()[0][:3]
     rows[:, 3] += shift
     written(tmp_path / "scan.nii", version, order, rows=tuple(rows.ravel()))
-    assert "up to 3 mm apart" in str(orientation_doubt(tmp_path / "scan.nii"))
+    assert "up to 3 mm apart" in str(doubt_of(tmp_path / "scan.nii"))
 
 
 @pytest.mark.parametrize("factor", [0.9, 0.98, 1.02, 1.1])
@@ -178,3 +181,12 @@ def test_an_sform_without_a_place_is_refused_too(value: float, tmp_path: Path) -
     written(tmp_path / "scan.nii", 1, "<", rows=tuple(rows.ravel()))
     with pytest.raises(BadInput, match=r"\(sform\) is not a number"):
         read_image(tmp_path / "scan.nii")
+
+
+def test_a_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(Image(voxels(), np.eye(4)), tmp_path / "scan.nii.gz")
+    seen = []
+    read = nifti._geometry
+    monkeypatch.setattr(nifti, "_geometry", lambda header: seen.append(len(header)) or read(header))
+    read_image(tmp_path / "scan.nii.gz", "T1w")
+    assert seen == [544]

@@ -11,7 +11,7 @@ import SimpleITK
 from conftest import refused
 from scipy.spatial.transform import Rotation
 
-from LowFieldEnhanceLib.formats.nifti import orientation_doubt
+from LowFieldEnhanceLib.formats.nifti import orientation_doubt, read_header
 from LowFieldEnhanceLib.image import ORIENTATION_DOUBT
 from LowFieldEnhanceLib.image_io import read_image
 
@@ -27,6 +27,11 @@ def written(path: Path, seed: int = 0, flipped: bool = False) -> Path:
     return path
 
 
+def doubt_of(path: Path) -> str | None:
+    header = read_header(path)
+    return None if header is None else orientation_doubt(header, path.name)
+
+
 def changed(path: Path, offset: int, form: str, *values: float) -> Path:
     content = bytearray(path.read_bytes())
     struct.pack_into(f"<{form}", content, offset, *values)
@@ -39,34 +44,34 @@ def changed(path: Path, offset: int, form: str, *values: float) -> Path:
 def test_two_orientations_that_agree_raise_no_doubt(tmp_path: Path, seed: int, flipped: bool) -> None:
     for ending in ("nii", "nii.gz"):
         path = written(tmp_path / f"a.{ending}", seed, flipped)
-        assert orientation_doubt(path) is None
+        assert doubt_of(path) is None
     assert ORIENTATION_DOUBT not in read_image(path, "T1w").meta
 
 
 def test_a_header_without_orientation_is_in_doubt(tmp_path: Path) -> None:
     path = changed(written(tmp_path / "a.nii"), 252, "2h", 0, 0)
-    assert "gives no orientation" in orientation_doubt(path)
+    assert "gives no orientation" in doubt_of(path)
     assert "gives no orientation" in read_image(path, "T1w").meta[ORIENTATION_DOUBT]
 
 
 def test_one_orientation_is_enough(tmp_path: Path) -> None:
-    assert orientation_doubt(changed(written(tmp_path / "a.nii"), 252, "2h", 1, 0)) is None
-    assert orientation_doubt(changed(written(tmp_path / "b.nii"), 252, "2h", 0, 1)) is None
+    assert doubt_of(changed(written(tmp_path / "a.nii"), 252, "2h", 1, 0)) is None
+    assert doubt_of(changed(written(tmp_path / "b.nii"), 252, "2h", 0, 1)) is None
 
 
 def test_two_orientations_that_disagree_are_in_doubt(tmp_path: Path) -> None:
     path = written(tmp_path / "a.nii")
     row = struct.unpack_from("<4f", path.read_bytes(), 280)
     changed(path, 280, "4f", *(-value for value in row))  # left and right exchanged in the sform
-    assert "disagree" in orientation_doubt(path) or "mm apart" in orientation_doubt(path)
+    assert "disagree" in doubt_of(path) or "mm apart" in doubt_of(path)
     near = written(tmp_path / "b.nii")
     changed(near, 280 + 12, "f", struct.unpack_from("<f", near.read_bytes(), 280 + 12)[0] + 0.5)
-    assert orientation_doubt(near) is None
+    assert doubt_of(near) is None
 
 
 def test_what_is_no_nifti_is_left_to_itk(tmp_path: Path) -> None:
     (tmp_path / "a.nii").write_bytes(b"no header")
-    assert orientation_doubt(tmp_path / "a.nii") is None
+    assert doubt_of(tmp_path / "a.nii") is None
 
 
 @pytest.mark.parametrize("codes", [(0, 1), (1, 1)])
@@ -107,7 +112,7 @@ def with_header(path: Path, text: str) -> Path:
 def test_a_text_header_without_axes_is_in_doubt(tmp_path: Path, name: str, text: str, missing: str) -> None:
     image = read_image(with_header(tmp_path / name, text), "T1w")
     assert image.spacing == pytest.approx((1.6, 1.7, 5))
-    assert image.meta[ORIENTATION_DOUBT] == f"the header of the scan gives no orientation (no {missing})"
+    assert image.meta[ORIENTATION_DOUBT] == f"the header of {name} gives no orientation (no {missing})"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from LowFieldEnhanceLib import outputs
 from LowFieldEnhanceLib.dicom.command import DicomOutput
 from LowFieldEnhanceLib.dicom.files import new_folder
 from LowFieldEnhanceLib.errors import BadInput
+from LowFieldEnhanceLib.formats.nifti_names import are_namesakes
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import check_output, read_image
 from LowFieldEnhanceLib.ours import note_of
@@ -79,6 +80,24 @@ def test_two_outputs_are_not_written_into_one_file_whatever_it_is_called(tmp_pat
     Wanted(output, segmentation=tmp_path / "e.nii.gz").check([])
     with pytest.raises(BadInput, match="nii and .nii.gz alone"):
         Wanted(output, segmentation=tmp_path / "below" / "E.nii").check([])
+    with pytest.raises(BadInput, match="two outputs have the same name, in letters of any case"):
+        Wanted(tmp_path / "e.nrrd", segmentation=tmp_path / "E.nrrd").check([])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a.nii", "a.nii.gz", True),
+        ("A.NII.gz", "a.nii", True),
+        ("a.nii.nii.gz", "a.nii.nii", True),
+        ("a.nii", "a.nii", False),
+        ("a.nii", "b.nii.gz", False),
+        ("a.mha", "a.mha.gz", False),
+        ("x/a.nii", "a.nii.gz", False),
+    ],
+)
+def test_namesakes_differ_by_being_packed_alone(one: str, other: str, same: bool, tmp_path: Path) -> None:
+    assert are_namesakes(tmp_path / one, tmp_path / other) is are_namesakes(tmp_path / other, tmp_path / one) is same
 
 
 def test_every_volume_says_in_its_header_what_it_is_and_the_enhanced_one_alone_that_it_is_enhanced(

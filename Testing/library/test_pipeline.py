@@ -268,3 +268,20 @@ def test_n4_takes_the_bias_of_further_contrasts_off_too(scan: Image, brain: Imag
     assert plain.contrasts["T2w"] is others["T2w"]
     assert abs(np.log(slope(corrected.contrasts["T2w"]))) < 0.5 * abs(np.log(slope(plain.contrasts["T2w"])))
     assert corrected.made_with["further_contrasts_sha256"] == plain.made_with["further_contrasts_sha256"]
+
+
+def test_with_n4_a_further_contrast_is_interpolated_once(
+    scan: Image, brain: Image, tiny_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    for module in ("subject", "preprocess.prepare"):
+        monkeypatch.setattr(
+            f"LowFieldEnhanceLib.{module}.resample",
+            lambda image, grid, how: seen.append(f"{image.contrast} {how}") or resample(image, grid, how),
+        )
+    others = {"T2w": Image(scan.array, scan.affine, "T2w")}
+    subject = pipeline.subject_of(scan, replace(OPTIONS, n4=True, spacing=4.0), others, brain=brain)
+    assert seen.count("T2w cubic") == 1
+    # the voxels of the scan itself, which N4 has corrected on the working grid too
+    alike = np.corrcoef(subject.others["T2w"].array.ravel(), subject.prepared.model_input.array.ravel())[0, 1]
+    assert alike > 0.999

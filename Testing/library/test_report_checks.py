@@ -227,7 +227,7 @@ def test_orientation_is_judged_in_the_world_not_along_the_voxels() -> None:
 
 def test_a_doubt_of_the_header_is_no_pass_even_if_the_cerebellum_lies_right() -> None:
     for labels in (None, anatomy(10, 10)):
-        checks = input_checks(SOURCE, GRID, brain_mask(), labels=labels, orientation_doubt="the codes are 0")
+        checks = input_checks(SOURCE, GRID, brain_mask(), labels=labels, orientation_doubts=("the codes are 0",))
         (check,) = [c for c in checks if c["name"] == "orientation"]
         assert not check["ok"] and "the codes are 0, so left and right cannot be trusted" in check["text"]
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import SimpleITK
 from judging_support import OPTIONS
+from samples_support import Gaussian
 from scipy import ndimage
 
 from LowFieldEnhanceLib import pipeline
@@ -23,6 +24,7 @@ from LowFieldEnhanceLib.methods.registry import METHODS
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import regridded
 from LowFieldEnhanceLib.preprocess.unwarp import Displacement
+from LowFieldEnhanceLib.samples import run_samples
 
 pytest_plugins = ["judging_fixtures"]
 pytestmark = pytest.mark.usefixtures("quick_pipeline")
@@ -128,7 +130,7 @@ def test_the_spread_is_on_the_output_grid(method: str, low: Image) -> None:
 def test_a_result_that_is_the_scan_itself_has_no_ring_around_the_brain(spacing: float, low: Image) -> None:
     prepared = pipeline.subject_of(low, replace(OPTIONS, spacing=spacing)).prepared
     inner = regridded(prepared, spacing / 2)
-    landed = prepared.landed(inner.model_input.array, Grid.of(inner.on_grid), inner.mask)
+    landed = prepared.landing(Grid.of(inner.on_grid), inner.mask)(inner.model_input.array)
     back, scan = prepared.back(landed).array, prepared.on_grid.array
     rim = (prepared.weight > 0) & ~prepared.brain & (scan > 0.1 * prepared.scale)
     assert rim.sum() > 100
@@ -140,9 +142,22 @@ def test_where_the_networks_grid_ends_lies_background(low: Image) -> None:
     subject = pipeline.subject_of(low, replace(OPTIONS, spacing=2.0))
     case = subject.case_on(TRAINED_MM)
     inner, _ = case.cropped(0)
-    landed = subject.prepared.landed(np.full(inner.shape, 0.5, np.float32), inner.grid, inner.mask)
+    landed = subject.prepared.landing(inner.grid, inner.mask)(np.full(inner.shape, 0.5, np.float32))
     assert landed.shape == subject.prepared.on_grid.shape
     assert landed[0, 0, 0] == -1.0 and landed[tuple(n // 2 for n in landed.shape)] == pytest.approx(0.5)
+
+
+def test_the_scan_is_brought_to_the_networks_grid_once_for_all_samples(
+    low: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = pipeline.subject_of(low, replace(OPTIONS, spacing=2.0))
+    case, sizes = subject.case_on(TRAINED_MM), []
+    monkeypatch.setattr(
+        "LowFieldEnhanceLib.preprocess.prepare.resample",
+        lambda image, grid, how: sizes.append(grid.shape) or resample(image, grid, how),
+    )
+    run_samples(Gaussian(), case, subject.prepared, "fast", 0, 3)
+    assert sizes == [case.shape] + 3 * [subject.prepared.on_grid.shape]
 
 
 def test_a_mirrored_head_comes_back_in_its_place(low: Image) -> None:
