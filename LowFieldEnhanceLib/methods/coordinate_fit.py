@@ -36,7 +36,7 @@ class FitSettings:
             volume has learned.
         edge: of a block, working voxels.
         tolerance: stop when PATIENCE epochs in a row leave the objective above the lowest one before them, less this
-            share. It is that of data and prior: where the prior weighs most, the data residual stands still long before.
+            share. It is that of data and prior: where the prior weighs most, the data residual stands still earlier.
     """
 
     embedding: str = "fitted"
