@@ -12,7 +12,7 @@ from typing import Any
 from .errors import BadInput
 from .events import Events
 from .image import CONTRASTS, no_sides
-from .scan_options import PROFILES, add_lpips_option, with_contrast
+from .scan_options import PROFILES, add_lpips_option, add_mirrored_option, with_contrast
 
 Groups = Any  # argparse's sub-parser action has no public type
 
@@ -23,6 +23,7 @@ def add_segment(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="as for enhance")
     parser.add_argument("-o", "--output", required=True, help="label map (FreeSurfer ids; .nii.gz, .nii, .nrrd, .mha)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
+    add_mirrored_option(parser)
     parser.set_defaults(run=run_segment)
 
 
@@ -43,7 +44,7 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     if image.sides_in_doubt:
         events.warning(image.sides_in_doubt)
     events.progress("segment", 0, 1)
-    labels = Segmenter(choose_device(options.device, events)).segment(image, events)
+    labels = Segmenter(choose_device(options.device, events), options.mirrored).segment(image, events)
     events.progress("segment", 1, 1)
     found = brain_volume(float(brain_mask(labels).sum()) * image.voxel_volume_ml)
     if not found["ok"]:

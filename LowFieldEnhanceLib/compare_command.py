@@ -9,6 +9,7 @@ from .events import Events
 from .image import CONTRASTS
 from .scan_options import (
     add_forward_options,
+    add_mirrored_option,
     add_reference_options,
     check_reference,
     forward_options,
@@ -38,6 +39,7 @@ def add_compare(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
     parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm (default: 1)")
+    add_mirrored_option(parser)
     add_forward_options(parser)
     parser.add_argument("--no-segment", dest="segment", action="store_false", help="images and residuals only, faster")
     parser.set_defaults(run=run_compare)
@@ -64,6 +66,7 @@ def run_compare(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             seed=options.seed,
             spacing=options.spacing,
             segment=options.segment,
+            mirrored=options.mirrored,
             register_reference=options.register,
             lpips=options.lpips,
             **forward_options(options),

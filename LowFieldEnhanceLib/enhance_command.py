@@ -15,6 +15,7 @@ from .events import Events
 from .image import CONTRASTS
 from .scan_options import (
     add_forward_options,
+    add_mirrored_option,
     add_reference_options,
     check_reference,
     forward_options,
@@ -54,6 +55,7 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--brain-only", action="store_true", help="0 outside the brain (judged before that)")
     parser.add_argument("--n4", action="store_true", help="correct the bias field first, of further contrasts too")
+    add_mirrored_option(parser)
     add_forward_options(parser)
     parser.add_argument("--displacement", metavar="FIELD",
                         help="field or transform (ITK) with which the scan was unwarped, for 'latent'")  # fmt: skip
@@ -95,6 +97,7 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             spacing=options.spacing,
             brain_only=options.brain_only,
             n4=options.n4,
+            mirrored=options.mirrored,
             **forward_options(options),
             samples=options.samples,
             data_consistency=options.data_consistency,
@@ -125,6 +128,7 @@ def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spacing", type=float, default=1.0, help="of the grid on which both are compared, mm (default: 1)"
     )
+    add_mirrored_option(parser)
     add_forward_options(parser)
     parser.set_defaults(run=run_report)
 
@@ -154,6 +158,7 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         spacing=options.spacing,
         made_by=provenance_beside(options.enhanced),
         lpips=options.lpips,
+        mirrored=options.mirrored,
         **forward_options(options),
     )
     with all_or_none() as place:

@@ -31,6 +31,7 @@ class Options:
         brain_only: 0 outside the brain instead of the interpolated input; the volume is judged before that.
         n4: bias-field correction first.
         segment: label the enhanced image and report structures.
+        mirrored: segment each image and its mirror image (see segmentation.segmenter).
         sigma: the user's noise level in the scan's units; None estimates it.
         fwhm: the user's full widths at half maximum of the point-spread function along the axes i, j, k of the scan,
             mm; None takes its spacing.
@@ -54,6 +55,7 @@ class Options:
     brain_only: bool = False
     n4: bool = False
     segment: bool = True
+    mirrored: bool = False
     sigma: float | None = None
     fwhm: tuple[float, float, float] | None = None
     profile: str = "gaussian"

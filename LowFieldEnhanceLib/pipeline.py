@@ -116,7 +116,7 @@ def subject_of(
     options.check()
     device = choose_device(options.device, events)
     events.progress("read", 0, 1, device=device)
-    segmenter = Segmenter(device)
+    segmenter = Segmenter(device, options.mirrored)
     return open_subject(
         image, segmenter, device, options, contrasts, reference, reference_labels, brain, lesions, events, displacement
     )
@@ -204,6 +204,7 @@ def assess(
     sigma: float | None = None,
     fwhm: tuple[float, float, float] | None = None,
     profile: str = "gaussian",
+    mirrored: bool = False,
 ) -> Result:
     """Report on an enhanced volume that already exists, made by whatever method.
 
@@ -211,7 +212,7 @@ def assess(
         image: the low-field scan.
         enhanced: in the same frame of reference; brought to the scan's canonical grid.
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
-        register_reference, spacing, lpips, sigma, fwhm, profile: see :class:`Options`.
+        register_reference, spacing, lpips, sigma, fwhm, profile, mirrored: see :class:`Options`.
         made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside).
 
     Raises:
@@ -227,6 +228,7 @@ def assess(
         sigma=sigma,
         fwhm=fwhm,
         profile=profile,
+        mirrored=mirrored,
     )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     for doubt in (doubts := doubts_of(enhanced)):

@@ -32,6 +32,13 @@ def forward_options(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def add_mirrored_option(parser: argparse.ArgumentParser) -> None:
+    """``--mirrored``, for a command that segments."""
+    parser.add_argument("--mirrored", action="store_true",
+                        help="segment each image and its mirror image and take the mean: as wrong about left as about "
+                             "right, in twice the time")  # fmt: skip
+
+
 def add_reference_options(parser: argparse.ArgumentParser) -> None:
     """``--reference``, ``--reference-labels``, ``--register`` and ``--lpips``."""
     parser.add_argument("--reference", help="high-field scan of the same head, same frame of reference (or --register)")

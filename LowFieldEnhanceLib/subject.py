@@ -210,6 +210,7 @@ def open_subject(
         "contrast": image.known_contrast,
         "spacing": options.spacing,
         "n4": options.n4,
+        "mirrored": options.mirrored,
         "sigma": options.sigma,
         "fwhm": None if options.fwhm is None else list(options.fwhm),
         "profile": options.profile,

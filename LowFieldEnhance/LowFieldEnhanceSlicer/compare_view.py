@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 
 from . import hierarchy
 from .catalogue import ALL_METHODS, METHODS
-from .estimate import estimateComparison
+from .estimate import estimateComparison, looksOf
 from .marks import OUTPUT_ATTRIBUTE
 from .method_comparison import (
     COMPARISON_TABLE,
@@ -105,7 +105,9 @@ class CompareView:
             return reason or str(error)
         if not reason and common is not None:
             once = 1 + (common.referenceVolume is not None and common.referenceSegmentation is None)
-            found = estimateComparison(common.inputVolume, choices, common.device, common.spacing, once)
+            found = estimateComparison(
+                common.inputVolume, choices, common.device, common.spacing, once, looksOf(common)
+            )
             self._ui.comparisonEstimateLabel.text = found.text + "."
         return reason
 

@@ -60,6 +60,7 @@ def estimate(
     spacing: float = 1.0,
     segmentations: int = 2,
     samples: int = 1,
+    looks: int = 1,
 ) -> Estimate:
     """Time by device and memory of a run.
 
@@ -68,13 +69,14 @@ def estimate(
         segmentations: volumes that are labelled: scan, result and an unlabelled reference.
         samples: results of the method, each of which is labelled too if there are several; of a single one that is
             the mean of slice orientations, each of them.
+        looks: of the segmenter at each volume that it labels; 2 with the mirror image.
     """
     entry = METHODS[method]
     voxels = voxelsOf(volumeNode, spacing)
     worked = voxelsOf(volumeNode, NETWORK_SPACING) if entry.models else voxels
     samples = entry.samplesOf(preset, samples)
     segmentations += entry.labelledOf(preset, samples)
-    labelled = segmentations * voxelsOf(volumeNode, NETWORK_SPACING)
+    labelled = looks * segmentations * voxelsOf(volumeNode, NETWORK_SPACING)
     evaluations = samples * entry.workOf(preset)
     devices = ("cuda", "cpu") if device == "auto" else (device,)
     seconds = {
@@ -83,7 +85,7 @@ def estimate(
         + (evaluations * worked + labelled) / 1e9 * SECONDS_PER_GIGAVOXEL[name]
         for name in devices
     }
-    largest = max(worked * entry.bytesPerVoxel, labelled / max(segmentations, 1) * BYTES_PER_VOXEL)
+    largest = max(worked * entry.bytesPerVoxel, labelled / max(looks * segmentations, 1) * BYTES_PER_VOXEL)
     moments = voxels * SAMPLE_BYTES_PER_VOXEL if samples > 1 else 0.0
     return Estimate(seconds, FIXED_BYTES + largest + moments)
 
@@ -99,7 +101,13 @@ def estimateRequest(request: Request) -> Estimate:
         request.spacing,
         2 + unlabelled,
         request.samples,
+        looksOf(request),
     )
+
+
+def looksOf(request: Request) -> int:
+    """Of the segmenter at each volume."""
+    return 2 if request.segmentMirrored else 1
 
 
 def estimateComparison(
@@ -108,15 +116,17 @@ def estimateComparison(
     device: str = "auto",
     spacing: float = 1.0,
     segmentations: int = 1,
+    looks: int = 1,
 ) -> Estimate:
     """Time by device and memory of several methods on one scan, which is prepared once.
 
     Args:
         choices: methods and presets, at least one.
         segmentations: volumes that are labelled once: the scan, and an unlabelled reference.
+        looks: see :func:`estimate`.
     """
     parts = [
-        estimate(volumeNode, method, preset, device, spacing, 1 + (segmentations if number == 0 else 0))
+        estimate(volumeNode, method, preset, device, spacing, 1 + (segmentations if number == 0 else 0), looks=looks)
         for number, (method, preset) in enumerate(choices)
     ]
     started = FIXED_SECONDS * (len(parts) - 1)  # there is one process

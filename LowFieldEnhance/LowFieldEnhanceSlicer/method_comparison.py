@@ -36,6 +36,7 @@ SETTINGS = (
     "device",
     "seed",
     "spacing",
+    "segmentMirrored",
     *FORWARD,
 )
 SAME = ("inputVolume", "contrast", "earlierInputs", "earlierWeights")

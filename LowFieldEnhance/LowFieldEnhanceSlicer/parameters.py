@@ -106,6 +106,7 @@ class LowFieldEnhanceParameterNode:
     makeAddedDetail: bool = True
     samples: Annotated[int, WithinRange(1, MOST_SAMPLES)] = 1
     dataConsistency: bool = False
+    segmentMirrored: bool = False
     # 0: measured, and the voxel size; the panel says so in words
     noiseLevel: Annotated[float, WithinRange(0.0, MOST_NOISE), Decimals(4), SingleStep(1.0)] = 0.0
     psfWidthI: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
@@ -143,7 +144,7 @@ def forgetUnknownChoices(node: slicer.vtkMRMLScriptedModuleNode) -> list[str]:
 # Settings that are called the same in a request and mean the same.
 SAME_NAME = ("referenceVolume", "referenceSegmentation", "registerReference", "lesions", "brainMask", "seed", "spacing",
              "n4", "brainOnly", "makeSegmentation", "makeFidelity", "makeUncertainty", "makeAddedDetail", "samples",
-             "dataConsistency", "noiseLevel", *PSF_WIDTHS, "displacementFile")  # fmt: skip
+             "dataConsistency", "segmentMirrored", "noiseLevel", *PSF_WIDTHS, "displacementFile")  # fmt: skip
 TARGETS = (*CHOICES, "dicomFolder")  # the same, of where results go: an earlier result does not tell these
 NODES = ("inputVolume", "t1wVolume", "t2wVolume", "flairVolume", "referenceVolume", "referenceSegmentation", "lesions",
          "brainMask", *CHOICES, "resultVolume", "comparisonTable")  # fmt: skip

@@ -21,7 +21,7 @@ PLAIN = ("contrast", "method", "preset", "device", "seed", "spacing", "n4", "bra
          "registerReference")  # fmt: skip
 PSF_WIDTHS = ("psfWidthI", "psfWidthJ", "psfWidthK")
 FORWARD = ("noiseLevel", *PSF_WIDTHS, "sliceProfile")
-ADDED = (*FORWARD, "displacementFile")  # plain too; results of earlier versions do not have them
+ADDED = (*FORWARD, "displacementFile", "segmentMirrored")  # plain too; results of earlier versions do not have them
 NODES = ("inputVolume", "referenceVolume", "referenceSegmentation", "lesions", "brainMask")
 
 MOST_SAMPLES = 32
@@ -51,6 +51,8 @@ class Request:
         samples: 1 to 32 results, whose spread is reported: with other seeds, or of the mirrored scan if the method
             draws nothing.
         dataConsistency: project the result onto the scan at the end.
+        segmentMirrored: segment each volume and its mirror image, in twice the time, so that the labels are as wrong
+            about left as about right.
         noiseLevel: of the scan, in its units; 0 measures it.
         psfWidthI, psfWidthJ, psfWidthK: full widths at half maximum of the scan's point-spread function along its axes,
             mm; 0 takes the voxel size.
@@ -84,6 +86,7 @@ class Request:
     makeAddedDetail: bool = True
     samples: int = 1
     dataConsistency: bool = False
+    segmentMirrored: bool = False
     noiseLevel: float = 0.0
     psfWidthI: float = 0.0
     psfWidthJ: float = 0.0
@@ -184,6 +187,7 @@ def scanArguments(request: Request, files: dict[str, Path]) -> list[str]:
     line += ["--sigma", repr(request.noiseLevel)] if request.noiseLevel else []
     line += ["--psf", *(f"{width:.6g}" for width in request.psfWidths)] if request.psfWidths else []
     line += ["--profile", request.sliceProfile] if request.sliceProfile != "gaussian" else []
+    line += ["--mirrored"] if request.segmentMirrored else []
     return [*line, "--device", request.device, "--seed", str(request.seed), "--spacing", f"{request.spacing:g}"]
 
 

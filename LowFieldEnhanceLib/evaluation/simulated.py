@@ -18,6 +18,7 @@ from .report_structures import with_columns
 
 COLUMNS = ("simulated_input_percent", "simulated_enhanced_percent")
 FILE = "simulated-volumes.json"
+OTHERWISE = ("data_consistency", "n4", "mirrored")  # than the benchmark's runs
 TOLD = ("sigma", "fwhm", "brain_mask_sha256", "displacement_sha256")  # by the user; the benchmark has none of them
 
 
@@ -38,7 +39,7 @@ def entry_of(provenance: Mapping[str, Any], checks: Iterable[Mapping[str, Any]])
         checks: of the input (evaluation.input_checks); of a scan outside of what the networks were trained for the
             figures say nothing.
     """
-    plain = provenance.get("samples") == 1 and not provenance.get("data_consistency") and not provenance.get("n4")
+    plain = provenance.get("samples") == 1 and not any(provenance.get(key) for key in OTHERWISE)
     plain = plain and provenance.get("profile") == "gaussian" and not any(provenance.get(key) for key in TOLD)
     same_grid = provenance.get("spacing") == 1.0 and provenance.get("method_spacing") == 1.0
     if not plain or not same_grid or not all(check["ok"] for check in checks if check["trained_range"]):

@@ -16,6 +16,7 @@ import pytest
 from conftest import voxels
 
 from LowFieldEnhanceLib import cli, image_io, pipeline
+from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.ours import note_of
 from LowFieldEnhanceLib.physics.simulate import Protocol
@@ -79,6 +80,7 @@ def path_in(folder: Path) -> Callable[[str], str]:
         (["--spacing", "1.5"], "spacing", 1.5),
         (["--brain-only"], "brain_only", True),
         (["--n4"], "n4", True),
+        (["--mirrored"], "mirrored", True),
         (["--sigma", "12.5"], "sigma", 12.5),
         (["--psf", "1.6", "1.7", "5"], "fwhm", (1.6, 1.7, 5.0)),
         (["--profile", "box"], "profile", "box"),
@@ -137,7 +139,7 @@ def test_every_option_of_report_is_heeded(
                "--reference", path("reference_T1w"), "--reference-labels", path("reference_labels"),
                "--brain-mask", path("mask"), "--lesions", path("lesions"), "--spacing", "1.5",
                "--device", "cpu", "--lpips", "weights.pth", "--sigma", "9", "--psf", "2", "2", "6",
-               "--profile", "box"]  # fmt: skip
+               "--profile", "box", "--mirrored"]  # fmt: skip
     monkeypatch.setattr("LowFieldEnhanceLib.evaluation.lpips.read_lpips", lambda _: None)
     images, named, _ = called(monkeypatch, "LowFieldEnhanceLib.pipeline.assess", command, capsys)
     for name, image in zip(("scan_T1w", "enhanced_of_it"), images, strict=True):
@@ -148,6 +150,23 @@ def test_every_option_of_report_is_heeded(
     assert (named["spacing"], named["register_reference"], named["device"]) == (1.5, True, "cpu")
     assert named["lpips"] == "weights.pth"
     assert (named["sigma"], named["fwhm"], named["profile"]) == (9.0, (2.0, 2.0, 6.0), "box")
+    assert named["mirrored"] is True
+
+
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_segment_looks_at_the_mirror_image_if_told_to(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, mirrored: bool
+) -> None:
+    seen = []
+
+    def begin(_: object, device: str, mirrored: bool) -> None:
+        seen.append((device, mirrored))
+        raise BadInput("that is enough")
+
+    monkeypatch.setattr("LowFieldEnhanceLib.segmentation.segmenter.Segmenter.__init__", begin)
+    command = ["segment", path_in(folder)("scan_T1w"), "-o", path_in(folder)("new"), "--device", "cpu"]
+    assert cli.main([*command, *(["--mirrored"] if mirrored else [])]) == 2
+    assert seen == [("cpu", mirrored)]
 
 
 def test_every_option_of_simulate_is_heeded(
@@ -169,15 +188,15 @@ def test_every_option_of_compare_is_heeded(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = path_in(folder)
-    command = ["compare", path("scan_T1w"), "-o", str(folder / "new"), "-m", "cubic,linear", "--no-segment", "--seed",
-               "4", "--spacing", "1.5", "--device", "cpu", "--reference", path("reference_T1w"), "--register",
-               "--brain-mask", path("mask"), "--lesions", path("lesions"),
-               "--lpips", "weights.pth", "--with", f"T2w={path('other_T2w')}"]  # fmt: skip
+    command = ["compare", path("scan_T1w"), "-o", str(folder / "new"), "-m", "cubic,linear", "--no-segment",
+               "--mirrored", "--seed", "4", "--spacing", "1.5", "--device", "cpu",
+               "--reference", path("reference_T1w"), "--register", "--brain-mask", path("mask"),
+               "--lesions", path("lesions"), "--lpips", "x.pth", "--with", f"T2w={path('other_T2w')}"]  # fmt: skip
     monkeypatch.setattr("LowFieldEnhanceLib.evaluation.lpips.read_lpips", lambda _: None)
     (_, choices, settings), named, _ = called(monkeypatch, "LowFieldEnhanceLib.compare.compare", command, capsys)
     assert [name for name, _ in choices] == ["cubic", "linear"]
-    changed = {"segment": False, "seed": 4, "spacing": 1.5, "device": "cpu", "register_reference": True}
-    changed["lpips"] = "weights.pth"
+    changed = {"segment": False, "mirrored": True, "seed": 4, "spacing": 1.5, "device": "cpu"}
+    changed |= {"register_reference": True, "lpips": "x.pth"}
     assert asdict(settings) == {**asdict(pipeline.Options()), **changed}
     np.testing.assert_array_equal(named["reference"].array, voxels_of("reference_T1w"))
     np.testing.assert_array_equal(named["brain"].array, voxels_of("mask"))

@@ -113,6 +113,20 @@ def test_report_is_json_with_provenance_and_the_derived_mark(scan: Image, result
     assert "error" not in text.lower()
 
 
+def test_with_the_mirror_image_every_volume_is_segmented_that_way(
+    scan: Image, brain: Image, result: pipeline.Result, tiny_models: Path
+) -> None:
+    twice = pipeline.enhance(scan, replace(OPTIONS, mirrored=True), brain=brain)
+    assert twice.report["provenance"]["mirrored"] and not result.report["provenance"]["mirrored"]
+    np.testing.assert_array_equal(twice.enhanced.array, result.enhanced.array)  # the brain was given
+    segmenter = Segmenter(mirrored=True)
+    np.testing.assert_array_equal(twice.labels_before.array, segmenter.segment(twice.before).array)
+    np.testing.assert_array_equal(twice.labels_after.array, segmenter.segment(twice.enhanced).array)
+    assert not np.array_equal(twice.labels_before.array, result.labels_before.array)
+    judged = pipeline.assess(scan, twice.enhanced, device="cpu", brain=brain, spacing=2.0, mirrored=True)
+    np.testing.assert_array_equal(judged.labels_before.array, twice.labels_before.array)
+
+
 def test_a_reference_turns_change_into_error(scan: Image, brain: Image, tiny_models: Path) -> None:
     options = pipeline.Options(method="cubic", spacing=2.0)
     result = pipeline.enhance(scan, options, reference=high_field()[0], brain=brain)

@@ -87,6 +87,7 @@ def test_the_figure_of_a_structure_is_its_mean_difference_without_sign() -> None
         {"samples": 8},
         {"data_consistency": 0.1},
         {"n4": True},
+        {"mirrored": True},
         {"sigma": 12.0},
         {"fwhm": [2.0, 2.0, 6.0]},
         {"profile": "box"},

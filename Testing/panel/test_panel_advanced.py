@@ -93,6 +93,8 @@ def test_the_estimate_grows_with_the_samples(person):
     work = {preset: METHODS["cssdiff"].workOf(preset) for preset in ("fast", "paper")}
     each = (segmented[1] - plain[1]) / 2
     assert plain[0] - 3 * each - 8.0 == pytest.approx((plain[1] - 8.0) * work["fast"] / work["paper"])
+    looked = [estimate(scan, "cssdiff", "fast", "cpu", looks=looks).seconds["cpu"] for looks in (1, 2)]
+    assert looked[1] - looked[0] == pytest.approx(5 * each)
     once, fixed = seconds("paper", 1), 8.0
     assert seconds("paper", 8) - fixed == pytest.approx(8 * (once - fixed), rel=0.05)
     assert seconds("fast", 32) == seconds("fast", MIRRORED) > seconds("fast", 2) > seconds("fast", 1)

@@ -226,13 +226,14 @@ def test_all_settings_reach_the_command_line(person, stub):
     ui.seedSpinBox.setValue(7)
     ui.spacingSpinBox.setValue(1.5)
     ui.n4CheckBox.click()
+    ui.mirroredCheckBox.click()
     ui.brainOnlyCheckBox.click()
     press(ui.applyButton)
     person.waitForEnd()
     options = build_parser().parse_args(stub.calls[0])
     assert (options.method, options.preset, options.contrast) == ("bridged", "standard", "T1w")
     assert (options.device, options.seed, options.spacing) == ("cpu", 7, 1.5)
-    assert options.n4 and options.brain_only and options.segmentation and options.fidelity
+    assert options.n4 and options.mirrored and options.brain_only and options.segmentation and options.fidelity
     assert options.others[0].startswith("T2w=") and options.reference and not options.reference_labels
 
 
