@@ -108,7 +108,10 @@ class Segmenter:
             raise BadInput("the image has no intensities above 0, so it cannot be segmented")
         shown = torch.from_numpy(np.clip(values / top, 0, 1.5) * 2 - 1)[None, None]
         multiple = int(self.network.multiple)
-        pad = [n for size in reversed(values.shape) for n in (0, -size % multiple)]
+        padding = [(0, -size % multiple) for size in values.shape]
+        if self.mirrored:
+            padding[0] = _even(values, sum(padding[0]))
+        pad = [n for both in reversed(padding) for n in both]
         x = F.pad(shown, pad, mode="constant", value=-1.0).to(self.device)
         channels, posterior = np.zeros(x.shape[2:], dtype=np.uint8), np.ones(x.shape[2:], dtype=np.float32)
         with torch.no_grad(), checked(self.network, events.check), half_precision(self.device):
@@ -118,7 +121,7 @@ class Segmenter:
                 raise _known(error) from error
             for place, best, value in self._fine(looks):
                 channels[place], posterior[place] = best, value
-        inner = tuple(slice(0, n) for n in values.shape)
+        inner = tuple(slice(first, first + n) for (first, _), n in zip(padding, values.shape, strict=True))
         whole, certain = np.zeros(array.shape, dtype=np.uint8), np.ones(array.shape, dtype=np.float32)
         whole[box], certain[box] = channels[inner], posterior[inner]
         return whole, certain
@@ -183,6 +186,14 @@ def _brain_box(scores: Tensor) -> tuple[slice, ...]:
         low, high = 2 * int(hits[0]) - BRAIN_MARGIN, 2 * int(hits[-1]) + 2 + BRAIN_MARGIN
         box.append(slice(max(low // 4 * 4, 0), min(-(-high // 4) * 4, size)))
     return tuple(box)
+
+
+def _even(values: np.ndarray, count: int) -> tuple[int, int]:
+    """So many planes before and behind the first axis, as many on the left as on the right; what is over goes to the
+    brighter side. A head and its mirror image are then mirror images with their padding too.
+    """
+    less, more = count // 2, count - count // 2
+    return (more, less) if values[0].sum() > values[-1].sum() else (less, more)
 
 
 def _around(boxes: list[Box]) -> Box:

@@ -203,10 +203,11 @@ def test_a_random_network_gives_known_labels_repeats_itself_and_can_be_cancelled
         segmenter.segment(head, events)
 
 
-def test_looking_at_the_mirror_image_too_makes_left_and_right_alike(tiny_models) -> None:
+@pytest.mark.parametrize("width", [48, 45, 46])  # the network's multiple, and widths that are padded
+def test_looking_at_the_mirror_image_too_makes_left_and_right_alike(tiny_models, width: int) -> None:
     rng = np.random.default_rng(0)
-    array = (1 + rng.random((48, 32, 32))).astype(np.float32)
-    array[:, 6:-6, 6:-6] += 4 * rng.random((48, 20, 20)).astype(np.float32)
+    array = (1 + rng.random((width, 32, 32))).astype(np.float32)
+    array[:, 6:-6, 6:-6] += 4 * rng.random((width, 20, 20)).astype(np.float32)
     head = Image(array, block().affine, "T1w")
     opposite = head.with_array(np.ascontiguousarray(array[::-1]))
 
@@ -220,10 +221,10 @@ def test_looking_at_the_mirror_image_too_makes_left_and_right_alike(tiny_models)
     assert len(np.unique(both(once)[0])) > 3
     assert np.mean(np.not_equal(*both(once))) > 0.1
     assert np.mean(np.not_equal(*both(twice))) < 0.01  # what is left are ties, which the lower channel wins
-    # it is the mean of both looks, not another opinion
-    one, other = both(once)
-    agreed = one == other
-    assert np.mean(both(twice)[0][agreed] == one[agreed]) > 0.9
+    if width == 48:  # it is the mean of both looks, not another opinion; elsewhere the looks lie one voxel apart
+        one, other = both(once)
+        agreed = one == other
+        assert np.mean(both(twice)[0][agreed] == one[agreed]) > 0.9
     sure, sure_of_opposite = twice.segment(head).confidence, twice.segment(opposite).confidence
     partner = {label.id: label.partner for label in label_table()}
     assert {partner[i]: value for i, value in sure.items()} == pytest.approx(sure_of_opposite, rel=0.05)
