@@ -24,7 +24,7 @@ from LowFieldEnhanceLib.weights import model_info
 class RegisteredAnatomy(KnownAnatomy):
     """Knows the answer, and names the registered segmenter as the real one does."""
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", mirrored: bool = False) -> None:
         super().__init__(device)
         self.provenance = {"name": "segmenter", "sha256": model_info("segmenter")[0].sha256}
 

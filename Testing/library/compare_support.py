@@ -27,7 +27,7 @@ class KnownAnatomy:
 
     provenance: dict[str, Any] = {}
 
-    def __init__(self, device: str = "cpu") -> None:
+    def __init__(self, device: str = "cpu", mirrored: bool = False) -> None:
         self.labels = phantom_head()[1]
 
     def segment(self, image: Image, events: Events | None = None) -> LabelMap:
@@ -70,7 +70,7 @@ def fake_run(failing: dict[str, Exception]) -> Any:
 
 def unprepared(image: Image, *_: Any) -> Any:
     """Stands for the preparation: the fake runner takes the scan itself."""
-    return SimpleNamespace(image=image, reference=None)
+    return SimpleNamespace(image=image, reference=None, orientation_doubts=())
 
 
 MISSING = MissingModel("the weights of bridged_bridge are not installed")

@@ -145,7 +145,7 @@ def test_a_script_meets_a_lack_of_memory_as_it_is_documented(
         raise raised
 
     monkeypatch.setattr(pipeline, "open_subject", fails)
-    monkeypatch.setattr(pipeline, "Segmenter", lambda device: None)
+    monkeypatch.setattr(pipeline, "Segmenter", lambda *_: None)
     with pytest.raises(kind) as caught:
         pipeline.enhance(scan, pipeline.Options(method="linear"))
     assert type(caught.value) is kind

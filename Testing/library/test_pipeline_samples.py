@@ -43,7 +43,7 @@ class Thresholds:
 
     provenance = {"name": "thresholds", "sha256": "0" * 64}
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, mirrored: bool) -> None:
         self.device = device
 
     def segment(self, image: Image, events: Events | None = None) -> LabelMap:
