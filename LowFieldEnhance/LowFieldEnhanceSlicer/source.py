@@ -29,7 +29,7 @@ def rememberContrast(volumeNode: slicer.vtkMRMLScalarVolumeNode, contrast: str) 
 
 
 def _guessedContrast(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> str:
-    from LowFieldEnhanceLib.image_io import guess_contrast
+    from LowFieldEnhanceLib.contrast_names import guess_contrast
 
     texts = (dicomValue(volumeNode, SERIES_DESCRIPTION), dicomValue(volumeNode, PROTOCOL_NAME), volumeNode.GetName())
     guesses = [guess_contrast(text) for text in texts if text]

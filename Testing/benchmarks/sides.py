@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality import HEADS, SMALL_OR_OPEN, enhance, load_subject, named
+from quality import HEADS, SMALL_OR_OPEN, enhance, load_subject, named, table
 
 from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
 from LowFieldEnhanceLib.image import Image
@@ -63,22 +63,23 @@ def summary(heads: Mapping[str, Mapping[str, Mapping[str, Volumes]]]) -> dict[st
 
 def markdown(heads: Mapping[str, Mapping[str, Mapping[str, Volumes]]]) -> str:
     """The three tables."""
-    means = summary(heads)
-    keys = [*SIDES, "all"]
-    titles = " | ".join([*(f"{key} %" for key in SIDES), "all volumes %"])
-    lines = [f"| judge, method | {titles} |", "|---" * (len(keys) + 1) + "|"]
-    for judge, rows in means.items():
-        for row in (row for row in rows if row != MIRRORED):
-            lines.append(f"| {judge}, {row} | " + " | ".join(f"{rows[row][key]:.2f}" for key in keys) + " |")
-    lines += ["", f"| left of the linear input's, judge, method | {titles} |", "|---" * (len(keys) + 1) + "|"]
-    for judge, rows in means.items():
-        for row in (row for row in rows if row not in (MIRRORED, BASE)):
-            shares = [100 * rows[row][key] / rows[BASE][key] for key in keys]
-            lines.append(f"| {judge}, {row} | " + " | ".join(f"{share:.0f}" for share in shares) + " |")
-    lines += ["", f"| the high-field head and its mirror image, judge | {titles} |", "|---" * (len(keys) + 1) + "|"]
-    for judge, rows in means.items():
-        lines.append(f"| {judge} | " + " | ".join(f"{rows[MIRRORED][key]:.2f}" for key in keys) + " |")
-    return "\n".join(lines) + "\n"
+    errors_of, left, mirrored = {}, {}, {}
+    for judge, rows in summary(heads).items():
+        for row, found in rows.items():
+            if row == MIRRORED:
+                mirrored[judge] = {"mean": found}
+                continue
+            errors_of[f"{judge}, {row}"] = {"mean": found}
+            if row != BASE:
+                left[f"{judge}, {row}"] = {"mean": {key: 100 * found[key] / rows[BASE][key] for key in found}}
+    titles = (*((key, f"{key} %") for key in SIDES), ("all", "all volumes %"))
+    percent = [(key, title, "{:.2f}") for key, title in titles]
+    parts = (
+        table("judge, method", errors_of, percent),
+        table("left of the linear input's, judge, method", left, [(key, title, "{:.0f}") for key, title in titles]),
+        table("the high-field head and its mirror image, judge", mirrored, percent),
+    )
+    return "\n".join(parts)
 
 
 def opposite(image: Image) -> Image:
