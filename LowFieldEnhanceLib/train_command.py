@@ -26,6 +26,10 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learning-rate", type=float, help="at its peak (default: the recipe's; going on with --start asks for less)"
     )
+    parser.add_argument(
+        "--optimizer", choices=("adamw", "muon"), default="adamw",
+        help="adamw (default), or muon for the wide convolutions: fewer steps from random weights",
+    )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--start",
@@ -71,7 +75,10 @@ def run_train(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     if options.threads is not None and options.threads < 1:
         raise BadInput(f"--threads {options.threads} must be at least 1")
     device = choose_device(options.device)
-    plan = Plan(Path(options.out), options.minutes, options.piece_minutes, device=device, resume=options.resume)
+    plan = Plan(
+        Path(options.out), options.minutes, options.piece_minutes,
+        optimizer=options.optimizer, device=device, resume=options.resume,
+    )  # fmt: skip
     given = {
         "pairing": options.pairing,
         "warm_up": options.warm_up,

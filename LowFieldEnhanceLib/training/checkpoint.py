@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import BadInput
 from ..safe_files import replaced
+from .muon import choose_optimizer
 
 if TYPE_CHECKING:
     from .loop import RememberingLoss
@@ -23,7 +24,8 @@ class State:
 
     Args:
         network: that is trained.
-        learning_rate: of AdamW.
+        learning_rate: of the optimiser.
+        optimizer: its name, see muon.OPTIMIZERS.
         loss: that has a state of its own, if it has.
         record: how the run began (recipe, seed, options, training data), of simple types.
     """
@@ -34,9 +36,10 @@ class State:
         learning_rate: float,
         loss: RememberingLoss | None = None,
         record: dict[str, Any] | None = None,
+        optimizer: str = "adamw",
     ) -> None:
         self.network, self.loss, self.record = network, loss, record or {}
-        self.optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-4)
+        self.optimizer = choose_optimizer(optimizer, network, learning_rate)
         self.average = {k: v.detach().clone() for k, v in network.state_dict().items()}
         self.step, self.seconds = 0, 0.0
         self.running: float | None = None  # mean of the last losses

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..errors import BadInput, Cancelled
 from ..events import Events
 from .checkpoint import CHECKPOINT, State
+from .muon import OPTIMIZERS, Muon
 
 log = logging.getLogger(__name__)
 MOST_LOST = 100  # steps in a row whose loss or gradient is not a number
@@ -64,26 +65,30 @@ class Plan:
         out: folder of the checkpoint, the log and the final weights.
         minutes: total training time, all resumed pieces together.
         piece_minutes: stop (resumable) after this much in one process; None trains to the end.
-        learning_rate: peak of AdamW; 3 % linear warm-up, then cosine to 2 %.
+        learning_rate: at its peak, of AdamW; 3 % linear warm-up, then cosine to 2 %.
+        optimizer: ``adamw``, or ``muon`` for the wide convolutions and AdamW for the rest.
         ema: decay of the averaged weights.
         device: torch device.
         resume: continue from the checkpoint in ``out`` if there is one.
         checkpoint_minutes: time between checkpoints.
 
     Raises:
-        BadInput: a time that is not above 0, or without end.
+        BadInput: a time that is not above 0, or without end; an unknown optimizer.
     """
 
     out: Path
     minutes: float
     piece_minutes: float | None = None
     learning_rate: float = 5e-4
+    optimizer: str = "adamw"
     ema: float = 0.999
     device: str = "cpu"
     resume: bool = False
     checkpoint_minutes: float = 3.0
 
     def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise BadInput(f"the optimizer is {' or '.join(OPTIMIZERS)}, not '{self.optimizer}'")
         for name in ("minutes", "piece_minutes"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
@@ -136,7 +141,7 @@ def train(
     network = network.to(plan.device).to(memory_format=torch.channels_last_3d)
     learning = loss_function if isinstance(loss_function, LearningLoss) else None
     remembering = loss_function if isinstance(loss_function, RememberingLoss) else None
-    state = State(network, plan.learning_rate, remembering, record)
+    state = State(network, plan.learning_rate, remembering, record, plan.optimizer)
     if plan.resumes:
         state.load(plan.checkpoint, plan.device)
     network.train()
@@ -172,7 +177,7 @@ def _steps(
     while state.seconds < end:
         rate = learning_rate_at(state.seconds / budget, plan.learning_rate)
         for group in state.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("rate_factor", 1.0)
         state.optimizer.zero_grad(set_to_none=True)
         if learning is not None:
             learning.begin(state.seconds / budget, rate)
@@ -203,7 +208,7 @@ def _steps(
         events.check()
 
 
-def step_if_finite(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter], most: float) -> bool:
+def step_if_finite(optimizer: torch.optim.Optimizer | Muon, parameters: Iterable[nn.Parameter], most: float) -> bool:
     """Clip the gradients to a norm of ``most`` and take a step, unless one is not a number; whether it was taken.
 
     A single step with NaN would end a network's training for good.

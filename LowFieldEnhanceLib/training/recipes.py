@@ -224,6 +224,8 @@ def run_recipe(
         if not (math.isfinite(learning_rate) and learning_rate > 0):
             raise BadInput(f"the learning rate {learning_rate:g} must be above 0 and finite")
         chosen["learning_rate"] = learning_rate
+    if plan.optimizer != "adamw":
+        chosen["optimizer"] = plan.optimizer
     plan = replace(plan, learning_rate=learning_rate or LEARNING_RATES.get(name, plan.learning_rate))
     torch.manual_seed(seed)
     begun = read_checkpoint(plan.checkpoint) if plan.resumes else None
