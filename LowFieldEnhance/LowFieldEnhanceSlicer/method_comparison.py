@@ -41,10 +41,8 @@ SETTINGS = (
 )
 SAME = ("inputVolume", "contrast", "earlierInputs", "earlierWeights")
 NOTE = "note"
-# What the runs of a comparison share, of the provenance of each.
-SHARED = ("derived", "seed", "contrast", "spacing", "further_contrasts_sha256", "device", "segmenter", "input_sha256",
-          "input_file", "reference_sha256", "reference_labels_sha256", "lesions_sha256",
-          "brain_mask_sha256", "versions")  # fmt: skip
+# What the provenance of a run says of its method alone; what else all runs of a comparison say alike holds of it too.
+OF_A_METHOD = ("method", "title", "citation", "preset", "settings", "method_spacing", "weights", "licences", "seconds")
 
 
 def comparisonRequest(request: Request) -> Request:
@@ -189,15 +187,19 @@ def tableOf(document: dict[str, Any]) -> tuple[dict[str, str], list[dict[str, An
 
 
 def provenanceOf(document: dict[str, Any]) -> dict[str, Any]:
-    """What the comparison's JSON says of how it was made: what all runs share, the weights of all by their names, and
-    the seconds that all runs took. The methods themselves stand in an attribute of their own.
+    """What the comparison's JSON says of how it was made: what all runs say alike, the weights and licences of all by
+    their names, and the seconds that all runs took. The methods themselves stand in an attribute of their own.
     """
     runs = [report.get("provenance") or {} for report in (document.get("reports") or {}).values()]
     if not runs:
         return {}
-    shared = {key: runs[0][key] for key in SHARED if key in runs[0]}
-    weights = {name: sha256 for run in runs for name, sha256 in (run.get("weights") or {}).items()}
-    return {**shared, "weights": weights, "seconds": sum(run.get("seconds") or 0.0 for run in runs)}
+    alike = {key: value for key, value in runs[0].items() if all(key in run and run[key] == value for run in runs)}
+    shared = {key: value for key, value in alike.items() if key not in OF_A_METHOD}
+    named = {
+        key: {name: said for run in runs for name, said in (run.get(key) or {}).items()}
+        for key in ("weights", "licences")
+    }
+    return {**shared, **named, "seconds": sum(run.get("seconds") or 0.0 for run in runs)}
 
 
 def _disagreementOf(document: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from test_panel_trust import labelMapNode
 
 from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceSlicer import export, hierarchy, layout
+from LowFieldEnhanceSlicer.method_comparison import provenanceOf
 from LowFieldEnhanceSlicer.parameters import Method
 from LowFieldEnhanceSlicer.scene import writeMrb
 
@@ -88,6 +89,22 @@ def test_the_table_and_the_page_of_a_comparison_have_theirs(person, logic, stub)
         assert not any("no repetition" in text for text in again.warnings)
     assert [call[0] for call in stub.calls] == ["compare"] * 3
     assert len({call[call.index("--methods") + 1] for call in stub.calls}) == 1
+
+
+def test_a_comparison_says_what_all_its_runs_say_alike_and_the_weights_and_licences_of_all():
+    licence = {"segmenter": "Apache-2.0"}
+    made = {"mirrored": True, "sigma": 21.5, "profile": "box", "segmenter": RUN["segmenter"], "brain_mask_sha256": None}
+    runs = [
+        {**made, "method": "cubic", "weights": {}, "licences": licence, "samples": 1, "seconds": 1.5},
+        {**made, "method": "bridged", "weights": WEIGHTS, "licences": {**licence, "bridged_bridge": "CC BY-NC-SA 4.0"},
+         "samples": 8, "seconds": 4.0},
+    ]  # fmt: skip
+    found = provenanceOf({"reports": {run["method"]: {"provenance": run} for run in runs}})
+    assert found == {**made, "weights": WEIGHTS, "licences": runs[1]["licences"], "seconds": 5.5}
+    assert provenanceOf({"reports": {"cubic": {"provenance": runs[0]}}}) == {
+        key: value for key, value in runs[0].items() if key != "method"
+    }
+    assert provenanceOf({}) == {}
 
 
 def test_run_again_with_other_weights_says_so_and_runs(person, logic):
