@@ -17,7 +17,7 @@ from . import hierarchy
 from .catalogue import ALL_METHODS, METHODS
 from .job import Job
 from .loading import PAGE, REPORT_ROLE, addDerived, addPage, presentInput, readText
-from .marks import ATTRIBUTE_PREFIX
+from .marks import ATTRIBUTE_PREFIX, madeOf
 from .report import addTable
 from .request import FORWARD, Request, record, scanArguments
 from .scene import DERIVED, RunResult
@@ -140,7 +140,7 @@ class ComparisonJob(Job):
         result = RunResult(hierarchy.addRunFolder(self._scene, source, name), source.GetID())
         try:
             headings, rows = tableOf(document)
-            provenance = {**provenanceOf(document), "input_name": source.GetName()}
+            provenance = {**provenanceOf(document), **madeOf(source)}
             table = addTable(self._scene, rows, headings, f"{name} ({DERIVED})")
             addDerived(result.folderItem, table, source, provenance, COMPARISON_TABLE)
             table.SetAttribute(DISAGREEMENT_ATTRIBUTE, _disagreementOf(document) or None)
