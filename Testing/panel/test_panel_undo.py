@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from panel_support import writeResults
+from panel_support import run, writeResults
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
 
@@ -116,6 +116,25 @@ def test_a_scene_is_closed_with_a_map_on_the_screen(person, scan):
     slicer.mrmlScene.Clear(0)
     QApplication.processEvents()
     assert {node for node, *_ in layers()} == {None}
+
+
+def test_the_panel_offers_nothing_that_was_deleted_beside_the_result(person, scan):
+    ui = person.ui
+    person.parameters.inputVolume = scan
+    ui.resultsButton.setProperty("collapsed", False)
+    run(person)
+    result = person.parameters.resultVolume
+    named, offered = person.logic.namedOutputs(result), ui.overlayComboBox.count()
+    buttons = (ui.chartButton, ui.reportButton, ui.surfaceButton, ui.sideBySideButton)
+    assert all(button.isEnabled() for button in buttons) and ui.structuresTable.isVisible() and offered == 3
+    gone = [named[name] for name in ("fidelity", "structure table", "volume chart", "page")]
+    for node in (*gone, person.logic.segmentationOf(result), scan):
+        slicer.mrmlScene.RemoveNode(node)
+    QApplication.processEvents()
+    assert not any(button.isEnabled() for button in buttons) and not ui.structuresTable.isVisible()
+    texts = [ui.overlayComboBox.itemText(n) for n in range(ui.overlayComboBox.count())]
+    assert texts == ["None", "Added detail (not supported by the scan)"]
+    assert person.parameters.resultVolume is result and ui.beforeAfterButton.isEnabled()
 
 
 def test_single_outputs_can_be_removed_and_the_rest_stays(person, scan):
