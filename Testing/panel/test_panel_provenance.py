@@ -151,6 +151,32 @@ def test_the_settings_of_a_result_leave_alone_where_the_next_one_goes(person, lo
     assert person.ui.dicomPathLineEdit.currentPath == str(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ({"seed": 2**40}, "The panel cannot be set to the seed 1099511627776, only to one from 0 to 2147483647; "
+         "'Run again' takes it as it is."),
+        ({"seed": -1}, "The panel cannot be set to the seed -1, only to one from 0 to 2147483647; 'Run again' takes it "
+         "as it is."),
+        ({"method": "magic"}, "The panel cannot be set to the method 'magic', which this version does not have."),
+        ({"sliceProfile": "sinc"}, "The panel cannot be set to the slice profile 'sinc', which this version does not "
+         "have."),
+    ],
+)  # fmt: skip
+def test_settings_that_the_panel_cannot_show_leave_it_as_it_was(person, logic, made, sentence):
+    first, ui = person.loadScan("First T1w"), person.ui
+    enhanced = logic.process(first, referenceVolume=person.loadScan("3T"), seed=made.get("seed", 0)).nodes.enhanced
+    attribute = PREFIX + "request"
+    enhanced.SetAttribute(attribute, json.dumps(json.loads(enhanced.GetAttribute(attribute)) | made))
+    person.parameters.inputVolume = second = person.loadScan("Second T2w")
+    person.parameters.resultVolume = enhanced
+    ui.resultsButton.setProperty("collapsed", False)
+    press(ui.againButton)
+    assert ui.messageLabel.text() == sentence
+    assert person.parameters.inputVolume is second and person.parameters.contrast.value == "T2w"
+    assert person.parameters.referenceVolume is None and person.parameters.seed == 0
+
+
 def test_the_settings_of_a_comparison_are_its_methods_and_what_it_heeds(person, logic):
     """It makes no maps and has no method of its own, and knows of no samples: those of the panel stay."""
     table = logic.compare(person.loadScan(), "diffdeur:standard,cubic", seed=7).nodes.table
