@@ -113,7 +113,9 @@ class ComparisonJob(Job):
     def summary(self) -> str:
         """How many methods were compared, and which could not run."""
         said = self.run.result
-        text = _("{count} methods were compared on {name}.").format(count=said.get("compared", 0), name=self.title)
+        count = said.get("compared", 0)
+        several = _("{count} methods were compared on {name}.").format(count=count, name=self.title)
+        text = several if count != 1 else _("1 method was run on {name}.").format(name=self.title)
         return text + (" " + _("Not run: {names}.").format(names=said["not_run"]) if said.get("not_run") else "")
 
     @property

@@ -177,6 +177,7 @@ def test_the_console_compares_too_and_the_page_is_the_scenes(person, prepared):
     logic = slicer.util.getModuleLogic("LowFieldEnhance")
     job = logic.compare(person.loadScan(), methods=["cubic", "bm4d:fast"])
     assert job.state is JobState.FINISHED and "Methods on one scan" in job.nodes.page.GetText()
+    assert job.summary == "1 method was run on Head T1w. Not run: bm4d:fast."
     assert cells(job.nodes.table)["Method"][1] == "Cubic interpolation"
     asked = []
     job = logic.compare(person.loadScan(), waitForCompletion=False, onFinished=asked.append)
