@@ -295,4 +295,5 @@ class Panel(Observing):
         except ValueError as error:
             self.runView.showError(RunError("BadInput", str(error)))
         else:
+            self._alsoUsed.chosenAnew()
             self.runView.showMessage(_("The panel is set as for {name}.").format(name=node.GetName()))
