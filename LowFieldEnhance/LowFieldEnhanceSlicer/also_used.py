@@ -9,7 +9,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
-from .parameters import OTHER_VOLUMES, LowFieldEnhanceParameterNode, SliceProfile
+from .parameters import OTHER_VOLUMES, LowFieldEnhanceParameterNode, SliceProfile, requestOf
 from .request import PSF_WIDTHS, Request
 
 # What belongs to one scan, as the panel's parameters call it; all else (method, outputs, samples) is a way to work.
@@ -36,6 +36,11 @@ class AlsoUsed:
     def inputChanged(self, earlierName: str) -> None:
         """Another input volume has been chosen by hand: whatever is still set was chosen for the one before."""
         self._carried = (self._text, earlierName) if self._text else None
+
+    def chosenAnew(self) -> None:
+        """All that is set now was chosen for the input volume of now, as by the settings of a result."""
+        self._carried = None
+        self.refresh(requestOf(self._parameters()))
 
     def refresh(self, request: Request | None) -> None:
         """Show what is set now."""

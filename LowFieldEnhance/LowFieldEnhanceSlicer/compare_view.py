@@ -26,6 +26,7 @@ from .parameters import LowFieldEnhanceParameterNode
 from .removal import confirmRemoval
 from .request import Request
 from .request_checks import reasonAgainst
+from .result_line import resultLine
 from .table_view import TableView
 
 
@@ -72,6 +73,8 @@ class CompareView:
         )
         table = parameters.comparisonTable if parameters is not None else None
         self._table.show(table)
+        ui.comparisonLabel.text = resultLine(table) if table is not None else ""
+        ui.comparisonLabel.visible = bool(ui.comparisonLabel.text)
         ui.disagreementLabel.text = disagreementText(table) if table is not None else ""
         ui.disagreementLabel.visible = bool(ui.disagreementLabel.text)
         ui.comparisonPageButton.enabled = table is not None and pageOf(table) is not None

@@ -136,9 +136,9 @@ def estimateComparison(
 
 def duration(seconds: float) -> str:
     """Words for a time: "20 s", "4 min", "3.5 h"."""
-    if seconds < 60:
-        return f"{max(round(seconds / 5) * 5, 5)} s"
-    if seconds < 3600:
+    if (fives := round(seconds / 5) * 5) < 60:
+        return f"{max(fives, 5)} s"
+    if round(seconds / 60) < 60:
         return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h"
 

@@ -1,7 +1,8 @@
 """Undo in Slicer's own way: who deletes a run's folder in the Data module gets rid of all that the run made.
 
 Slicer removes the folder with the nodes in it. What a run has beside them, because only it needs it (a colour table,
-the hidden tables of a chart, the record of the run), is removed here, and so are the display and storage nodes.
+the hidden tables of a chart, the record of the run), is removed here, and so are the display and storage nodes. A map
+that lies over the anatomy is taken off the slice views before it goes, so that they get back what lay there.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
-from . import hierarchy
+from . import hierarchy, overlays
 from .marks import DERIVED_ATTRIBUTE
 from .timers import DeferredCall
 
@@ -30,6 +31,7 @@ class FolderWatch(VTKObservationMixin):
         """Start."""
         # Not at once: Slicer is still removing the folder's other nodes then.
         self._later = DeferredCall(self.update)
+        self.addObserver(self.scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeGoes)
         self.addObserver(self.scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
 
     def remove(self) -> None:
@@ -49,6 +51,11 @@ class FolderWatch(VTKObservationMixin):
             served = node.GetDisplayableNode() if node.IsA("vtkMRMLDisplayNode") else node.GetStorableNode()
             if served is None:
                 self.scene.RemoveNode(node)
+
+    @vtk.calldata_type(vtk.VTK_OBJECT)
+    def _onNodeGoes(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
+        if not self.scene.IsClosing():  # then the views lose all that they show
+            overlays.takeOff([node])
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeRemoved(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:

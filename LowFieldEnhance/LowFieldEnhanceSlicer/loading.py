@@ -11,7 +11,6 @@ import contextlib
 import json
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import hierarchy, outputs, overlays, scene, segmentations, volumes
 from .lesion_table import addLesionTable
-from .marks import ATTRIBUTE_PREFIX, INPUT_NAME, MADE, markOutput, runName
+from .marks import ATTRIBUTE_PREFIX, madeOf, markOutput, runName
 from .overlays import ADDED_DETAIL, FIDELITY, MAPS, UNCERTAINTY
 from .request import Request, record
 
@@ -128,8 +127,8 @@ def addInSteps(
         BadInput: the input volume is no longer in the scene, or the labels have unknown ids.
     """
     source = presentInput(mrmlScene, request)
-    made = {INPUT_NAME: source.GetName(), MADE: datetime.now().astimezone().isoformat(timespec="seconds")}
-    provenance = {"method": request.method, "preset": request.preset, **files.report.get("provenance", {}), **made}
+    said = files.report.get("provenance", {})
+    provenance = {"method": request.method, "preset": request.preset, **said, **madeOf(source)}
     name = runName(source.GetName(), provenance)
     result = yield from _addOutlines(mrmlScene, request, files, provenance)
     try:

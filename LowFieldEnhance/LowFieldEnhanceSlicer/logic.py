@@ -84,7 +84,8 @@ class EnhancementLogic(RunLogic, ResultActions):
         Args:
             methods: "all", or names such as ``["cubic", "bridged:standard"]``; without a preset the method's first.
             settings: otherVolumes, referenceVolume, referenceSegmentation, registerReference, lesions, brainMask,
-                device, seed, spacing, noiseLevel, psfWidthI, psfWidthJ, psfWidthK, sliceProfile, see :class:`Request`.
+                device, seed, spacing, segmentMirrored, noiseLevel, psfWidthI, psfWidthJ, psfWidthK, sliceProfile, see
+                :class:`Request`.
             waitForCompletion, contrast, onProgress, onFinished: see :meth:`process`.
 
         Returns:

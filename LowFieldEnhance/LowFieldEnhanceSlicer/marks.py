@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -78,6 +79,11 @@ def markOutput(
     node.SetNodeReferenceID(INPUT_ROLE, source.GetID())
     if output:
         node.SetAttribute(OUTPUT_ATTRIBUTE, output)
+
+
+def madeOf(source: slicer.vtkMRMLScalarVolumeNode) -> dict[str, str]:
+    """For the provenance of what is being put into the scene: that this is done now, and of which scan it was made."""
+    return {INPUT_NAME: source.GetName(), MADE: datetime.now().astimezone().isoformat(timespec="seconds")}
 
 
 def requireNode(node: Any) -> None:

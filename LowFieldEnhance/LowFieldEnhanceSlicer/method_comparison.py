@@ -17,7 +17,7 @@ from . import hierarchy
 from .catalogue import ALL_METHODS, METHODS
 from .job import Job
 from .loading import PAGE, REPORT_ROLE, addDerived, addPage, presentInput, readText
-from .marks import ATTRIBUTE_PREFIX
+from .marks import ATTRIBUTE_PREFIX, madeOf
 from .report import addTable
 from .request import FORWARD, Request, record, scanArguments
 from .scene import DERIVED, RunResult
@@ -41,10 +41,8 @@ SETTINGS = (
 )
 SAME = ("inputVolume", "contrast", "earlierInputs", "earlierWeights")
 NOTE = "note"
-# What the runs of a comparison share, of the provenance of each.
-SHARED = ("derived", "seed", "contrast", "spacing", "further_contrasts_sha256", "device", "segmenter", "input_sha256",
-          "input_file", "reference_sha256", "reference_labels_sha256", "lesions_sha256",
-          "brain_mask_sha256", "versions")  # fmt: skip
+# What the provenance of a run says of its method alone; what else all runs of a comparison say alike holds of it too.
+OF_A_METHOD = ("method", "title", "citation", "preset", "settings", "method_spacing", "weights", "licences", "seconds")
 
 
 def comparisonRequest(request: Request) -> Request:
@@ -115,7 +113,9 @@ class ComparisonJob(Job):
     def summary(self) -> str:
         """How many methods were compared, and which could not run."""
         said = self.run.result
-        text = _("{count} methods were compared on {name}.").format(count=said.get("compared", 0), name=self.title)
+        count = said.get("compared", 0)
+        several = _("{count} methods were compared on {name}.").format(count=count, name=self.title)
+        text = several if count != 1 else _("1 method was run on {name}.").format(name=self.title)
         return text + (" " + _("Not run: {names}.").format(names=said["not_run"]) if said.get("not_run") else "")
 
     @property
@@ -142,7 +142,7 @@ class ComparisonJob(Job):
         result = RunResult(hierarchy.addRunFolder(self._scene, source, name), source.GetID())
         try:
             headings, rows = tableOf(document)
-            provenance = {**provenanceOf(document), "input_name": source.GetName()}
+            provenance = {**provenanceOf(document), **madeOf(source)}
             table = addTable(self._scene, rows, headings, f"{name} ({DERIVED})")
             addDerived(result.folderItem, table, source, provenance, COMPARISON_TABLE)
             table.SetAttribute(DISAGREEMENT_ATTRIBUTE, _disagreementOf(document) or None)
@@ -189,15 +189,19 @@ def tableOf(document: dict[str, Any]) -> tuple[dict[str, str], list[dict[str, An
 
 
 def provenanceOf(document: dict[str, Any]) -> dict[str, Any]:
-    """What the comparison's JSON says of how it was made: what all runs share, the weights of all by their names, and
-    the seconds that all runs took. The methods themselves stand in an attribute of their own.
+    """What the comparison's JSON says of how it was made: what all runs say alike, the weights and licences of all by
+    their names, and the seconds that all runs took. The methods themselves stand in an attribute of their own.
     """
     runs = [report.get("provenance") or {} for report in (document.get("reports") or {}).values()]
     if not runs:
         return {}
-    shared = {key: runs[0][key] for key in SHARED if key in runs[0]}
-    weights = {name: sha256 for run in runs for name, sha256 in (run.get("weights") or {}).items()}
-    return {**shared, "weights": weights, "seconds": sum(run.get("seconds") or 0.0 for run in runs)}
+    alike = {key: value for key, value in runs[0].items() if all(key in run and run[key] == value for run in runs)}
+    shared = {key: value for key, value in alike.items() if key not in OF_A_METHOD}
+    named = {
+        key: {name: said for run in runs for name, said in (run.get(key) or {}).items()}
+        for key in ("weights", "licences")
+    }
+    return {**shared, **named, "seconds": sum(run.get("seconds") or 0.0 for run in runs)}
 
 
 def _disagreementOf(document: dict[str, Any]) -> str:

@@ -128,7 +128,8 @@ def _isMap(node: slicer.vtkMRMLNode) -> bool:
 
 def takeOff(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
     """Take the maps off the slice views, if one of these nodes, which are about to go, is a map that is shown."""
-    if shownOverlay([node for node in nodes if _isMap(node)]) is not None:
+    maps = [node for node in nodes if _isMap(node)]
+    if maps and shownOverlay(maps) is not None:
         setOverlay(None)
 
 

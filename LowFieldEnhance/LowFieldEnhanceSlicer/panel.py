@@ -36,6 +36,7 @@ from .results_view import ResultsView
 from .run import RunError
 from .run_view import RunView
 from .source import guessContrast, rememberContrast
+from .timers import DeferredCall
 
 NODE_GOES = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
 NOTHING_INSTALLED = "Nothing was installed, so nothing was run; Apply will ask again."
@@ -61,6 +62,7 @@ class Panel(Observing):
         self._observedInput: slicer.vtkMRMLNode | None = None
         self._launching = False
         self._clicks = ClickGuard()
+        self._refreshLater = DeferredCall(self.refresh)
         self.runView = RunView(ui, self.refresh, self._onTryOnCpu, logic.cancel)
         self.resultsView = ResultsView(ui, logic, lambda: self.parameters, self._onUseSettings, self._onRunAgain)
         self.methodView = MethodView(ui, lambda: self.parameters)
@@ -68,7 +70,7 @@ class Panel(Observing):
         self.compareView = CompareView(ui, lambda: self.parameters)
         self._alsoUsed = AlsoUsed(ui, lambda: self.parameters)
         ui.applyButton.clicked.connect(self._onApply)
-        ui.queueButton.clicked.connect(self._onQueue)
+        ui.queueButton.clicked.connect(self._startAsked)
         ui.compareButton.clicked.connect(self._onCompare)
 
     def setParameters(self, parameters: LowFieldEnhanceParameterNode | None) -> None:
@@ -109,6 +111,7 @@ class Panel(Observing):
     def close(self) -> None:
         """Let go of the scene, for the module's clean-up."""
         self.setParameters(None)
+        self._refreshLater.stop()
         self.runView.close()
         self.resultsView.close()
         self.removeObservers()
@@ -157,6 +160,7 @@ class Panel(Observing):
         """
         if self.parameters is not None and not slicer.mrmlScene.IsBatchProcessing():
             forget(self.parameters, node)
+            self._refreshLater.start()  # it is still in the scene, and a run's output may be no parameter
 
     def _onModified(self, caller: Any = None, event: Any = None) -> None:
         if self._paused or self.parameters is None:
@@ -211,9 +215,6 @@ class Panel(Observing):
             self.logic.cancel(job)
             self.runView.refresh()
             self.refresh()
-
-    def _onQueue(self) -> None:
-        self._startAsked()
 
     def _startAsked(self) -> None:
         request = requestOf(self.parameters)
@@ -294,4 +295,5 @@ class Panel(Observing):
         except ValueError as error:
             self.runView.showError(RunError("BadInput", str(error)))
         else:
+            self._alsoUsed.chosenAnew()
             self.runView.showMessage(_("The panel is set as for {name}.").format(name=node.GetName()))

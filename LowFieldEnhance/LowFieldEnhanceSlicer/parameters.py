@@ -77,6 +77,9 @@ class Device(enum.Enum):
         }[self.value]
 
 
+MOST_SEED = 2**31 - 1  # of a spin box; a script may give any
+
+
 @parameterNodeWrapper
 class LowFieldEnhanceParameterNode:
     """See :class:`~LowFieldEnhanceSlicer.request.Request` for the meaning of each."""
@@ -96,7 +99,7 @@ class LowFieldEnhanceParameterNode:
     # Slicer takes no "A | B" for a node of two classes.
     lesions: Optional[Union[slicer.vtkMRMLLabelMapVolumeNode, slicer.vtkMRMLSegmentationNode]]  # noqa: UP007, UP045
     brainMask: Optional[Union[slicer.vtkMRMLLabelMapVolumeNode, slicer.vtkMRMLSegmentationNode]]  # noqa: UP007, UP045
-    seed: Annotated[int, WithinRange(0, 2**31 - 1)] = 0
+    seed: Annotated[int, WithinRange(0, MOST_SEED)] = 0
     spacing: Annotated[float, WithinRange(0.3, 5.0), Decimals(2), SingleStep(0.1)] = 1.0
     n4: bool = False
     brainOnly: bool = False
@@ -178,10 +181,15 @@ def setFromRequest(
         names: of the settings to show, beside the input volume and its contrast; None shows all.
 
     Raises:
-        ValueError: a choice that this version does not have.
+        ValueError: a choice that this version does not have, or a seed that the panel cannot hold; nothing was set.
     """
     values = {name: getattr(request, name) for name in SAME_NAME}
-    values |= {name: kind(getattr(request, name)) for name, kind in ENUMS.items()}
+    values |= {name: _choice(name, getattr(request, name)) for name in ENUMS}
+    if not 0 <= request.seed <= MOST_SEED:
+        raise ValueError(
+            f"The panel cannot be set to the seed {request.seed}, only to one from 0 to {MOST_SEED}; 'Run again' takes "
+            "it as it is."
+        )
     with slicer.util.NodeModify(parameters):
         parameters.contrastOf = request.inputVolume.GetID() if request.inputVolume is not None else ""
         parameters.inputVolume = request.inputVolume
@@ -192,6 +200,16 @@ def setFromRequest(
         for name, value in values.items():
             if names is None or name in names:
                 setattr(parameters, name, value)
+
+
+def _choice(name: str, value: str) -> enum.Enum:
+    try:
+        return ENUMS[name](value)
+    except ValueError as error:
+        what = "slice profile" if name == "sliceProfile" else name
+        raise ValueError(
+            f"The panel cannot be set to the {what} '{value}', which this version does not have."
+        ) from error
 
 
 def forget(parameters: LowFieldEnhanceParameterNode, node: slicer.vtkMRMLNode) -> None:

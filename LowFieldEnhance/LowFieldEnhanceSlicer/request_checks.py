@@ -52,7 +52,7 @@ def reasonAgainst(request: Request) -> str:
 def _reasonAgainstForwardModel(request: Request) -> str:
     """What the user knows better of the scan than it is measured."""
     if not 0 <= request.noiseLevel <= MOST_NOISE:
-        return f"The noise level {request.noiseLevel:g} must be above 0; 0 measures it."
+        return f"The noise level {request.noiseLevel:g} must be between 0 and {MOST_NOISE:.0f}; 0 measures it."
     if request.sliceProfile not in PROFILES:
         return f"There is no slice profile '{request.sliceProfile}'; choose {', '.join(PROFILES)}."
     widths = [getattr(request, name) for name in PSF_WIDTHS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -18,6 +19,7 @@ OTHERS = {"referenceSegmentation": "reference segmentation", "lesions": "map of 
           "outputVolume": "enhanced volume", "outputSegmentation": "segmentation", "outputFidelity": "fidelity map",
           "outputUncertainty": "uncertainty map", "outputAddedDetail": "map of added detail"}  # fmt: skip
 WORDS = ("contrast", "method", "preset", "device", "sliceProfile", "displacementFile", "dicomFolder")
+FLAGS = tuple(field.name for field in fields(Request) if isinstance(field.default, bool))
 WHOLE, NUMBERS = ("seed", "samples"), ("spacing", "noiseLevel", *PSF_WIDTHS)
 FURTHER = CONTRASTS[:3]
 
@@ -27,6 +29,9 @@ def reasonAgainstKinds(request: Request) -> str:
     for name in WORDS:
         if not isinstance(getattr(request, name), str):
             return f"The setting {name} must be a text, not {_kind(getattr(request, name))}."
+    for name in FLAGS:
+        if not isinstance(getattr(request, name), Integral) or getattr(request, name) not in (0, 1):
+            return f"The setting {name} must be True or False, not {getattr(request, name)!r}."
     for name in (*WHOLE, *NUMBERS):
         wanted, words = (Integral, "a whole number") if name in WHOLE else (Real, "a number")
         if not isinstance(getattr(request, name), wanted) or isinstance(getattr(request, name), bool):

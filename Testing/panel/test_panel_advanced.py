@@ -210,7 +210,8 @@ def test_a_result_of_a_version_without_them_can_still_be_repeated(person, stub):
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"noiseLevel": -1.0}, "noise level -1 must be above 0"),
+        ({"noiseLevel": -1.0}, "noise level -1 must be between 0 and 1000000; 0 measures it"),
+        ({"noiseLevel": 2e6}, r"noise level 2e\+06 must be between 0 and 1000000; 0 measures it"),
         ({"noiseLevel": float("nan")}, "noise level nan"),
         ({"psfWidthJ": 31.0}, "between 0.1 and 30 mm"),
         ({"psfWidthJ": 0.05}, "between 0.1 and 30 mm"),

@@ -14,11 +14,11 @@ from PySide6.QtCore import Qt
 from slicer_host.properties import useSlicerProperties
 from test_panel_trust import drawnLesions, labelMapNode, scanWithLesions
 
-from LowFieldEnhanceSlicer import hierarchy, volumes
+from LowFieldEnhanceSlicer import hierarchy, method_comparison, volumes
 from LowFieldEnhanceSlicer.catalogue import METHODS
 from LowFieldEnhanceSlicer.job import JobState
 from LowFieldEnhanceSlicer.logic import RunFailed
-from LowFieldEnhanceSlicer.method_comparison import choicesOf, disagreementText, tableOf
+from LowFieldEnhanceSlicer.method_comparison import choicesOf, disagreementText, provenanceOf, tableOf
 from LowFieldEnhanceSlicer.parameters import requestOf
 from LowFieldEnhanceSlicer.request import requestFromProvenance
 from LowFieldEnhanceSlicer.run_progress import OverallProgress, stagesOf
@@ -74,7 +74,9 @@ def cells(table) -> dict[str, list]:
     return {column.GetName(): [column.GetValue(row) for row in range(table.GetNumberOfRows())] for column in columns}
 
 
-def test_methods_are_compared_by_the_real_child(person, library, opened):
+def test_methods_are_compared_by_the_real_child(person, library, opened, monkeypatch):
+    documents = []
+    monkeypatch.setattr(method_comparison, "provenanceOf", lambda told: documents.append(told) or provenanceOf(told))
     registry = Path(os.environ["LOWFIELDENHANCE_MODELS"], "models.json")
     document = json.loads(registry.read_text())
     document["models"]["regression_unet"] = {**document["models"]["segmenter"], "file": "absent.safetensors"}
@@ -84,6 +86,7 @@ def test_methods_are_compared_by_the_real_child(person, library, opened):
     ui.inputSelector.setCurrentNode(scan)
     ui.lesionsSelector.setCurrentNode(drawnLesions())
     ui.spacingSpinBox.setValue(SPACING)
+    person.parameters.segmentMirrored = True
     openSection(person)
     chooseMethods(person, "cubic", "linear", "regression")
     press(ui.compareButton)
@@ -108,6 +111,11 @@ def test_methods_are_compared_by_the_real_child(person, library, opened):
     folder = tree.GetItemParent(tree.GetItemByDataNode(table))
     assert tree.GetItemName(folder) == "LowFieldEnhance: Head T1w methods compared"
     assert all(name.startswith("LowFieldEnhance-pages-") for name in person.leftFolders())
+    # Whatever the library says of a run stands on the table, but for what it says of a method alone.
+    first, _second = (report["provenance"] for report in documents[0]["reports"].values())
+    silent = {key for key in first if table.GetAttribute(f"LowFieldEnhance.{key}") is None}
+    assert silent == {"method", "title", "citation", "preset", "settings", "method_spacing"}
+    assert table.GetAttribute("LowFieldEnhance.mirrored") == "true"
     press(ui.removeComparisonButton)
     assert person.outputs() == [] and person.parameters.comparisonTable is None and scan.GetScene() is not None
     assert not ui.disagreementLabel.isVisible()
@@ -169,6 +177,7 @@ def test_the_console_compares_too_and_the_page_is_the_scenes(person, prepared):
     logic = slicer.util.getModuleLogic("LowFieldEnhance")
     job = logic.compare(person.loadScan(), methods=["cubic", "bm4d:fast"])
     assert job.state is JobState.FINISHED and "Methods on one scan" in job.nodes.page.GetText()
+    assert job.summary == "1 method was run on Head T1w. Not run: bm4d:fast."
     assert cells(job.nodes.table)["Method"][1] == "Cubic interpolation"
     asked = []
     job = logic.compare(person.loadScan(), waitForCompletion=False, onFinished=asked.append)

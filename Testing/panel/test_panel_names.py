@@ -1,4 +1,4 @@
-"""Results of several runs on one scan are told apart by their names, and by the line below the result selector."""
+"""Results of several runs on one scan are told apart by their names, and by the line below their selector."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 import slicer
-from panel_support import run
+from panel_support import run, writeEverything
 from panel_tools import choose
 from slicer_host.properties import useSlicerProperties
 
-from LowFieldEnhanceSlicer import hierarchy, result_line
+from LowFieldEnhanceSlicer import hierarchy, marks, result_line
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]
@@ -25,6 +25,14 @@ def runOf(person, method: str = "Bridged diffusion", preset: str = "Fast"):
     choose(person.ui.presetComboBox, preset)
     run(person)
     return person.parameters.resultVolume
+
+
+class Later(datetime):
+    """The clock of another day."""
+
+    @classmethod
+    def now(cls) -> datetime:
+        return datetime(2031, 2, 3, 4, 5, 6)
 
 
 def folderName(node) -> str:
@@ -58,6 +66,27 @@ def test_the_line_below_the_selector_says_method_preset_time_and_scan(person):
     assert ui.resultLabel.text().startswith("Bridged diffusion, Fast, ")
     slicer.mrmlScene.RemoveNode(person.parameters.inputVolume)
     assert result_line.resultLine(second).endswith(", of 'HEAD'"), "the scan has gone, its result has not"
+
+
+def test_the_line_below_the_comparison_selector_says_time_and_scan(person, stub, tmp_path, monkeypatch):
+    stub.set(STUB_COMPARISON=str(writeEverything(tmp_path, 8.0)[1]))
+    ui = person.ui
+    ui.compareSectionButton.setProperty("collapsed", False)
+    assert not ui.comparisonLabel.isVisible()
+    before = datetime.now().replace(second=0, microsecond=0)
+    first = person.logic.compare(person.loadScan("HEAD"), "cubic").nodes
+    monkeypatch.setattr(marks, "datetime", Later)
+    second = person.logic.compare(first.table.GetNodeReference(marks.INPUT_ROLE), "cubic").nodes
+    person.parameters.comparisonTable = second.table
+    assert ui.comparisonLabel.text() == "2031-02-03 04:05, of 'HEAD'" and ui.comparisonLabel.isVisible()
+    person.parameters.comparisonTable = first.table
+    time, scan = ui.comparisonLabel.text().split(", ")
+    assert scan == "of 'HEAD'" == result_line.resultLine(first.page).split(", ")[1]
+    assert before <= datetime.strptime(time, "%Y-%m-%d %H:%M") <= before + timedelta(minutes=5)
+    slicer.mrmlScene.RemoveNode(person.logic.inputOf(first.table))
+    assert result_line.resultLine(second.table) == "2031-02-03 04:05, of 'HEAD'"
+    person.parameters.comparisonTable = None
+    assert not ui.comparisonLabel.isVisible()
 
 
 def test_a_result_that_says_little_has_a_short_line(scene):

@@ -20,6 +20,7 @@ from test_panel_trust import labelMapNode
 
 from LowFieldEnhanceLib.image_io import write_image
 from LowFieldEnhanceSlicer import export, hierarchy, layout
+from LowFieldEnhanceSlicer.method_comparison import provenanceOf
 from LowFieldEnhanceSlicer.parameters import Method
 from LowFieldEnhanceSlicer.scene import writeMrb
 
@@ -90,6 +91,22 @@ def test_the_table_and_the_page_of_a_comparison_have_theirs(person, logic, stub)
     assert len({call[call.index("--methods") + 1] for call in stub.calls}) == 1
 
 
+def test_a_comparison_says_what_all_its_runs_say_alike_and_the_weights_and_licences_of_all():
+    licence = {"segmenter": "Apache-2.0"}
+    made = {"mirrored": True, "sigma": 21.5, "profile": "box", "segmenter": RUN["segmenter"], "brain_mask_sha256": None}
+    runs = [
+        {**made, "method": "cubic", "weights": {}, "licences": licence, "samples": 1, "seconds": 1.5},
+        {**made, "method": "bridged", "weights": WEIGHTS, "licences": {**licence, "bridged_bridge": "CC BY-NC-SA 4.0"},
+         "samples": 8, "seconds": 4.0},
+    ]  # fmt: skip
+    found = provenanceOf({"reports": {run["method"]: {"provenance": run} for run in runs}})
+    assert found == {**made, "weights": WEIGHTS, "licences": runs[1]["licences"], "seconds": 5.5}
+    assert provenanceOf({"reports": {"cubic": {"provenance": runs[0]}}}) == {
+        key: value for key, value in runs[0].items() if key != "method"
+    }
+    assert provenanceOf({}) == {}
+
+
 def test_run_again_with_other_weights_says_so_and_runs(person, logic):
     nodes = logic.process(person.loadScan()).nodes
     compared = logic.compare(person.loadScan(), "bridged,diffdeur").nodes
@@ -132,6 +149,32 @@ def test_the_settings_of_a_result_leave_alone_where_the_next_one_goes(person, lo
     assert person.parameters.seed == 7
     assert person.parameters.outputVolume is chosen and person.parameters.dicomFolder == str(tmp_path)
     assert person.ui.dicomPathLineEdit.currentPath == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("made", "sentence"),
+    [
+        ({"seed": 2**40}, "The panel cannot be set to the seed 1099511627776, only to one from 0 to 2147483647; "
+         "'Run again' takes it as it is."),
+        ({"seed": -1}, "The panel cannot be set to the seed -1, only to one from 0 to 2147483647; 'Run again' takes it "
+         "as it is."),
+        ({"method": "magic"}, "The panel cannot be set to the method 'magic', which this version does not have."),
+        ({"sliceProfile": "sinc"}, "The panel cannot be set to the slice profile 'sinc', which this version does not "
+         "have."),
+    ],
+)  # fmt: skip
+def test_settings_that_the_panel_cannot_show_leave_it_as_it_was(person, logic, made, sentence):
+    first, ui = person.loadScan("First T1w"), person.ui
+    enhanced = logic.process(first, referenceVolume=person.loadScan("3T"), seed=made.get("seed", 0)).nodes.enhanced
+    attribute = PREFIX + "request"
+    enhanced.SetAttribute(attribute, json.dumps(json.loads(enhanced.GetAttribute(attribute)) | made))
+    person.parameters.inputVolume = second = person.loadScan("Second T2w")
+    person.parameters.resultVolume = enhanced
+    ui.resultsButton.setProperty("collapsed", False)
+    press(ui.againButton)
+    assert ui.messageLabel.text() == sentence
+    assert person.parameters.inputVolume is second and person.parameters.contrast.value == "T2w"
+    assert person.parameters.referenceVolume is None and person.parameters.seed == 0
 
 
 def test_the_settings_of_a_comparison_are_its_methods_and_what_it_heeds(person, logic):

@@ -78,6 +78,21 @@ def test_settings_of_a_scan_that_was_deleted_are_named_as_its(person):
     assert person.ui.alsoUsedLabel.text() == "Still set, as chosen for 'A T1w': noise level 33."
 
 
+def test_settings_taken_from_a_result_are_not_called_those_of_another_scan(person):
+    ui = person.ui
+    first, second = (person.loadScan(name) for name in ("A T1w", "B T1w"))
+    result = person.logic.process(second, noiseLevel=33.0).nodes.enhanced
+    ui.inputSelector.setCurrentNode(first)
+    person.parameters.noiseLevel = 33.0
+    ui.inputSelector.setCurrentNode(second)
+    assert ui.alsoUsedLabel.text() == "Still set, as chosen for 'A T1w': noise level 33."
+    person.parameters.resultVolume = result
+    ui.resultsButton.setProperty("collapsed", False)
+    press(ui.againButton)
+    assert ui.alsoUsedLabel.text() == "Also used: noise level 33."
+    assert CARRIED_COLOUR not in ui.alsoUsedLabel.styleSheet()
+
+
 def test_numbers_of_numpy_are_taken_by_a_script(person, stub):
     numbers = {"seed": np.int64(3), "samples": np.int64(2), "spacing": np.float32(1.5), "n4": np.True_}
     job = person.logic.process(person.loadScan(), noiseLevel=np.float64(12.5), **numbers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from panel_support import writeResults
+from panel_support import run, writeResults
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
 
@@ -79,6 +79,62 @@ def test_a_copy_that_the_user_made_belongs_to_the_folder_that_it_lies_in(person,
     assert hierarchy.runFolderOf(copy) == folder
     person.logic.removeRun(nodes.enhanced)
     assert copy.GetScene() is not None
+
+
+def layers() -> list[tuple[str | None, float, int]]:
+    """What each slice view shows as its foreground, and how."""
+    manager = slicer.app.layoutManager()
+    composites = [manager.sliceWidget(name).mrmlSliceCompositeNode() for name in manager.sliceViewNames()]
+    return [(node.GetForegroundVolumeID(), node.GetForegroundOpacity(), node.GetCompositing()) for node in composites]
+
+
+@pytest.mark.parametrize("deleted", ["the folder", "the map", "the folder of another run"])
+def test_the_foreground_of_the_user_comes_back_when_the_map_over_it_is_deleted(person, scan, deleted):
+    mine = person.loadScan("Mine", (8.0, 8.0, 8.0))
+    nodes, other = (person.logic.process(scan).nodes for _ in range(2))
+    slicer.util.setSliceViewerLayers(foreground=mine, foregroundOpacity=0.7)
+    add = slicer.vtkMRMLSliceCompositeNode.Add
+    slicer.app.layoutManager().sliceWidget("Red").mrmlSliceCompositeNode().SetCompositing(add)
+    before = layers()
+    assert {(node, opacity) for node, opacity, _ in before} == {(mine.GetID(), 0.7)}
+    assert person.logic.showOverlay(nodes.enhanced, "fidelity")
+    if deleted == "the folder":
+        deleteFolder(nodes.enhanced)
+    elif deleted == "the map":
+        slicer.mrmlScene.RemoveNode(nodes.fidelity)
+    else:
+        deleteFolder(other.enhanced)
+        assert layers() != before and {node for node, *_ in layers()} == {nodes.fidelity.GetID()}
+        person.logic.showOverlay(nodes.enhanced)
+    assert layers() == before
+
+
+def test_a_scene_is_closed_with_a_map_on_the_screen(person, scan):
+    nodes = person.logic.process(scan).nodes
+    slicer.util.setSliceViewerLayers(foreground=scan, foregroundOpacity=0.7)
+    assert person.logic.showOverlay(nodes.enhanced, "fidelity")
+    slicer.mrmlScene.Clear(0)
+    QApplication.processEvents()
+    assert {node for node, *_ in layers()} == {None}
+
+
+def test_the_panel_offers_nothing_that_was_deleted_beside_the_result(person, scan):
+    ui = person.ui
+    person.parameters.inputVolume = scan
+    ui.resultsButton.setProperty("collapsed", False)
+    run(person)
+    result = person.parameters.resultVolume
+    named, offered = person.logic.namedOutputs(result), ui.overlayComboBox.count()
+    buttons = (ui.chartButton, ui.reportButton, ui.surfaceButton, ui.sideBySideButton)
+    assert all(button.isEnabled() for button in buttons) and ui.structuresTable.isVisible() and offered == 3
+    gone = [named[name] for name in ("fidelity", "structure table", "volume chart", "page")]
+    for node in (*gone, person.logic.segmentationOf(result), scan):
+        slicer.mrmlScene.RemoveNode(node)
+    QApplication.processEvents()
+    assert not any(button.isEnabled() for button in buttons) and not ui.structuresTable.isVisible()
+    texts = [ui.overlayComboBox.itemText(n) for n in range(ui.overlayComboBox.count())]
+    assert texts == ["None", "Added detail (not supported by the scan)"]
+    assert person.parameters.resultVolume is result and ui.beforeAfterButton.isEnabled()
 
 
 def test_single_outputs_can_be_removed_and_the_rest_stays(person, scan):

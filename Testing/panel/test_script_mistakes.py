@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import slicer
 from panel_support import optionsOf
@@ -84,6 +85,27 @@ def test_further_contrasts_that_do_not_fit(person, logic, stub):
 )
 def test_numbers_and_words_that_are_none(person, logic, settings, said):
     assert refusals(logic, person.loadScan(), **settings) == {said}
+
+
+@pytest.mark.parametrize("given", ["no", "False", None, 2, 0.0])
+def test_a_switch_that_is_neither_on_nor_off(person, logic, stub, given):
+    """A text would switch it on, whatever it says."""
+    scan = person.loadScan()
+    for name in ("segmentMirrored", "registerReference"):
+        with pytest.raises(ValueError) as refused:
+            logic.compare(scan, "cubic", **{name: given})
+        assert str(refused.value) == f"The setting {name} must be True or False, not {given!r}."
+    for name in ("n4", "brainOnly", "dataConsistency", "makeSegmentation", "makeFidelity", "makeUncertainty",
+                 "makeAddedDetail"):  # fmt: skip
+        with pytest.raises(ValueError, match=f"The setting {name} must be True or False"):
+            logic.process(scan, **{name: given})
+    assert stub.calls == []
+
+
+def test_a_switch_of_numbers_is_as_good_as_one_of_words(person, logic, stub):
+    logic.process(person.loadScan(), n4=np.True_, brainOnly=1, makeFidelity=0, makeSegmentation=np.int64(0))
+    options = optionsOf(stub)
+    assert options.n4 and options.brain_only and options.fidelity is None and options.segmentation is None
 
 
 def test_a_path_of_pathlib_is_as_good_as_its_text(person, logic, stub, tmp_path):
