@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,11 +11,15 @@ import numpy as np
 import pytest
 from conftest import voxels
 from test_cli import run_json
+from test_reference_limits import check
 
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import write_image
+from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.scan_options import warn_of_enhanced
+
+pytest_plugins = ["judging_fixtures"]
 
 
 @pytest.fixture
@@ -60,6 +65,22 @@ def test_a_series_of_dicom_is_known_by_its_description(tmp_path: Path) -> None:
         image = SimpleNamespace(meta={"SeriesDescription": description})
         warn_of_enhanced(str(tmp_path), image, Events(said.append))
     assert len(said) == 1
+
+
+def test_a_report_on_a_volume_that_was_made_of_another_scan_says_so(
+    quick_pipeline: None, low: Image, high: Image, tmp_path: Path, capsys: Any
+) -> None:
+    later = simulate(high, Protocol(spacing=(4.0, 4.0, 6.0), snr=15), seed=9)
+    for name, scan in (("monday_T1w", low), ("friday_T1w", later)):
+        write_image(scan, tmp_path / f"{name}.nii.gz", "a scan")
+    monday, friday, e, r = (str(tmp_path / n) for n in ("monday_T1w.nii.gz", "friday_T1w.nii.gz", "e.nii.gz", "r.json"))
+    assert run_json(capsys, "enhance", monday, "-m", "cubic", "--spacing", "4", "-o", e)[0] == 0
+    for scan, same in ((monday, True), (friday, False)):
+        code, events = run_json(capsys, "report", scan, e, "--spacing", "4", "-o", r)
+        told = check(json.loads(Path(r).read_text(encoding="utf-8")), "enhanced volume")
+        assert (code, told["ok"]) == (0, same)
+        assert ("; it was made of monday_T1w.nii.gz, which had other voxels" in told["text"]) is not same
+        assert any(event.get("message") == told["text"] for event in events) is not same
 
 
 def test_a_contrast_without_a_file_is_named_even_if_the_output_is_there(files: dict[str, str], capsys: Any) -> None:
