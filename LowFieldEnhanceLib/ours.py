@@ -59,6 +59,25 @@ def sidecar_of(volume: Path) -> Path:
     return volume.with_name(volume.name[: len(volume.name) - len(ending)] + ".json")
 
 
+def check_sidecar(volume: str | os.PathLike[str]) -> None:
+    """Refuse an enhanced volume whose sidecar would take the place of that of another one, as ``e.nrrd`` beside
+    ``e.nii.gz``: that would then be said to be made as this one.
+
+    Raises:
+        BadInput: see above.
+    """
+    target = Path(volume)
+    sidecar = sidecar_of(target)
+    if not target.parent.is_dir() or provenance_of(sidecar) is None:
+        return
+    for other in sorted(target.parent.iterdir()):
+        if other.name != target.name and sidecar_of(other) == sidecar and is_enhanced(other):
+            raise BadInput(
+                f"{sidecar} says how {other.name} was made, and that of {target.name} would take its place; choose "
+                "another name"
+            )
+
+
 def provenance_of(sidecar: Path) -> dict[str, Any] | None:
     """What a sidecar of ours holds, or a report of ours that was given its name; None of any other file."""
     content = read_json(sidecar)

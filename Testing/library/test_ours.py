@@ -90,6 +90,25 @@ def test_the_sidecar_has_the_name_of_the_volume_without_its_ending(ending: str) 
     assert sidecar_of(Path("a", f"enhanced.v2{ending}")) == Path("a", "enhanced.v2.json")
 
 
+@pytest.mark.parametrize("other", ["e.nrrd", "e.mha", "E.nrrd"])
+def test_the_sidecar_of_another_enhanced_volume_is_not_replaced(tmp_path: Path, other: str) -> None:
+    made = {"derived": image_io.DERIVED, "method": "bridged", "input_file": "scan.nii"}
+    image_io.write_image(SCAN, tmp_path / "e.nii.gz")
+    sidecar_of(tmp_path / "e.nii.gz").write_text(json.dumps(made))
+    Wanted(tmp_path / "e.nii.gz").check([])  # once more
+    Wanted(tmp_path / "f.nrrd").check([])
+    if other.startswith("e"):
+        with pytest.raises(BadInput, match=r"e.json says how e.nii.gz was made, and that of e\.\w+ would take its place"):
+            Wanted(tmp_path / other).check([])
+    else:
+        Wanted(tmp_path / other).check([])  # its sidecar is E.json
+    (tmp_path / "e.nii.gz").unlink()
+    Wanted(tmp_path / other).check([])
+    image_io.write_image(SCAN, tmp_path / "e.nii", "a scan, of which e.nrrd is made")
+    sidecar_of(tmp_path / "e.nii").write_text(json.dumps({**made, "input_file": "e.nii"}))
+    Wanted(tmp_path / "e.nrrd").check([])
+
+
 def test_reports_and_summaries_are_known(tmp_path: Path) -> None:
     report = report_page()
     write_json(report, tmp_path / "r.json")
