@@ -40,8 +40,9 @@ def is_enhanced(path: str | os.PathLike[str]) -> bool:
     volume = Path(path)
     if not volume.name.lower().endswith(EXTENSIONS) or not volume.is_file():
         return False
-    if note_of(volume).startswith(DERIVED):
-        return True
+    note = note_of(volume)
+    if note.startswith(NOTES):  # labels, maps and simulated scans say what they are, whatever lies beside them
+        return note.startswith(DERIVED)
     provenance = provenance_of(sidecar_of(volume)) or {}  # it may be that of scan.nrrd, made of this scan.nii
     return provenance.get("input_file", volume.name) != volume.name
 

@@ -72,6 +72,16 @@ def test_a_volume_is_known_as_enhanced_by_its_sidecar_too(tmp_path: Path) -> Non
     assert not is_enhanced(tmp_path) and not is_enhanced(tmp_path / "gone.nii")
 
 
+@pytest.mark.parametrize("note", [note for note in image_io.NOTES if note != image_io.DERIVED])
+def test_what_says_that_it_is_something_else_is_not_enhanced_by_the_sidecar_beside_it(
+    tmp_path: Path, note: str
+) -> None:
+    path = tmp_path / "e.nii.gz"  # a simulated scan, say, in the place of an enhanced one
+    image_io.write_image(SCAN, path, note)
+    sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED, "input_file": "scan.nii"}))
+    assert not is_enhanced(path) and provenance_beside(path) is None
+
+
 def test_a_report_that_took_the_sidecars_name_still_tells_how_the_volume_was_made(tmp_path: Path) -> None:
     path = tmp_path / "e.nii.gz"
     image_io.write_image(SCAN, path)
