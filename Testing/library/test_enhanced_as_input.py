@@ -15,7 +15,7 @@ from test_reference_limits import check
 
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.image_io import write_image
+from LowFieldEnhanceLib.image_io import read_image, write_image
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.scan_options import warn_of_enhanced
 
@@ -48,6 +48,30 @@ def test_it_is_refused_beside_a_scan(
     assert (code, events[-1]["kind"]) == (2, "BadInput")
     assert "is an enhanced volume" in events[-1]["message"] and said in events[-1]["message"]
     assert {path.name for path in tmp_path.iterdir()} == {"scan_T1w.nii.gz", "result_T2w.nii.gz"}
+
+
+AGAINST_ITSELF = ["--reference", "{copy}"], "the reference has to be a high-field scan of the same head"
+BESIDE_ITSELF = ["--with", "T2w={copy}"], "the T2w scan has to be another one of the same head"
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "said"),
+    [
+        ("enhance", *AGAINST_ITSELF), ("compare", *AGAINST_ITSELF), ("report", *AGAINST_ITSELF),
+        ("enhance", *BESIDE_ITSELF), ("compare", *BESIDE_ITSELF),
+    ],
+)  # fmt: skip
+def test_the_scan_itself_is_refused_beside_the_scan(
+    command: str, option: list[str], said: str, files: dict[str, str], tmp_path: Path, capsys: Any
+) -> None:
+    files["copy"] = str(tmp_path / "copy.nrrd")
+    write_image(read_image(files["scan"]), files["copy"], "a scan")
+    before = sorted(tmp_path.iterdir())
+    words = {"enhance": ["-o", str(tmp_path / "e.nii.gz"), "-m", "linear"], "compare": ["-o", str(tmp_path / "new")],
+             "report": [files["ours"], "-o", str(tmp_path / "r.html")]}  # fmt: skip
+    code, events = run_json(capsys, command, files["scan"], *words[command], *(o.format(**files) for o in option))
+    assert (code, events[-1]["message"]) == (2, f"{files['copy']} is the scan itself; {said}")
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_as_the_scan_of_a_report_or_a_comparison_it_is_named(
