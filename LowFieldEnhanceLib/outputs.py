@@ -48,7 +48,14 @@ class Wanted:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Wanted:
-        """From the options of ``enhance``."""
+        """From the options of ``enhance``.
+
+        Raises:
+            BadInput: ``--report-json`` or ``--report-csv`` names a file of another kind; and see DicomOutput.of.
+        """
+        for path, ending in ((options.report_json, ".json"), (options.report_csv, ".csv")):
+            if path and Path(path).suffix.lower() != ending:
+                raise BadInput(f"--report-{ending[1:]} must end in {ending}, and {Path(path).name} does not")
         reports = [options.report, options.report_json, options.report_csv]
         return cls(
             Path(options.output),
