@@ -262,7 +262,7 @@ def other_scan(provenance: Mapping[str, Any]) -> str | None:
         return None
     name = made_by.get("input_file") or "a scan"
     return (
-        f"it was made of {name}, which had other voxels or another place than this scan, so changes may be those "
+        f"it was made of {name}, whose voxels and place are not exactly those of this scan, so changes may be those "
         "between two scans"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..errors import BadInput
 
 LONGEST = 1 << 16  # bytes of a header, of which a real one has hundreds
 PATIENT_SPACES = {"right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps"}
+MILLIMETRES = {"mm", "MM", "millimeter", "millimeters", "millimetre", "millimetres"}
 METAIMAGE_AXES = {"transformmatrix", "rotation", "orientation"}
 
 
@@ -36,8 +38,14 @@ def check_text_header(path: Path, fields: Mapping[str, str]) -> str | None:
         fields: of its header.
 
     Raises:
-        BadInput: the header gives no spacing.
+        BadInput: the header gives no spacing, or lengths in another unit than mm, which ITK takes for mm.
     """
+    units = set(re.findall(r"[^\s\"?]+", f"{fields.get('space units', '')} {fields.get('distanceunits', '')}"))
+    if units - MILLIMETRES:
+        raise BadInput(
+            f"the header of {path.name} gives lengths in {sorted(units - MILLIMETRES)[0]}, which would be read as mm; "
+            "convert it to mm first"
+        )
     if path.name.lower().endswith((".nrrd", ".nhdr")):
         given = "space directions" in fields or _is_spacing(fields.get("spacings", ""))
         if not given:

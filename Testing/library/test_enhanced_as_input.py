@@ -103,7 +103,7 @@ def test_a_report_on_a_volume_that_was_made_of_another_scan_says_so(
         code, events = run_json(capsys, "report", scan, e, "--spacing", "4", "-o", r)
         told = check(json.loads(Path(r).read_text(encoding="utf-8")), "enhanced volume")
         assert (code, told["ok"]) == (0, same)
-        assert ("; it was made of monday_T1w.nii.gz, which had other voxels" in told["text"]) is not same
+        assert ("; it was made of monday_T1w.nii.gz, whose voxels" in told["text"]) is not same
         assert any(event.get("message") == told["text"] for event in events) is not same
 
 

@@ -81,3 +81,26 @@ def test_the_file_is_opened_for_its_header_once_and_for_its_voxels_once(
     monkeypatch.setattr(Path, "open", lambda path, *how: (opened.append(path), plain(path, *how))[1])
     check_volume_file(tmp_path / f"head_T1w{ending}", None)
     assert opened == 2 * [tmp_path / f"head_T1w{ending}"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "line", "unit"),
+    [
+        (".nrrd", 'space units: "cm" "cm" "cm"', "cm"),
+        (".nrrd", 'space units: "mm" "mm" "mm"', None),
+        (".nrrd", 'space units: "" "" ""', None),
+        (".mha", "DistanceUnits = um", "um"),
+        (".mha", "DistanceUnits = mm", None),
+        (".mha", "DistanceUnits = ?", None),
+    ],
+)
+def test_lengths_in_another_unit_than_mm_are_refused(ending: str, line: str, unit: str | None, tmp_path: Path) -> None:
+    path = tmp_path / f"head_T1w{ending}"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.arange(720.0).reshape(8, 9, 10)), str(path))
+    before = {".nrrd": b"space directions:", ".mha": b"ElementSpacing"}[ending]
+    path.write_bytes(path.read_bytes().replace(before, line.encode() + b"\n" + before))
+    if unit is None:
+        assert read_image(path).spacing == (1.0, 1.0, 1.0)
+    else:
+        with pytest.raises(BadInput, match=f"gives lengths in {unit}, which would be read as mm"):
+            read_image(path)
