@@ -1,7 +1,8 @@
 """Muon: momentum whose matrices are made orthogonal before a step (Jordan et al. 2024; for convolutions as flattened).
 
-The gradient of a wide convolution is nearly of low rank: a few directions take all of a step. Muon gives every direction
-the same length. Biases, embeddings, first and last layers, where a matrix has no such meaning, go on with AdamW.
+The gradient of a wide convolution is nearly of low rank: a few directions take all of a step. Muon gives every
+direction the same length. Biases, embeddings, first and last layers, where a matrix has no such meaning, go on with
+AdamW.
 """
 
 from __future__ import annotations

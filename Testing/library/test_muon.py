@@ -61,7 +61,8 @@ def test_wide_kernels_alone_are_orthogonalised_and_the_rest_moves_as_with_adamw(
         optimizer.zero_grad()
         loss_of(chosen).backward()
         optimizer.step()
-    found = {name: torch.equal(value, dict(both[1].named_parameters())[name]) for name, value in both[0].named_parameters()}
+    other = dict(both[1].named_parameters())
+    found = {name: torch.equal(value, other[name]) for name, value in both[0].named_parameters()}
     assert [name for name, same in found.items() if not same] == ["1.weight"]
 
 
