@@ -40,8 +40,9 @@ def is_enhanced(path: str | os.PathLike[str]) -> bool:
     volume = Path(path)
     if not volume.name.lower().endswith(EXTENSIONS) or not volume.is_file():
         return False
-    if note_of(volume).startswith(DERIVED):
-        return True
+    note = note_of(volume)
+    if note.startswith(NOTES):  # labels, maps and simulated scans say what they are, whatever lies beside them
+        return note.startswith(DERIVED)
     provenance = provenance_of(sidecar_of(volume)) or {}  # it may be that of scan.nrrd, made of this scan.nii
     return provenance.get("input_file", volume.name) != volume.name
 
@@ -57,6 +58,25 @@ def sidecar_of(volume: Path) -> Path:
         (e for e in sorted(EXTENSIONS, key=len, reverse=True) if volume.name.lower().endswith(e)), volume.suffix
     )
     return volume.with_name(volume.name[: len(volume.name) - len(ending)] + ".json")
+
+
+def check_sidecar(volume: str | os.PathLike[str]) -> None:
+    """Refuse an enhanced volume whose sidecar would take the place of that of another one, as ``e.nrrd`` beside
+    ``e.nii.gz``: that would then be said to be made as this one.
+
+    Raises:
+        BadInput: see above.
+    """
+    target = Path(volume)
+    sidecar = sidecar_of(target)
+    if not target.parent.is_dir() or provenance_of(sidecar) is None:
+        return
+    for other in sorted(target.parent.iterdir()):
+        if other.name != target.name and sidecar_of(other) == sidecar and is_enhanced(other):
+            raise BadInput(
+                f"{sidecar} says how {other.name} was made, and that of {target.name} would take its place; choose "
+                "another name"
+            )
 
 
 def provenance_of(sidecar: Path) -> dict[str, Any] | None:

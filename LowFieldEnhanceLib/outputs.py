@@ -13,7 +13,7 @@ from .dicom.command import DicomOutput
 from .errors import BadInput
 from .formats.nifti_names import are_namesakes
 from .image_io import ADDED_DETAIL, DEVIATION, RESIDUAL, check_output, write_image, write_labels
-from .ours import check_ours, sidecar_of, sidecar_text
+from .ours import check_ours, check_sidecar, sidecar_of, sidecar_text
 from .safe_files import Staged, all_or_none, check_folder
 
 if TYPE_CHECKING:
@@ -48,7 +48,14 @@ class Wanted:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Wanted:
-        """From the options of ``enhance``."""
+        """From the options of ``enhance``.
+
+        Raises:
+            BadInput: ``--report-json`` or ``--report-csv`` names a file of another kind; and see DicomOutput.of.
+        """
+        for path, ending in ((options.report_json, ".json"), (options.report_csv, ".csv")):
+            if path and Path(path).suffix.lower() != ending:
+                raise BadInput(f"--report-{ending[1:]} must end in {ending}, and {Path(path).name} does not")
         reports = [options.report, options.report_json, options.report_csv]
         return cls(
             Path(options.output),
@@ -87,6 +94,7 @@ class Wanted:
             raise BadInput("two outputs differ in .nii and .nii.gz alone, and programs would read one for the other")
         for path in (*volumes, *reports, self.sidecar):
             check_ours(path)
+        check_sidecar(self.output)
 
     def in_frame_of(self, scan: Image, events: Events) -> Wanted:
         """The same for this scan: see :meth:`DicomOutput.in_frame_of`."""

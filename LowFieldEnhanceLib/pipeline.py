@@ -213,7 +213,8 @@ def assess(
         enhanced: in the same frame of reference; brought to the scan's canonical grid.
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
         register_reference, spacing, lpips, sigma, fwhm, profile, mirrored: see :class:`Options`.
-        made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside).
+        made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside); if that run
+            corrected the bias field, so does this one.
 
     Raises:
         BadInput: the volume shows less than nine tenths of the scan's brain; and as :func:`enhance`.
@@ -221,15 +222,12 @@ def assess(
     events = events or Events()
     check_images(enhanced)
     options = Options(
-        device=device,
-        register_reference=register_reference,
-        spacing=spacing,
-        lpips=lpips,
-        sigma=sigma,
-        fwhm=fwhm,
-        profile=profile,
-        mirrored=mirrored,
-    )
+        device=device, register_reference=register_reference, spacing=spacing, lpips=lpips, sigma=sigma, fwhm=fwhm,
+        profile=profile, mirrored=mirrored, n4=bool((made_by or {}).get("n4")),
+    )  # fmt: skip
+    if options.n4:
+        after = "the enhanced volume was made after a bias correction (N4)"
+        events.warning(f"{after}, so it is compared with the scan corrected likewise")
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     for doubt in (doubts := doubts_of(enhanced)):
         events.warning(no_sides(doubt))

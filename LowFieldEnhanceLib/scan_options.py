@@ -6,6 +6,8 @@ import argparse
 import os
 from typing import Any
 
+import numpy as np
+
 from .contrast_names import other_kind
 from .errors import BadInput
 from .events import Events
@@ -55,18 +57,19 @@ def add_lpips_option(parser: argparse.ArgumentParser) -> None:
                              "the reference too; needs: pip install --no-deps lpips")  # fmt: skip
 
 
-def read_reference(options: argparse.Namespace, contrast: str) -> dict[str, Any]:
+def read_reference(options: argparse.Namespace, scan: Image) -> dict[str, Any]:
     """The arguments ``reference`` and ``reference_labels`` of pipeline.enhance.
 
     Raises:
-        BadInput: a file cannot be read, or the reference is an enhanced volume.
+        BadInput: a file cannot be read, or the reference is an enhanced volume or the scan itself.
     """
     from .image_io import read_image, read_labels
 
     reference = None
     if options.reference:
-        reference = _reference(read_image(options.reference), contrast)
+        reference = _reference(read_image(options.reference), scan.contrast)
         _refuse_enhanced(options.reference, reference, "the reference has to be a high-field scan")
+        _refuse_same(options.reference, reference, scan, "the reference has to be a high-field scan of the same head")
     return {
         "reference": reference,
         "reference_labels": read_labels(options.reference_labels) if options.reference_labels else None,
@@ -78,6 +81,12 @@ def _refuse_enhanced(path: str, image: Image, wanted: str) -> None:
 
     if is_result(path, image):
         raise BadInput(f"{path} is an enhanced volume; {wanted}")
+
+
+def _refuse_same(path: str, image: Image, scan: Image, wanted: str) -> None:
+    """Refuse the voxels of the scan once more, of whatever file: against itself a scan has no error."""
+    if np.array_equal(image.array, scan.array):
+        raise BadInput(f"{path} is the scan itself; {wanted}")
 
 
 def warn_of_enhanced(path: str, image: Image, events: Events) -> None:
@@ -149,19 +158,20 @@ def path_of(pair: str) -> str:
     return os.path.expanduser(path)
 
 
-def read_others(pairs: list[str], main: str) -> dict[str, Image]:
+def read_others(pairs: list[str], scan: Image) -> dict[str, Image]:
     """``["T2w=file", ...]`` -> images by contrast.
 
     Raises:
-        BadInput: not of that form, an unknown contrast, the same contrast twice, or an enhanced volume.
+        BadInput: not of that form, an unknown contrast, the same contrast twice, an enhanced volume, or the scan.
     """
     from .image_io import read_image
 
     others: dict[str, Image] = {}
     for pair in pairs:
         path, contrast = path_of(pair), pair.partition("=")[0]
-        if contrast == main or contrast in others:
+        if contrast == scan.contrast or contrast in others:
             raise BadInput(f"the contrast {contrast} was given twice")
         others[contrast] = read_image(path, contrast)
         _refuse_enhanced(path, others[contrast], "further contrasts have to be scans, as the first one")
+        _refuse_same(path, others[contrast], scan, f"the {contrast} scan has to be another one of the same head")
     return others

@@ -56,6 +56,7 @@ def input_checks(
     orientation_doubts: Sequence[str] = (),
     white_matter: float | None = None,
     shown: np.ndarray | None = None,
+    made_of: str | None = None,
 ) -> list[dict[str, Any]]:
     """Spacing, noise, brain volume, field of view, contrast, field strength; orientation if the anatomy is known;
     intensities if their range is; the cover of an enhanced volume that was made elsewhere, and of a reference.
@@ -76,6 +77,7 @@ def input_checks(
         orientation_doubts: why the orientation in the scan's header, or in those of the files with it, is in doubt.
         white_matter: Dice of the white matter of both, if it is known.
         shown: bool on the grid, what an enhanced volume that was made elsewhere shows; None for one made here.
+        made_of: why that volume seems to be made of another scan (see :func:`other_scan`).
 
     Returns:
         dicts with ``name``, ``ok``, ``text`` (a sentence without its full stop), and ``trained_range``: whether it is a
@@ -101,7 +103,7 @@ def input_checks(
     if known:
         checks.append(_intensity(source.get("intensity") or {}, known))
     if shown is not None:
-        checks.append(_enhanced(shown, brain))
+        checks.append(_enhanced(shown, brain, made_of))
     if reference is not None:
         measured = reference.array != 0 if field is None else field
         checks.append(_reference(measured, brain, registered, mismatch(overlap, white_matter), incomparable))
@@ -248,12 +250,31 @@ def _intensity(figures: Mapping[str, float | None], valid: Mapping[str, Sequence
     return _check("intensity", not outside, "; ".join(outside) or "its intensities are like those seen in training")
 
 
-def _enhanced(shown: np.ndarray, brain: np.ndarray) -> dict[str, Any]:
+def other_scan(provenance: Mapping[str, Any]) -> str | None:
+    """Why an enhanced volume seems to be made of another scan than the one that it is judged by, as a sentence without
+    its full stop; None if it does not, or if nobody knows.
+
+    Args:
+        provenance: of the report (see pipeline.assess).
+    """
+    made_by = provenance.get("enhanced_by") or {}
+    if made_by.get("input_sha256") in (None, provenance.get("input_sha256")):
+        return None
+    name = made_by.get("input_file") or "a scan"
+    return (
+        f"it was made of {name}, whose voxels and place are not exactly those of this scan, so changes may be those "
+        "between two scans"
+    )
+
+
+def _enhanced(shown: np.ndarray, brain: np.ndarray, made_of: str | None) -> dict[str, Any]:
     cover = float(np.mean(shown[brain])) if brain.any() else 0.0
     text = f"the enhanced volume shows {100 * cover:.1f} % of the brain"
     if cover < 1:
         text += ", and nothing is said of the structures and marked regions that reach out of it"
-    return _check("enhanced volume", cover >= WHOLE_COVER, text)
+    if made_of is not None:
+        text += f"; {made_of}"
+    return _check("enhanced volume", cover >= WHOLE_COVER and made_of is None, text)
 
 
 def _reference(

@@ -16,10 +16,9 @@ from scipy import ndimage
 
 from ..errors import BadInput
 from ..image import Image
-from ..preprocess.grid import Grid, resample
 from ..segmentation.labels import LabelMap, label_table
 from .checks import as_mask, check_same_shape
-from .regions import Box, connected_regions, widened
+from .regions import Box, connected_regions, regions_on, widened
 from .volumes import percent_difference
 
 SHELL_MM = (3.0, 8.0)
@@ -134,7 +133,7 @@ def marked_regions(region: LabelMap, before: Image, brain: np.ndarray) -> np.nda
     Raises:
         BadInput: none is above 0.
     """
-    values = _on_grid(region, before) * brain
+    values = regions_on(region, before).values * brain
     if not values.any():
         raise BadInput("the lesion map marks nothing inside the brain of this scan; is it in the same frame?")
     return values
@@ -151,23 +150,20 @@ def outside_brain(
 
     Returns:
         ``regions``: how many connected regions lie there wholly or by more than a tenth of their volume, ``volume_mm3``
-        of what lies there, and a sentence without its full stop.
+        of what lies there, beyond the scan's field of view included, and a sentence without its full stop.
     """
-    values = _on_grid(region, before)
-    regions, lost = 0, 0
-    for _, box, mask in connected_regions(values, check):
-        outside = np.count_nonzero(mask & ~brain[box])
-        lost += outside
-        regions += outside > MOST_OUTSIDE * np.count_nonzero(mask)
-    volume = lost * before.voxel_volume_ml * 1000.0
+    marked = regions_on(region, before, check)
+    brain_voxels, voxels = (
+        np.bincount(marked.numbers[place].ravel(), minlength=marked.unseen_mm3.size) for place in (brain, ...)
+    )
+    voxel = before.voxel_volume_ml * 1000.0
+    lost = (marked.unseen_mm3 + (voxels - brain_voxels) * voxel)[1:]
+    regions = np.count_nonzero(lost > MOST_OUTSIDE * (marked.unseen_mm3 + voxels * voxel)[1:])
+    volume = float(lost.sum())
     verb = "region lies" if regions == 1 else "regions lie"
     where = f"wholly or partly outside the brain mask ({volume:.0f} mm3), where nothing is measured"
     text = f"{regions} marked {verb} {where}"
     return {"regions": int(regions), "volume_mm3": volume, "text": text}
-
-
-def _on_grid(region: LabelMap, before: Image) -> np.ndarray:
-    return np.round(resample(region.as_image(), Grid.of(before), "nearest").array).astype(np.int64)
 
 
 def measure(

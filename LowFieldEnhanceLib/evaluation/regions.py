@@ -1,12 +1,19 @@
-"""The connected regions of a label map, each in its bounding box: no work on the whole volume for every region."""
+"""The connected regions of a label map, each in its bounding box: no work on the whole volume for every region; and
+what is left of them on another grid.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+
+from ..image import Image
+from ..preprocess.grid import Grid, field_of_view, resample
+from ..segmentation.labels import LabelMap
 
 Box = tuple[slice, ...]
 
@@ -51,3 +58,47 @@ def widened(
         place.append(wide)
         margins.append((part.start - wide.start, wide.stop - part.stop))
     return tuple(place), np.pad(mask, margins)
+
+
+@dataclass(frozen=True)
+class RegionsOnGrid:
+    """The connected regions of a label map on another grid.
+
+    Attributes:
+        values: int64 on that grid, the map's values.
+        numbers: int64 on that grid, of the region, from 1 on; 0 is background.
+        unseen_mm3: by number, the volume of a region outside of that grid's field of view; of the background 0.
+    """
+
+    values: np.ndarray
+    numbers: np.ndarray
+    unseen_mm3: np.ndarray
+
+
+def regions_on(region: LabelMap, target: Image, check: Callable[[], object] | None = None) -> RegionsOnGrid:
+    """Every region on the grid of an image; one that lies between its voxels gets the voxel nearest to its centre.
+
+    Args:
+        region: on any grid of the same frame of reference.
+        target: its grid is meant.
+        check: called before every region (raises to cancel).
+    """
+    seen = field_of_view(target, Grid.of(region.as_image()))
+    numbers = np.zeros(region.array.shape, dtype=np.int32)
+    labels, unseen, centres = [0], [0], [np.zeros(3)]
+    for number, (label, box, mask) in enumerate(connected_regions(region.array, check), start=1):
+        numbers[box][mask] = number
+        inside = np.argwhere(mask & seen[box])
+        labels.append(label)
+        unseen.append(int(mask.sum()) - len(inside))
+        start = [part.start for part in box]
+        centres.append(inside.mean(axis=0) + start if len(inside) else np.full(3, np.nan))
+    there = resample(Image(numbers.astype(np.float32), region.affine), Grid.of(target), "nearest").array
+    found = np.round(there).astype(np.int64)
+    index = np.linalg.inv(target.affine) @ region.affine
+    for number in set(range(1, len(labels))) - set(np.unique(found).tolist()):
+        if not np.isnan(centres[number]).any():
+            voxel = np.round(index[:3, :3] @ centres[number] + index[:3, 3]).astype(int)
+            place = tuple(np.clip(voxel, 0, np.array(target.shape) - 1))
+            found[place] = found[place] or number
+    return RegionsOnGrid(np.array(labels)[found], found, np.array(unseen) * region.voxel_volume_ml * 1000.0)

@@ -22,7 +22,7 @@ from ..preprocess.intensity import brightest
 from ..segmentation.labels import WHITE_MATTER, LabelMap
 from .checks import check_same_shape
 from .fidelity import GAUSSIAN_SHARE_ABOVE_3, FidelitySummary
-from .input_checks import input_checks
+from .input_checks import input_checks, other_scan
 from .input_intensity import intensity_figures
 from .intensity import RANGE, score_images
 from .report_files import plain
@@ -133,6 +133,7 @@ def build_report(
         orientation_doubts,
         lies.get("white_matter_dice"),
         shown,
+        other_scan(provenance),
     )
     simulated = None if has_reference or labels_after is None else entry_of(provenance, checks)
     report: dict[str, Any] = {

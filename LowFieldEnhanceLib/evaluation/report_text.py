@@ -89,11 +89,9 @@ def _largest_changes(rows: list[dict[str, Any]]) -> str:
     named = [f"{row['name']} {_change(row)}" for row in large[:NAMED_CHANGES]]
     if not named:
         return f"no structure of {NAMED_MIN_ML:g} mL or more changed its volume by {LEAST_CHANGE:g} % or more"
-    opening = (
-        "the largest volume change from the input is"
-        if len(named) == 1
-        else "the largest volume changes from the input are"
-    )
+    large_ones = f"of structures of {NAMED_MIN_ML:g} mL or more"  # the table may have larger changes of smaller ones
+    which, verb = ("change", "is") if len(named) == 1 else ("changes", "are")
+    opening = f"the largest volume {which} from the input, {large_ones}, {verb}"
     return f"{opening} {', '.join(named)}"
 
 

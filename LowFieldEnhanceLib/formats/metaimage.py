@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 
 from ..errors import BadInput
-from .text_headers import LONGEST, header_fields
+from .text_headers import LONGEST, TextHeader
 from .unpacking import unpacked_bytes
 
 ELEMENT_BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
     "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
 }  # fmt: skip
-DATA_LINE = re.compile(rb"^[ \t]*ElementDataFile[ \t]*=[^\n]*\n", re.MULTILINE | re.IGNORECASE)
 
 
-def check_metaimage(path: Path) -> None:
+def check_metaimage(path: Path, header: TextHeader) -> None:
     """Refuse compressed voxels that do not unpack to exactly the bytes that the header announces; of a file that is not
     compressed nothing is said.
 
     Raises:
         BadInput: see above; or a file of voxels that does not exist, or a header without their number or length.
     """
-    fields = header_fields(path)
+    fields = header.fields
     if not fields.get("compresseddata", "").lower().startswith(("t", "1")):
         return
     announced = _announced(fields)
     if announced is None:
         raise BadInput(f"the header of {path.name} does not say how many voxels it holds, or of which type")
     found = 0
-    for source, offset in _places(path, fields):
+    for source, offset in _places(path, header):
         packed = _whole(fields.get("compresseddatasize")) or None
         if packed is None and offset:  # ITK unpacks such a file from its first byte
             raise BadInput(
@@ -48,17 +46,15 @@ def check_metaimage(path: Path) -> None:
         raise BadInput(f"{path.name} is damaged: it holds {held} the {announced} bytes of voxels it announces")
 
 
-def _places(path: Path, fields: dict[str, str]) -> list[tuple[Path, int]]:
+def _places(path: Path, header: TextHeader) -> list[tuple[Path, int]]:
     """The files that hold the voxels, and where in them they begin."""
-    named = fields.get("elementdatafile", "")
-    with path.open("rb") as stream:
-        head = stream.read(LONGEST)
-    line = DATA_LINE.search(head)
-    behind = line.end() if line else 0
+    named = header.fields.get("elementdatafile", "")
     if named.upper() == "LOCAL":
-        return [(path, behind)]
+        return [(path, header.end)]
     if named.upper().startswith("LIST"):
-        names = head[behind:].decode("utf-8", "surrogateescape").split("\n")
+        with path.open("rb") as stream:
+            stream.seek(header.end)
+            names = stream.read(LONGEST).decode("utf-8", "surrogateescape").split("\n")
     elif "%" in named:
         pattern, *numbers = named.split()
         try:
@@ -68,7 +64,7 @@ def _places(path: Path, fields: dict[str, str]) -> list[tuple[Path, int]]:
             raise BadInput(f"the header of {path.name} does not say which files hold its voxels") from error
     else:
         names = [named]
-    skipped = max(_whole(fields.get("headersize")) or 0, 0)
+    skipped = max(_whole(header.fields.get("headersize")) or 0, 0)
     return [(path.parent / name.strip(), skipped) for name in names if name.strip()]
 
 

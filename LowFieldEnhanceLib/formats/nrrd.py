@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .text_headers import LONGEST, header_fields
+from .text_headers import TextHeader
 from .unpacking import unpacked_bytes
 
 GZIP = {"gzip", "gz"}
 
 
-def check_nrrd(path: Path) -> None:
+def check_nrrd(path: Path, header: TextHeader) -> None:
     """Refuse voxels packed with gzip that do not unpack to their end and to their checksum.
 
     Of other encodings, of several files and of voxels that begin at an offset nothing is said.
@@ -18,22 +18,14 @@ def check_nrrd(path: Path) -> None:
     Raises:
         BadInput: see above.
     """
-    fields = header_fields(path)
+    fields = header.fields
     skips = any(fields.get(name, "0") not in ("", "0") for name in ("line skip", "lineskip", "byte skip", "byteskip"))
     named = fields.get("data file", fields.get("datafile"))
     if fields.get("encoding", "").lower() not in GZIP or skips:
         return
-    source, offset = (path, _behind_header(path)) if named is None else (path.parent / named, 0)
+    source, offset = (path, header.end) if named is None else (path.parent / named, 0)
     if not source.is_file():  # a list or a pattern, or a file that ITK will miss
         return
     with source.open("rb") as stream:
         stream.seek(offset)
         unpacked_bytes(stream, path.name)
-
-
-def _behind_header(path: Path) -> int:
-    """Bytes up to the empty line that ends the header, with it."""
-    with path.open("rb") as stream:
-        head = stream.read(LONGEST)
-    ends = [place + len(mark) for mark in (b"\n\n", b"\r\n\r\n") if (place := head.find(mark)) >= 0]
-    return min(ends, default=len(head))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +13,39 @@ from ..errors import BadInput
 
 LONGEST = 1 << 16  # bytes of a header, of which a real one has hundreds
 PATIENT_SPACES = {"right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps"}
+MILLIMETRES = {"mm", "MM", "millimeter", "millimeters", "millimetre", "millimetres"}
 METAIMAGE_AXES = {"transformmatrix", "rotation", "orientation"}
 
 
-def check_text_header(path: Path) -> str | None:
+@dataclass(frozen=True)
+class TextHeader:
+    """Of an NRRD or MetaImage file.
+
+    Attributes:
+        fields: values by the names of the lines, in small letters.
+        end: byte at which the lines end and voxels in the same file begin.
+    """
+
+    fields: dict[str, str]
+    end: int
+
+
+def check_text_header(path: Path, fields: Mapping[str, str]) -> str | None:
     """Why the orientation that an NRRD or MetaImage header gives is in doubt; None if it is not.
 
+    Args:
+        path: of the file.
+        fields: of its header.
+
     Raises:
-        BadInput: the header gives no spacing.
+        BadInput: the header gives no spacing, or lengths in another unit than mm, which ITK takes for mm.
     """
-    fields = header_fields(path)
+    units = set(re.findall(r"[^\s\"?]+", f"{fields.get('space units', '')} {fields.get('distanceunits', '')}"))
+    if units - MILLIMETRES:
+        raise BadInput(
+            f"the header of {path.name} gives lengths in {sorted(units - MILLIMETRES)[0]}, which would be read as mm; "
+            "convert it to mm first"
+        )
     if path.name.lower().endswith((".nrrd", ".nhdr")):
         given = "space directions" in fields or _is_spacing(fields.get("spacings", ""))
         if not given:
@@ -36,20 +62,21 @@ def check_text_header(path: Path) -> str | None:
     return f"the header of {path.name} gives no orientation (no TransformMatrix)"
 
 
-def header_fields(path: Path) -> dict[str, str]:
-    """Names (lower case) and values of the header's lines."""
+def read_text_header(path: Path) -> TextHeader:
+    """Read the lines up to the empty one of NRRD, or the one of MetaImage that says where the voxels are."""
     with path.open("rb") as stream:
-        text = stream.read(LONGEST).decode("latin-1")
+        head = stream.read(LONGEST)
     fields: dict[str, str] = {}
-    nrrd = text.startswith("NRRD")
-    for line in text.splitlines():
-        name, mark, value = line.partition(":" if nrrd else "=")
+    nrrd, end = head.startswith(b"NRRD"), 0
+    for line in head.splitlines(keepends=True):
+        end += len(line)
+        name, mark, value = line.decode("latin-1").partition(":" if nrrd else "=")
         name = name.strip().lower()
-        if mark:
+        if mark and not (nrrd and value.startswith("=")):  # a pair of key:=value is the user's own
             fields[name] = value.strip()
         if (nrrd and not line.strip()) or name == "elementdatafile":
             break  # voxels may follow
-    return fields
+    return TextHeader(fields, end)
 
 
 def _is_spacing(text: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from .metaimage import check_metaimage
 from .nifti import Header, check_voxels, orientation_doubt, read_header
 from .nrrd import check_nrrd
-from .text_headers import check_text_header
+from .text_headers import check_text_header, read_text_header
 
 NIFTI, METAIMAGE, NRRD = (".nii", ".nii.gz"), (".mha", ".mhd"), (".nrrd", ".nhdr")
 
@@ -40,9 +40,10 @@ def check_volume_file(path: Path, header: Header | None) -> str | None:
             return None
         check_voxels(path, header)
         return orientation_doubt(header, path.name)
-    doubt = check_text_header(path)
+    text = read_text_header(path)
+    doubt = check_text_header(path, text.fields)
     if name.endswith(METAIMAGE):
-        check_metaimage(path)
+        check_metaimage(path, text)
     if name.endswith(NRRD):
-        check_nrrd(path)
+        check_nrrd(path, text)
     return doubt

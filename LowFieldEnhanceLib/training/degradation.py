@@ -64,7 +64,17 @@ class DegradationRange:
 
     @classmethod
     def read(cls, path: Path) -> DegradationRange:
-        """The ranges of a JSON file, an object of the fields above; a field it does not name keeps its value.
+        """The ranges of a JSON file; a field it does not name keeps its value.
+
+        Raises:
+            BadInput: see :meth:`read_fields`.
+        """
+        given = cls.read_fields(path)
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+    @classmethod
+    def read_fields(cls, path: Path) -> dict[str, Any]:
+        """What a JSON file holds, an object of the fields above.
 
         Raises:
             BadInput: no such file, no object, an unknown field, or a value that is not of the field's kind: a number
@@ -83,7 +93,7 @@ class DegradationRange:
                 raise BadInput(f"the degradation {path} has the unknown field '{name}'; there are {', '.join(known)}")
             if not _fits(name, value, known[name]):
                 raise BadInput(f"the degradation {path} cannot have {json.dumps(value)} as '{name}'")
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        return given
 
 
 STEPS = (0.5, 10.0)  # mm

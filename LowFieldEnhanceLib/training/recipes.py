@@ -271,8 +271,7 @@ def run_recipe(
 def _plain(value: Any) -> Any:
     """An option as a checkpoint holds it: of a file what is in it, names in order, numbers as they come."""
     if isinstance(value, Path):
-        DegradationRange.read(value)  # refuses what is none, in a sentence
-        return json.loads(value.read_text(encoding="utf-8"))
+        return DegradationRange.read_fields(value)
     if not isinstance(value, (list, tuple, set, frozenset)):
         return value
     return sorted(value) if all(isinstance(part, str) for part in value) else list(value)

@@ -231,6 +231,8 @@ def test_no_output_of_enhance_takes_the_place_of_a_file_that_was_given(
         (["--with", "T1w={other_T2w}"], "T1w was given twice"),
         (["--with", "T2w={other_T2w}", "--with", "T2w={flair}"], "T2w was given twice"),
         (["--uncertainty", "{new2}"], "needs --samples 2 or more"),
+        (["--report-json", "r.csv"], "--report-json must end in .json, and r.csv does not"),
+        (["--report-csv", "r.HTML"], "--report-csv must end in .csv, and r.HTML does not"),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(

@@ -93,3 +93,28 @@ def test_the_log_does_not_get_between_the_events() -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"event": "result", "said": 1}
     assert "a word" in done.stderr
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_interrupt_while_the_libraries_load_is_one_sentence_too(as_json: bool) -> None:
+    program = (
+        "import runpy, sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'LowFieldEnhanceLib.cli':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        f"sys.argv = ['lowfield-enhance', 'methods', *{['--json'] if as_json else []}]\n"
+        "runpy.run_module('LowFieldEnhanceLib', run_name='__main__')\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root, timeout=120)
+    assert done.returncode == 130
+    if as_json:
+        assert json.loads(done.stdout) == {
+            "event": "error",
+            "kind": "Cancelled",
+            "message": "cancelled; nothing was written",
+        }
+    else:
+        assert done.stderr == "Error (Cancelled): cancelled; nothing was written\n"

@@ -250,3 +250,25 @@ def test_refuses_a_map_that_marks_nothing_here() -> None:
         lesion_report(image, image, drawn(1), BRAIN, min_mm3=1e6)
     with pytest.raises(BadInput, match="one grid"):
         lesion_report(image, Image(image.array[1:], np.eye(4)), drawn(1), BRAIN)
+
+
+def test_a_region_beyond_the_scans_field_of_view_is_outside_the_brain_and_not_forgotten() -> None:
+    image, wide = brain_with({1: 0.5}), np.eye(4)
+    wide[:3, 3] = -30
+    marks = np.zeros([n + 60 for n in SHAPE], np.uint8)
+    marks[30:-30, 30:-30, 30:-30] = drawn(1).array
+    marks[2:7, 50:55, 50:54] = 1
+    found = outside_brain(LabelMap(marks, wide, {}), image, BRAIN)
+    assert (found["regions"], found["volume_mm3"]) == (1, 100)
+    assert found["text"].startswith("1 marked region lies wholly or partly outside")
+    (row,) = lesion_report(image, image, LabelMap(marks, wide, {}), BRAIN)
+    assert row["volume_mm3"] == drawn(1).array.sum()
+
+
+def test_a_region_between_the_voxels_of_the_working_grid_is_followed_in_the_nearest() -> None:
+    image, half = brain_with({1: 0.5}), np.diag([0.5, 0.5, 0.5, 1.0])
+    marks = np.kron(drawn(1).array, np.ones((2, 2, 2), np.uint8))
+    marks[61, 61, 41] = 5  # centre (30.5, 30.5, 20.5): none of the voxels lies there
+    rows = lesion_report(image, image, LabelMap(marks, half, {}), BRAIN)
+    assert [row["label"] for row in rows] == [1, 5]
+    assert np.abs(np.subtract(rows[1]["centre_ras_mm"], 30.5, where=[True, True, False], out=np.zeros(3))).max() <= 0.5

@@ -72,6 +72,16 @@ def test_a_volume_is_known_as_enhanced_by_its_sidecar_too(tmp_path: Path) -> Non
     assert not is_enhanced(tmp_path) and not is_enhanced(tmp_path / "gone.nii")
 
 
+@pytest.mark.parametrize("note", [note for note in image_io.NOTES if note != image_io.DERIVED])
+def test_what_says_that_it_is_something_else_is_not_enhanced_by_the_sidecar_beside_it(
+    tmp_path: Path, note: str
+) -> None:
+    path = tmp_path / "e.nii.gz"  # a simulated scan, say, in the place of an enhanced one
+    image_io.write_image(SCAN, path, note)
+    sidecar_of(path).write_text(json.dumps({"derived": image_io.DERIVED, "input_file": "scan.nii"}))
+    assert not is_enhanced(path) and provenance_beside(path) is None
+
+
 def test_a_report_that_took_the_sidecars_name_still_tells_how_the_volume_was_made(tmp_path: Path) -> None:
     path = tmp_path / "e.nii.gz"
     image_io.write_image(SCAN, path)
@@ -88,6 +98,25 @@ def test_a_report_that_took_the_sidecars_name_still_tells_how_the_volume_was_mad
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".NII.GZ", ".nrrd", ".mha", ".Mha"])
 def test_the_sidecar_has_the_name_of_the_volume_without_its_ending(ending: str) -> None:
     assert sidecar_of(Path("a", f"enhanced.v2{ending}")) == Path("a", "enhanced.v2.json")
+
+
+@pytest.mark.parametrize("other", ["e.nrrd", "e.mha", "E.nrrd"])
+def test_the_sidecar_of_another_enhanced_volume_is_not_replaced(tmp_path: Path, other: str) -> None:
+    made = {"derived": image_io.DERIVED, "method": "bridged", "input_file": "scan.nii"}
+    image_io.write_image(SCAN, tmp_path / "e.nii.gz")
+    sidecar_of(tmp_path / "e.nii.gz").write_text(json.dumps(made))
+    Wanted(tmp_path / "e.nii.gz").check([])  # once more
+    Wanted(tmp_path / "f.nrrd").check([])
+    if other.startswith("e"):
+        with pytest.raises(BadInput, match=r"e.json says how e.nii.gz was made, and that of e\.\w+ would take"):
+            Wanted(tmp_path / other).check([])
+    else:
+        Wanted(tmp_path / other).check([])  # its sidecar is E.json
+    (tmp_path / "e.nii.gz").unlink()
+    Wanted(tmp_path / other).check([])
+    image_io.write_image(SCAN, tmp_path / "e.nii", "a scan, of which e.nrrd is made")
+    sidecar_of(tmp_path / "e.nii").write_text(json.dumps({**made, "input_file": "e.nii"}))
+    Wanted(tmp_path / "e.nrrd").check([])
 
 
 def test_reports_and_summaries_are_known(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from test_report_schema import DOCUMENT, violations
 from LowFieldEnhanceLib import ours, pipeline
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels, write_image, write_labels
+from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.preprocess.unwarp import Displacement, read_displacement
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -101,6 +102,22 @@ def test_a_report_on_an_existing_volume_says_which_and_who_enhanced_it(
     write_image(read_image(scan), files / "e.nii.gz", "scan")
     (files / "e.json").write_text(json.dumps({**sidecar, "input_file": "e.nii.gz"}), encoding="utf-8")
     assert judged(enhanced)["enhanced_by"] is None
+
+
+def test_a_report_on_a_volume_made_after_a_bias_correction_corrects_the_scan_too(
+    high: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan, enhanced = str(tmp_path / "scan_T1w.nii.gz"), str(tmp_path / "e.nii.gz")
+    write_image(simulate(high, Protocol(spacing=(4.0, 4.0, 6.0), snr=30, bias=0.3), seed=3), scan, "scan")
+    first, second = (str(tmp_path / name) for name in ("first.json", "second.json"))
+    made = ["enhance", scan, "-m", "cubic", "--n4", "--spacing", "4", "-o", enhanced, "--report", first]
+    assert run_json(capsys, *made)[0] == 0
+    code, events = run_json(capsys, "report", scan, enhanced, "--spacing", "4", "-o", second)
+    assert code == 0 and any("the scan corrected likewise" in event.get("message", "") for event in events)
+    one, other = (json.loads(Path(name).read_text(encoding="utf-8")) for name in (first, second))
+    assert other["provenance"]["n4"] is True
+    for key in ("rms", "share_above_3"):  # without the correction 7.0 in the place of 0.9, and 70 % of the voxels
+        assert other["fidelity"][key] == pytest.approx(one["fidelity"][key], rel=0.05)
 
 
 def test_the_page_names_them(low: Image, high: Image) -> None:

@@ -119,3 +119,11 @@ def test_learning_rates_belong_to_recipes() -> None:
     from LowFieldEnhanceLib.training.recipes import LEARNING_RATES, RECIPES
 
     assert set(LEARNING_RATES) <= set(RECIPES)
+
+
+def test_a_file_that_is_recorded_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "low.json").write_text('{"snr": [6, 12], "contrast": 0.05}', encoding="utf-8")
+    read, plain = [], Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: (read.append(path), plain(path, **how))[1])
+    assert recipes._plain(tmp_path / "low.json") == {"snr": [6, 12], "contrast": 0.05}
+    assert read == [tmp_path / "low.json"]

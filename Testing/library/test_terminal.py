@@ -89,7 +89,8 @@ def test_a_further_contrast_may_lie_in_the_home_folder(tmp_path: Path, monkeypat
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     array = np.random.default_rng(3).uniform(1, 9, (8, 8, 8))
     write_image(Image(array, np.diag([2.0, 2.0, 5.0, 1.0])), tmp_path / "scan.nii.gz", "a scan")
-    assert list(read_others(["T2w=~/scan.nii.gz"], "T1w")) == ["T2w"]
+    scan = Image(array + 1, np.diag([2.0, 2.0, 5.0, 1.0]), "T1w")
+    assert list(read_others(["T2w=~/scan.nii.gz"], scan)) == ["T2w"]
 
 
 def test_a_folder_without_dicom_is_refused_with_one_sentence_alone(
