@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from compare_support import KnownAnatomy
-from conftest import voxels
+from phantoms import voxels
 
 from LowFieldEnhanceLib import batch_results, image_io
 from LowFieldEnhanceLib.batch_results import Request

@@ -9,8 +9,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from conftest import ROOT
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def cancelled_within_two_seconds(arguments: Sequence[str], how: signal.Signals, begun: Callable[[dict], bool]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from compare_support import COARSE, KnownAnatomy
-from conftest import phantom_head
+from phantoms import phantom_head
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.compare import Comparison, compare

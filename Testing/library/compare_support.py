@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import phantom_head
+from phantoms import phantom_head
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.errors import MissingModel

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from compare_support import KnownAnatomy, labelled_by
-from conftest import phantom_head
 from judging_support import with_lesion
+from phantoms import phantom_head
 
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from conftest import WHITE
+from phantoms import WHITE
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.image import Image

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import FLUID, GREY, WHITE, phantom_head
+from phantoms import FLUID, GREY, WHITE, phantom_head
 from scipy import ndimage
 
 from LowFieldEnhanceLib.errors import BadInput

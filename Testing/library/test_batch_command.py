@@ -14,7 +14,7 @@ import pytest
 from batch_support import RegisteredAnatomy
 from child_support import cancelled_within_two_seconds
 from compare_support import labelled_by
-from conftest import phantom_head
+from phantoms import phantom_head
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.cli import build_parser, main

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from batch_support import FakeWork, contents, scans_in
-from conftest import ROOT
 
 from LowFieldEnhanceLib.batch import run_batch
 from LowFieldEnhanceLib.batch_lock import LOCK, only_batch_in
@@ -21,10 +20,12 @@ from LowFieldEnhanceLib.cli import main
 from LowFieldEnhanceLib.errors import BadInput, Cancelled
 from LowFieldEnhanceLib.events import Events
 
+ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 from pathlib import Path
 from LowFieldEnhanceLib.batch_lock import only_batch_in
+
 with only_batch_in(Path(sys.argv[1])):
     print("at work", flush=True)
     sys.stdin.read()

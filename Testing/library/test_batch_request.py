@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import voxels
+from phantoms import voxels
 
 from LowFieldEnhanceLib.batch_command import EachScan
 from LowFieldEnhanceLib.batch_results import Request

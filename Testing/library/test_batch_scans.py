@@ -8,7 +8,7 @@ import numpy as np
 import pydicom
 import pytest
 from batch_support import FakeWork, contents, scans_in
-from conftest import voxels
+from phantoms import voxels
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, MRImageStorage, generate_uid
 

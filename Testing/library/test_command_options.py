@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import voxels
+from phantoms import voxels
 
 from LowFieldEnhanceLib import cli, image_io, pipeline
 from LowFieldEnhanceLib.errors import BadInput

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compare_support import fake_run, report_of, unprepared
-from conftest import phantom_head
+from phantoms import phantom_head
 
 from LowFieldEnhanceLib import comparison_files as module
 from LowFieldEnhanceLib.compare import Comparison, compare

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from conftest import refused
+from phantoms import refused
 from pydicom.dataset import Dataset
 from pydicom.uid import (
     BasicTextSRStorage,

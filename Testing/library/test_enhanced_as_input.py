@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import voxels
+from phantoms import voxels
 from test_cli import run_json
 from test_reference_limits import check
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import phantom_head
 from judging_support import LESION_MM, ball
+from phantoms import phantom_head
 from test_reference_limits import check, cut, warnings_of
 
 from LowFieldEnhanceLib import pipeline

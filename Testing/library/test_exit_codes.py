@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import voxels
+from phantoms import voxels
 
 from LowFieldEnhanceLib.cli import main
 from LowFieldEnhanceLib.errors import BadInput, Cancelled, CorruptModel, MissingModel, OutOfMemory

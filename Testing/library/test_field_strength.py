@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import voxels
+from phantoms import voxels
 from report_support import report_of, scan
 
 from LowFieldEnhanceLib import image_io

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from batch_support import report_of
-from conftest import voxels
+from phantoms import voxels
 from test_image_io_dicom import counts, series_affine, write_series
 from test_report_html import report as report_page
 

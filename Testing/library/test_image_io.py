@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from conftest import SHAPE, refused, voxels
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from phantoms import SHAPE, refused, voxels
 from scipy.spatial.transform import Rotation
 
 from LowFieldEnhanceLib import image_io

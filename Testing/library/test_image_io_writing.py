@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK
-from conftest import voxels
+from phantoms import voxels
 
 from LowFieldEnhanceLib import image_io
 from LowFieldEnhanceLib.errors import BadInput

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import refused, voxels
+from phantoms import refused, voxels
 
 from LowFieldEnhanceLib.formats.itk import reason_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from conftest import refused, voxels
+from phantoms import refused, voxels
 
 from LowFieldEnhanceLib.image_io import read_image
 

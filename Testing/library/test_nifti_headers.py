@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import voxels
+from phantoms import voxels
 from scipy.spatial.transform import Rotation
 from test_orientation_doubt import doubt_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from conftest import refused
+from phantoms import refused
 from scipy.spatial.transform import Rotation
 
 from LowFieldEnhanceLib.formats.nifti import orientation_doubt, read_header

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from conftest import phantom_head
 from judging_support import LESION_MM, ball
+from phantoms import phantom_head
 from test_cli import run_json
 from test_reference_limits import check, warnings_of
 

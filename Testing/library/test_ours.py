@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from batch_support import FakeWork, scans_in
-from conftest import voxels
+from phantoms import voxels
 from test_report_html import report as report_page
 
 from LowFieldEnhanceLib import image_io

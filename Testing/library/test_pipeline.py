@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import phantom_head
+from phantoms import phantom_head
 from scipy import ndimage
 
 from LowFieldEnhanceLib import pipeline

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import phantom_head
 from judging_support import LESION_MM, OPTIONS, ball
+from phantoms import phantom_head
 from test_cli import run_json
 
 from LowFieldEnhanceLib import pipeline

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import SimpleITK
-from conftest import phantom_head
 from judging_support import LESION_MM, OPTIONS, ball
+from phantoms import phantom_head
 from test_cli import run_json
 from test_report_schema import DOCUMENT, violations
 

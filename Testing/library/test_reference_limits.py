@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import phantom_head
 from judging_support import LESION_MM, OPTIONS, ball
+from phantoms import phantom_head
 from scipy import ndimage
 
 from LowFieldEnhanceLib import pipeline

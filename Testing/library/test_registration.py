@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK
-from conftest import WHITE, phantom_head
+from phantoms import WHITE, phantom_head
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 

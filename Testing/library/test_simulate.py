@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import phantom_head
+from phantoms import phantom_head
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import slicer
-from conftest import ROOT
 from panel_support import head, writeEverything
 from panel_tools import press
 from PySide6.QtCore import Qt
@@ -23,6 +22,8 @@ from LowFieldEnhanceSlicer import export, hierarchy, layout
 from LowFieldEnhanceSlicer.method_comparison import provenanceOf
 from LowFieldEnhanceSlicer.parameters import Method
 from LowFieldEnhanceSlicer.scene import writeMrb
+
+ROOT = Path(__file__).resolve().parents[2]
 
 pytest_plugins = ["panel_fixtures"]
 useSlicerProperties(__name__, False)

@@ -7,7 +7,7 @@ import pytest
 import slicer
 import slicer.util
 import vtk
-from conftest import GRIDS
+from grids import GRIDS
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.image import Image
