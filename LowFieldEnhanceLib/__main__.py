@@ -12,9 +12,9 @@ def main() -> int:
     except KeyboardInterrupt:  # while the libraries load, before anything was done
         said = "cancelled; nothing was written"
         if "--json" in sys.argv:
-            print(f'{{"event": "error", "kind": "Cancelled", "message": "{said}"}}', flush=True)
+            sys.stdout.write(f'{{"event": "error", "kind": "Cancelled", "message": "{said}"}}\n')
         else:
-            print(f"Error (Cancelled): {said}", file=sys.stderr)
+            sys.stderr.write(f"Error (Cancelled): {said}\n")
         return 130
     return run()
 
