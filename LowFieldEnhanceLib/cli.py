@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import __version__, commands
 from .batch_command import add_batch
@@ -26,7 +26,12 @@ from .train_command import add_train
 
 
 class _Parser(argparse.ArgumentParser):
-    """Reports usage errors like every other bad input: one sentence, exit code 2."""
+    """Reports usage errors like every other bad input: one sentence, exit code 2. No option may be shortened: a script
+    that says ``--js`` would mean another one as soon as there are two.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
 
     def error(self, message: str) -> NoReturn:
         raise BadInput(f"{message} (see {self.prog} --help)")

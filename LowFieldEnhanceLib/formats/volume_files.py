@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..errors import BadInput
 from .metaimage import check_metaimage
 from .nifti import Header, check_voxels, orientation_doubt, read_header
 from .nrrd import check_nrrd
@@ -13,14 +14,18 @@ NIFTI, METAIMAGE, NRRD = (".nii", ".nii.gz"), (".mha", ".mhd"), (".nrrd", ".nhdr
 
 
 def check_volume_header(path: Path) -> Header | None:
-    """Refuse the header of a NIfTI file that contradicts itself, before ITK prints its own words about it.
+    """Refuse the header of a NIfTI file that contradicts itself, before ITK prints its own words about it; and a name
+    that ITK does not take for that of a MetaImage file.
 
     Returns:
         That header, for :func:`check_volume_file`; None of another file.
 
     Raises:
-        BadInput: see nifti.read_header.
+        BadInput: see above, and nifti.read_header.
     """
+    name = path.name
+    if name.lower().endswith(METAIMAGE) and not name.endswith(METAIMAGE):
+        raise BadInput(f"{name} must end in {name[-4:].lower()} in small letters to be read; rename it")
     return read_header(path) if path.name.lower().endswith(NIFTI) else None
 
 

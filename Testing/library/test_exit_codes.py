@@ -118,3 +118,8 @@ def test_an_interrupt_while_the_libraries_load_is_one_sentence_too(as_json: bool
         }
     else:
         assert done.stderr == "Error (Cancelled): cancelled; nothing was written\n"
+
+
+def test_a_shortened_option_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "--js"]) == 2
+    assert "unrecognized arguments: --js" in capsys.readouterr().err

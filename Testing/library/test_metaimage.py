@@ -109,3 +109,10 @@ def test_slices_in_files_of_their_own_are_read_and_checked_too(files: str, tmp_p
     np.testing.assert_array_equal(read_image(tmp_path / "scan.mhd").array, voxels(SHAPE).transpose(2, 1, 0))
     (tmp_path / "5.z").write_bytes((tmp_path / "5.z").read_bytes()[:-20])
     assert "cut off" in refused(tmp_path / "scan.mhd")
+
+
+@pytest.mark.parametrize(("name", "ending"), [("a.MHA", ".mha"), ("a.Mhd", ".mhd")])
+def test_an_ending_in_capitals_is_refused_in_our_words(name: str, ending: str, tmp_path: Path) -> None:
+    compressed(tmp_path / f"a{ending}")
+    (tmp_path / f"a{ending}").rename(tmp_path / name)
+    assert refused(tmp_path / name) == f"{name} must end in {ending} in small letters to be read; rename it"
