@@ -228,6 +228,11 @@ def assess(
     if options.n4:
         after = "the enhanced volume was made after a bias correction (N4)"
         events.warning(f"{after}, so it is compared with the scan corrected likewise")
+    if (made_by or {}).get("displacement_sha256"):
+        events.warning(
+            "the enhanced volume was made with a displacement field, which this report does not have: what the field "
+            "changed is among the changes"
+        )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     for doubt in (doubts := doubts_of(enhanced)):
         events.warning(no_sides(doubt))

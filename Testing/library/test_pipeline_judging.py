@@ -205,3 +205,14 @@ def test_options_of_a_reference_need_one(
     code, events = run_json(capsys, command, *words, "-o", str(tmp_path / out), *option)
     assert code == 2
     assert "needs --reference" in events[-1]["message"]
+
+
+@pytest.mark.parametrize("checksum", [None, "a" * 64])
+def test_a_report_says_that_it_does_not_have_the_displacement_field_of_the_volume(
+    checksum: str | None, low: Image, high: Image
+) -> None:
+    seen: list[dict[str, Any]] = []
+    made_by = {"displacement_sha256": checksum}
+    pipeline.assess(low, high, "cpu", spacing=4.0, made_by=made_by, events=Events(seen.append))
+    told = any("made with a displacement field" in event.get("message", "") for event in seen)
+    assert told is (checksum is not None)
