@@ -1,8 +1,7 @@
 """Bridged diffusion: a bridge from noised low field to noised high field, then a high-field diffusion prior.
 
 Algorithm 1 of Bridged Denoising Diffusion (ULF-EnC challenge), with the departures that the model card lists: the
-bridge sees the low-field image without noise, the timesteps are strided, and *standard* has the bridge look at the
-head's mirror image too.
+bridge sees the low-field image without noise, and the timesteps are strided.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from ..diffusion.schedules import CosineSchedule, strided_timesteps
 from ..events import Events
 from ..image import CONTRASTS
 from ..networks.companions import CompaniedBridge, roles, told_of
-from ..networks.mirrored import answer, looks
 from ..networks.windows import WindowedNetwork
 from ..weights import load_network
 from .base import PRESENCE_VALUE, Case, Configured, Cost, Enhancement, network_cost
@@ -36,7 +34,6 @@ class BridgedSettings:
         steps: timesteps of the prior between ``prior_time`` and 1.
         repeats: J, denoisings with the same noise at a timestep.
         use_bridge, use_prior: the rows of the ablation.
-        mirror_mean: the bridge's answer is the mean of two, for the head and for its mirror image.
         overlap: of the sliding windows, if the volume needs them.
     """
 
@@ -45,7 +42,6 @@ class BridgedSettings:
     repeats: int = 1
     use_bridge: bool = True
     use_prior: bool = True
-    mirror_mean: bool = False
     overlap: float = 0.25
 
     @property
@@ -56,17 +52,12 @@ class BridgedSettings:
     @property
     def evaluations(self) -> int:
         """Network evaluations of the whole volume."""
-        return self.bridge_looks + len(self.timesteps) * self.repeats
-
-    @property
-    def bridge_looks(self) -> int:
-        """Evaluations of the bridge."""
-        return looks(self.mirror_mean) if self.use_bridge else 0
+        return int(self.use_bridge) + len(self.timesteps) * self.repeats
 
 
 PRESETS = {
     "fast": BridgedSettings(use_prior=False),
-    "standard": BridgedSettings(prior_time=15, steps=1, mirror_mean=True),
+    "standard": BridgedSettings(prior_time=15, steps=1),
     "paper": BridgedSettings(prior_time=400, steps=400, repeats=3, overlap=0.7),
 }
 
@@ -129,14 +120,11 @@ class BridgedDiffusion(Configured[BridgedSettings]):
 
         if settings.use_bridge:
             events.progress("enhance", 0, total)
-            further = others if len(case.inputs) > 1 else None
-            estimate = self._bridge(
-                low, target, further, case, windowed, settings.mirror_mean,
-                lambda done: events.progress("enhance", done, total),
-            )  # fmt: skip
+            estimate = self._bridge(low, target, others if len(case.inputs) > 1 else None, case, windowed)
+            events.progress("enhance", 1, total)
         if settings.timesteps:
             groups = [draws] if low.is_cuda else [[draw] for draw in draws]
-            first, count = settings.bridge_looks, len(groups)
+            first, count = int(settings.use_bridge), len(groups)
             prior = self._prior(target, case.device, windowed)
             parts = []
             for number, group in enumerate(groups):
@@ -157,7 +145,7 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         }
         return [Enhancement(sample, details) for sample in voxels.numpy()]
 
-    def _bridge(self, low, target, others, case, windowed, mirrored, looked) -> torch.Tensor:  # noqa: ANN001
+    def _bridge(self, low, target, others, case, windowed) -> torch.Tensor:  # noqa: ANN001
         """x_K^HF = x_K^LF + phi with phi = sqrt(abar_K) f(LF): with eps taken off, the clean estimate is LF + f(LF).
 
         In the target's channel; what the network answers in the others was never trained.
@@ -169,8 +157,7 @@ class BridgedDiffusion(Configured[BridgedSettings]):
             network = CompaniedBridge(network, encoder)
             parts.append(others)
         told = told_of(case.told()[0], case.channel_of(case.target))[None]
-        residual = answer(windowed(network), torch.cat(parts, 1), told, mirrored, looked)
-        return (low + residual).clamp(-1.0, 1.5)
+        return (low + windowed(network)(torch.cat(parts, 1), told)).clamp(-1.0, 1.5)
 
     def _prior(self, presence, device, windowed) -> EpsilonDenoiser:  # noqa: ANN001
         network, _ = load_network(self.models[2], device)

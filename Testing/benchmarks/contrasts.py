@@ -39,8 +39,8 @@ from LowFieldEnhanceLib.training.data import brain_of, data_root
 FOLDER = Path(__file__).resolve().parent
 HEADS = ("2013_3_1", "CBICA_AME_1", "TCIA01_378_1")
 ROWS = (
-    "cubic", "regression", "regression:standard", "bridged:fast", "bridged:fast, all three", "bridged:standard",
-    "bridged:standard, all three", "latent:fast", "cssdiff:fast",
+    "cubic", "regression", "bridged:fast", "bridged:fast, all three", "bridged:standard", "bridged:standard, all three",
+    "latent:fast", "cssdiff:fast",
 )  # fmt: skip
 SHOWN = (
     "psnr", "ssim", "lpips", "nmse", "volume_error", "white_matter_error", "cortex_error", "residual_rms",

@@ -161,8 +161,7 @@ def _mean(values: list[float | None]) -> float:
 
 
 ROWS = (
-    "linear", "cubic", "bm4d", "irem", "dps", "regression", "regression:standard", "bridged:fast", "bridged:standard",
-    "prior without bridge",
+    "linear", "cubic", "bm4d", "irem", "dps", "regression", "bridged:fast", "bridged:standard", "prior without bridge",
     "diffdeur:fast", "diffdeur:standard", "latent:fast", "latent:standard", "cssdiff:fast", "cssdiff:standard",
 )  # fmt: skip
 APART = {"prior without bridge": BridgedDiffusion(BridgedSettings(use_bridge=False, prior_time=100, steps=4))}

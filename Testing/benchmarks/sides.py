@@ -30,7 +30,7 @@ from LowFieldEnhanceLib.weights import model_info
 
 FOLDER = Path(__file__).resolve().parent
 BASE = "linear"
-ROWS = (BASE, "cubic", "regression", "regression:standard", "bridged:fast", "bridged:standard")
+ROWS = (BASE, "cubic", "regression", "bridged:fast", "bridged:standard")
 SIDES = {"left white matter": 2, "right white matter": 41, "left cortex": 3, "right cortex": 42}
 NETWORKS = ("segmenter", "regression_unet", "bridged_bridge", "bridged_prior")
 TRUTH, MIRRORED = "high field", "high field, mirrored"
