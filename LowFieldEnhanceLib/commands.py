@@ -32,14 +32,14 @@ def run_segment(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .devices import choose_device
     from .evaluation.input_checks import brain_volume
     from .evaluation.volumes import label_volumes_ml
-    from .image_io import check_output, read_image, write_labels
+    from .image_io import LABELS, check_output, read_image, write_labels
     from .ours import check_ours
     from .preprocess.brain import brain_mask
     from .segmentation.labels import label_by_id
     from .segmentation.segmenter import Segmenter
 
     check_output(options.output, [options.input])
-    check_ours(options.output)
+    check_ours(options.output, LABELS)
     image = read_image(options.input)
     if image.sides_in_doubt:
         events.warning(image.sides_in_doubt)
@@ -96,7 +96,7 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
 
     check_seed(options.seed)
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
-    check_ours(options.output)
+    check_ours(options.output, SIMULATED)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     if image.sides_in_doubt:
         events.warning(image.sides_in_doubt)

@@ -22,13 +22,21 @@ PAGE_TITLE = "<title>LowFieldEnhance "
 HEAD = 4096  # bytes of a page or table in which its mark is
 
 
-def check_ours(path: str | os.PathLike[str]) -> None:
-    """Refuse to replace a file that holds something and was not written by this program.
+def check_ours(path: str | os.PathLike[str], kind: str | None = None) -> None:
+    """Refuse to replace a file that holds something and was not written by this program, or a volume of another kind.
+
+    Args:
+        path: to be written.
+        kind: of the volume, one of image_io.NOTES; None for any, and for other files.
 
     Raises:
         BadInput: see above.
     """
     target = Path(path)
+    held = "" if kind is None or not target.is_file() else note_of(target)
+    other = next((note for note in NOTES if held.startswith(note) and note != kind), None)
+    if other is not None:
+        raise BadInput(f"{target} holds another volume of ours ({other}), which would be replaced; choose another name")
     if target.is_file() and target.stat().st_size > 0 and not _is_ours(target):
         raise BadInput(
             f"{target} was not written by LowFieldEnhance and would be replaced; choose another name, or move it first"

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from .dicom.command import DicomOutput
 from .errors import BadInput
 from .formats.nifti_names import are_namesakes
-from .image_io import ADDED_DETAIL, DEVIATION, RESIDUAL, check_output, write_image, write_labels
+from .image_io import (
+    ADDED_DETAIL,
+    DERIVED,
+    DEVIATION,
+    LABELS,
+    RESIDUAL,
+    check_output,
+    write_image,
+    write_labels,
+)  # fmt: skip
 from .ours import check_ours, check_sidecar, sidecar_of, sidecar_text
 from .safe_files import Staged, all_or_none, check_folder
 
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
     from .pipeline import Result
 
 REPORT_ENDINGS = (".html", ".json", ".csv")
+KINDS = (DERIVED, LABELS, RESIDUAL, DEVIATION, ADDED_DETAIL)  # of the enhanced volume and the maps in Wanted.check
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,10 @@ class Wanted:
             raise BadInput("two outputs have the same name, in letters of any case")
         if any(are_namesakes(*pair) for pair in combinations([p.resolve() for p in volumes], 2)):
             raise BadInput("two outputs differ in .nii and .nii.gz alone, and programs would read one for the other")
-        for path in (*volumes, *reports, self.sidecar):
+        for path, kind in zip((self.output, *maps), KINDS, strict=True):
+            if path is not None:
+                check_ours(path, kind)
+        for path in (*reports, self.sidecar):
             check_ours(path)
         check_sidecar(self.output)
 

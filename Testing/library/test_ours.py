@@ -45,6 +45,25 @@ def test_what_somebody_else_wrote_is_not_replaced(tmp_path: Path, name: str) -> 
     check_ours(tmp_path / name)
 
 
+@pytest.mark.parametrize("kind", image_io.NOTES)
+def test_a_volume_is_replaced_by_one_of_its_own_kind_alone(kind: str, tmp_path: Path) -> None:
+    image_io.write_image(SCAN, tmp_path / "a.nii.gz", kind)
+    for new in image_io.NOTES:
+        if new == kind:
+            check_ours(tmp_path / "a.nii.gz", new)
+            continue
+        with pytest.raises(BadInput, match="holds another volume of ours") as refusal:
+            check_ours(tmp_path / "a.nii.gz", new)
+        assert f"({kind})" in str(refusal.value)
+
+
+def test_no_map_of_a_run_takes_the_place_of_an_enhanced_volume(tmp_path: Path) -> None:
+    image_io.write_image(SCAN, tmp_path / "e.nii.gz")
+    with pytest.raises(BadInput, match="holds another volume of ours"):
+        Wanted(tmp_path / "new.nii.gz", segmentation=tmp_path / "e.nii.gz").check([])
+    Wanted(tmp_path / "e.nii.gz", segmentation=tmp_path / "labels.nii.gz").check([])
+
+
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
 def test_a_volume_is_known_by_the_note_in_its_header(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"a{ending}"
