@@ -192,7 +192,7 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
             raise BadInput(f"{folder} is not a folder of the demo's results; choose a new one with --output")
     folder.mkdir(parents=True, exist_ok=True)
     wanted.check([])
-    check_ours(folder / "input.nii.gz")
+    check_ours(folder / "input.nii.gz", SIMULATED)
     reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
     result = pipeline.enhance(image, settings, reference=reference, events=events)
     written = wanted.write(result)

@@ -136,5 +136,5 @@ class CompareView:
 
 def _presets(methods: str) -> dict[str, str]:
     """By method; "" where none is named, as by the list itself: earlier comparisons may have had others."""
-    parts = (name.partition(":") for name in methods.split(","))
+    parts = (name.strip().partition(":") for name in methods.split(","))
     return {method: preset for method, _colon, preset in parts}

@@ -244,6 +244,15 @@ def test_the_choice_and_the_table_survive_saving(application, person, prepared, 
     assert requestOf(person.parameters).inputVolume.GetName() == "Head T1w"
 
 
+def test_methods_that_a_script_names_with_blanks_are_ticked(person):
+    openSection(person)
+    person.parameters.comparedMethods = "cubic, linear"
+    listed = [person.ui.methodsList.item(n) for n in range(person.ui.methodsList.count())]
+    assert [item.text() for item in listed if item.checkState() is Qt.CheckState.Checked] == [
+        "Cubic interpolation", "Linear interpolation",
+    ]  # fmt: skip
+
+
 def test_the_progress_of_a_comparison_never_falls_and_follows_the_methods():
     line = ["compare", "a.nii", "-o", "out", "--methods", "cubic:fast,irem:fast"]
     overall = OverallProgress(stagesOf(line), lambda: 0.0)
