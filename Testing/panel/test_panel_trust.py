@@ -197,7 +197,9 @@ def test_a_reference_in_another_position_is_registered(person, library):
     away[:3, 3] += (20.0, 0.0, 0.0)
     ui.inputSelector.setCurrentNode(volumes.addVolume(slicer.mrmlScene, image, "Head T1w"))
     assert not ui.registerCheckBox.isEnabled()
-    ui.referenceSelector.setCurrentNode(volumes.addVolume(slicer.mrmlScene, Image(image.array, away), "Reference"))
+    ui.referenceSelector.setCurrentNode(
+        volumes.addVolume(slicer.mrmlScene, Image(1.2 * image.array, away), "Reference")
+    )
     ui.registerCheckBox.click()
     nodes = apply(person).nodes
     matrix = vtk.vtkMatrix4x4()
