@@ -179,3 +179,10 @@ def run(person: Person) -> None:
     """Apply, and wait for the end."""
     press(person.ui.applyButton)
     person.waitForEnd()
+
+
+def layers() -> list[tuple[str | None, float, int]]:
+    """What each slice view shows as its foreground, and how."""
+    manager = slicer.app.layoutManager()
+    composites = [manager.sliceWidget(name).mrmlSliceCompositeNode() for name in manager.sliceViewNames()]
+    return [(node.GetForegroundVolumeID(), node.GetForegroundOpacity(), node.GetCompositing()) for node in composites]

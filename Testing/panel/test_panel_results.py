@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import slicer
-from panel_support import STRUCTURES, writeResults
+from panel_support import STRUCTURES, layers, writeResults
 from panel_tools import choose, press, waitUntil
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
@@ -78,13 +78,6 @@ def test_legends_go_with_the_run(person, nodes):
     press(person.ui.removeButton)
     assert slicer.mrmlScene.GetNumberOfNodesByClass(LEGEND) == 0 and foregrounds() == set()
     assert not person.ui.overlayComboBox.isEnabled() and person.ui.overlayComboBox.currentText() == "None"
-
-
-def layers() -> list[tuple[str | None, float, int]]:
-    """What each slice view shows as its foreground, and how."""
-    manager = slicer.app.layoutManager()
-    composites = [manager.sliceWidget(name).mrmlSliceCompositeNode() for name in manager.sliceViewNames()]
-    return [(node.GetForegroundVolumeID(), node.GetForegroundOpacity(), node.GetCompositing()) for node in composites]
 
 
 @pytest.mark.parametrize("end", ["off", "remove", "another result"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import slicer
-from panel_support import run, writeResults
+from panel_support import layers, run, writeResults
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
 
@@ -79,13 +79,6 @@ def test_a_copy_that_the_user_made_belongs_to_the_folder_that_it_lies_in(person,
     assert hierarchy.runFolderOf(copy) == folder
     person.logic.removeRun(nodes.enhanced)
     assert copy.GetScene() is not None
-
-
-def layers() -> list[tuple[str | None, float, int]]:
-    """What each slice view shows as its foreground, and how."""
-    manager = slicer.app.layoutManager()
-    composites = [manager.sliceWidget(name).mrmlSliceCompositeNode() for name in manager.sliceViewNames()]
-    return [(node.GetForegroundVolumeID(), node.GetForegroundOpacity(), node.GetCompositing()) for node in composites]
 
 
 @pytest.mark.parametrize("deleted", ["the folder", "the map", "the folder of another run"])
