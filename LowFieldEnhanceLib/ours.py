@@ -33,14 +33,17 @@ def check_ours(path: str | os.PathLike[str], kind: str | None = None) -> None:
         BadInput: see above.
     """
     target = Path(path)
-    held = "" if kind is None or not target.is_file() else note_of(target)
-    other = next((note for note in NOTES if held.startswith(note) and note != kind), None)
-    if other is not None:
-        raise BadInput(f"{target} holds another volume of ours ({other}), which would be replaced; choose another name")
-    if target.is_file() and target.stat().st_size > 0 and not _is_ours(target):
+    if not target.is_file() or target.stat().st_size == 0:
+        return
+    is_volume = target.name.lower().endswith(EXTENSIONS)
+    held = kind_of(target) if is_volume else None
+    ours = held is not None if is_volume else _is_our_text(target)
+    if not ours:
         raise BadInput(
             f"{target} was not written by LowFieldEnhance and would be replaced; choose another name, or move it first"
         )
+    if held is not None and kind is not None and held != kind:
+        raise BadInput(f"{target} holds another volume of ours ({held}), which would be replaced; choose another name")
 
 
 def is_enhanced(path: str | os.PathLike[str]) -> bool:
@@ -48,9 +51,9 @@ def is_enhanced(path: str | os.PathLike[str]) -> bool:
     volume = Path(path)
     if not volume.name.lower().endswith(EXTENSIONS) or not volume.is_file():
         return False
-    note = note_of(volume)
-    if note.startswith(NOTES):  # labels, maps and simulated scans say what they are, whatever lies beside them
-        return note.startswith(DERIVED)
+    kind = kind_of(volume)
+    if kind is not None:  # labels, maps and simulated scans say what they are, whatever lies beside them
+        return kind == DERIVED
     provenance = provenance_of(sidecar_of(volume)) or {}  # it may be that of scan.nrrd, made of this scan.nii
     return provenance.get("input_file", volume.name) != volume.name
 
@@ -122,10 +125,15 @@ def note_of(volume: Path) -> str:
         return ""
 
 
-def _is_ours(path: Path) -> bool:
+def kind_of(volume: Path) -> str | None:
+    """Which of image_io.NOTES the header of a volume begins its note with; None of a volume that is not ours."""
+    note = note_of(volume)
+    return next((kind for kind in NOTES if note.startswith(kind)), None)
+
+
+def _is_our_text(path: Path) -> bool:
+    """Whether a report, table, page or sidecar is one of ours."""
     name = path.name.lower()
-    if name.endswith(EXTENSIONS):
-        return note_of(path).startswith(NOTES)
     if name.endswith(".json"):
         schema = (read_json(path) or {}).get("schema")
         return provenance_of(path) is not None or (isinstance(schema, str) and schema.startswith(SCHEMAS))

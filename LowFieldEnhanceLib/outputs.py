@@ -12,16 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .dicom.command import DicomOutput
 from .errors import BadInput
 from .formats.nifti_names import are_namesakes
-from .image_io import (
-    ADDED_DETAIL,
-    DERIVED,
-    DEVIATION,
-    LABELS,
-    RESIDUAL,
-    check_output,
-    write_image,
-    write_labels,
-)  # fmt: skip
+from .image_io import ADDED_DETAIL, DERIVED, DEVIATION, LABELS, RESIDUAL, check_output, write_image, write_labels
 from .ours import check_ours, check_sidecar, sidecar_of, sidecar_text
 from .safe_files import Staged, all_or_none, check_folder
 
@@ -31,7 +22,6 @@ if TYPE_CHECKING:
     from .pipeline import Result
 
 REPORT_ENDINGS = (".html", ".json", ".csv")
-KINDS = (DERIVED, LABELS, RESIDUAL, DEVIATION, ADDED_DETAIL)  # of the enhanced volume and the maps in Wanted.check
 
 
 @dataclass(frozen=True)
@@ -88,8 +78,12 @@ class Wanted:
         Raises:
             BadInput: see above.
         """
-        maps = (self.segmentation, self.fidelity, self.uncertainty, self.added_detail)
-        volumes = [self.output, *(path for path in maps if path is not None)]
+        wanted = (
+            (self.output, DERIVED), (self.segmentation, LABELS), (self.fidelity, RESIDUAL),
+            (self.uncertainty, DEVIATION), (self.added_detail, ADDED_DETAIL),
+        )  # fmt: skip
+        kinds = [(path, kind) for path, kind in wanted if path is not None]
+        volumes = [path for path, _ in kinds]
         for path in volumes:
             check_output(path, list(inputs))
         for path in self.reports:
@@ -102,9 +96,8 @@ class Wanted:
             raise BadInput("two outputs have the same name, in letters of any case")
         if any(are_namesakes(*pair) for pair in combinations([p.resolve() for p in volumes], 2)):
             raise BadInput("two outputs differ in .nii and .nii.gz alone, and programs would read one for the other")
-        for path, kind in zip((self.output, *maps), KINDS, strict=True):
-            if path is not None:
-                check_ours(path, kind)
+        for path, kind in kinds:
+            check_ours(path, kind)
         for path in (*reports, self.sidecar):
             check_ours(path)
         check_sidecar(self.output)

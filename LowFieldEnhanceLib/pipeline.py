@@ -221,14 +221,15 @@ def assess(
     """
     events = events or Events()
     check_images(enhanced)
+    made = made_by or {}
     options = Options(
         device=device, register_reference=register_reference, spacing=spacing, lpips=lpips, sigma=sigma, fwhm=fwhm,
-        profile=profile, mirrored=mirrored, n4=bool((made_by or {}).get("n4")),
+        profile=profile, mirrored=mirrored, n4=bool(made.get("n4")),
     )  # fmt: skip
     if options.n4:
         after = "the enhanced volume was made after a bias correction (N4)"
         events.warning(f"{after}, so it is compared with the scan corrected likewise")
-    if (made_by or {}).get("displacement_sha256"):
+    if made.get("displacement_sha256"):
         events.warning(
             "the enhanced volume was made with a displacement field, which this report does not have: what the field "
             "changed is among the changes"
@@ -244,7 +245,7 @@ def assess(
     check_shown(shown, subject.prepared.brain)
     provenance = {
         **UNKNOWN,
-        **{key: value for key, value in (made_by or {}).items() if key in WHO},
+        **{key: value for key, value in made.items() if key in WHO},
         **file_and_sha256("enhanced", enhanced),
         "enhanced_by": None if made_by is None else dict(made_by),
         **subject.made_with,

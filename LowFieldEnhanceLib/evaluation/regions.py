@@ -96,8 +96,8 @@ def regions_on(region: LabelMap, target: Image, check: Callable[[], object] | No
     there = resample(Image(numbers.astype(np.float32), region.affine), Grid.of(target), "nearest").array
     found = np.round(there).astype(np.int64)
     index = np.linalg.inv(target.affine) @ region.affine
-    for number in set(range(1, len(labels))) - set(np.unique(found).tolist()):
-        if not np.isnan(centres[number]).any():
+    for number in np.flatnonzero(np.bincount(found.ravel(), minlength=len(labels)) == 0).tolist():
+        if number and not np.isnan(centres[number]).any():
             voxel = np.round(index[:3, :3] @ centres[number] + index[:3, 3]).astype(int)
             place = tuple(np.clip(voxel, 0, np.array(target.shape) - 1))
             found[place] = found[place] or number

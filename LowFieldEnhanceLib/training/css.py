@@ -29,6 +29,7 @@ from .css_slices import HeadPool
 from .css_terms import brain_l1, dissimilarity, settle
 from .data import load_heads, said
 from .loop import step_if_finite
+from .muon import adamw
 from .warm_start import warm_start
 
 NAME = "css_generator"
@@ -64,7 +65,7 @@ class CycleLoss:
         self.generator = torch.Generator().manual_seed(seed)
         self.back = build_network(architecture).to(device).to(memory_format=torch.channels_last_3d)
         self.critics = nn.ModuleDict({"high": PatchDiscriminator(), "low": PatchDiscriminator()}).to(device)
-        self.optimizer = torch.optim.AdamW(self.back.parameters(), betas=(0.9, 0.99), weight_decay=1e-4)
+        self.optimizer = adamw(list(self.back.parameters()), 1e-3)  # begin() sets the rate
         self.critic_optimizer = torch.optim.AdamW(self.critics.parameters(), CRITIC_RATE, betas=(0.5, 0.99))
         self.progress = 0.0
         self.terms: dict[str, float] = {}

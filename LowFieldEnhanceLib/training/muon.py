@@ -114,7 +114,7 @@ class Muon:
 
 
 def adamw(parameters: list[nn.Parameter], learning_rate: float) -> torch.optim.AdamW:
-    """AdamW as all recipes use it."""
+    """AdamW as the recipes use it for their main networks."""
     return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.99), weight_decay=WEIGHT_DECAY)
 
 
