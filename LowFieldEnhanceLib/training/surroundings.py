@@ -20,6 +20,7 @@ from .free_fluid import FREE_FLUID
 REACH = 32  # mm off the brain that the layers fill at most; also the padding of a dressed head, in voxels of 1 mm
 FLUID_MM, BONE_MM, SCALP_MM = (0.0, 4.0), (2.0, 9.0), (2.0, 10.0)  # thickness of the layers, drawn in this range
 FLUID_CHANNELS = [n for n, label in enumerate(label_table(), start=1) if label.tissue == "CSF"]
+SCALP_LEVEL, FAT_LEVEL, FAT_SHARE = (0.2, 1.3), (1.3, 3.5), 0.35  # times white or grey matter; the second that often
 LEAST = 100  # voxels of fluid that tell its intensity
 
 
@@ -68,10 +69,11 @@ class Dresser:
         first = float(self.rng.uniform(*FLUID_MM))
         second = first + float(self.rng.uniform(*BONE_MM))
         third = second + float(self.rng.uniform(*SCALP_MM)) + self._below(brain)
+        scalp = FAT_LEVEL if self.rng.random() < FAT_SHARE else SCALP_LEVEL
         layers = (
             (0.0, first, level),
             (first, second, bright * float(self.rng.uniform(0.0, 0.3))),
-            (second, third, bright * float(self.rng.uniform(0.2, 1.3))),
+            (second, third, bright * float(self.rng.uniform(*scalp))),
         )
         dressed = torch.zeros_like(image)
         for low, high, mean in layers:  # half a voxel of partial volume on both sides

@@ -22,6 +22,7 @@ from ..segmentation.labels import mirrored_channels, to_channels
 from .data import Head, load_heads, read_array
 from .free_fluid import FREE_FLUID, open_sulci
 from .surroundings import Dresser, nearness, padded
+from .ventricular_flow import flow_artefacts
 
 IGNORE = 255
 SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
@@ -29,6 +30,10 @@ BARE_SHARE = 0.2  # of the painted heads: without skull, eyes and skin
 KNOWN_ORDER = 0.8  # of the painted heads: tissues ordered as in T1w, T2w or FLAIR
 LEAST_GAP = 0.08  # between two tissues of these
 DRESSED_SHARE = 0.35  # of the real heads: with surroundings
+FLOW_SHARE = 0.3  # of all heads: with flow artefacts in the ventricles
+FAT_SHARE = 0.3  # of the painted heads: a part of what lies outside the brain is brighter than all of it
+DARK_SHARE = 0.3  # of all samples: scaled as if something brighter, such as fat, were in the field of view
+DARKEST = 3.0  # times the sample's own top
 FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
 
 
@@ -144,6 +149,8 @@ class HeadGenerator:
                 image, target = self.dresser(image, target, near[0])
         else:
             image = self._paint(tissue, bare=bool(self.rng.random() < BARE_SHARE))
+        if self.rng.random() < FLOW_SHARE:
+            image = flow_artefacts(image, target, self.rng)
         if self.rng.random() < 0.5:
             image, target = image.flip(0), self._mirrored(target.flip(0))
         return self._acquire(image)[None], target
@@ -192,6 +199,9 @@ class HeadGenerator:
         mirror = self.mirror.numpy()
         for channel in range(len(mirror)):
             means[max(channel, mirror[channel])] = means[min(channel, mirror[channel])]
+        if self.rng.random() < FAT_SHARE:
+            fat = FIRST_EXTRA + np.nonzero(self.rng.random(256 - FIRST_EXTRA) < 0.3)[0]
+            means[fat] *= self.rng.uniform(1, DARKEST)
         if bare:
             means[FIRST_EXTRA:] = means[0]
             spreads[FIRST_EXTRA:] = spreads[0]
@@ -246,6 +256,8 @@ class HeadGenerator:
         )
         image = SeparableOperator(up)(low)
         top = float(torch.quantile(image[::2, ::2, ::2].flatten(), float(self.rng.uniform(0.97, 0.999))))
+        if self.rng.random() < DARK_SHARE:  # at inference the whole head is scaled at once, scalp and eyes with it
+            top *= float(self.rng.uniform(1, DARKEST))
         return (image / max(top, 1e-6)).clamp(0, 1.5) * 2 - 1
 
 

@@ -85,12 +85,23 @@ def test_layers_follow_each_other_and_end(
 ) -> None:
     dresser = even(monkeypatch)
     draws = iter([2.5, 4.0, 6.0, 0.1, 0.8, 0.0])  # thickness of fluid, bone, scalp; bone, scalp; texture
-    dresser.rng = type("Draws", (), {"uniform": lambda self, low, high: next(draws)})()
+    dresser.rng = type("Draws", (), {"uniform": lambda *_: next(draws), "random": lambda _: 0.5})()
     dressed, _ = dresser(*head, near)
     for steps, expected in ((1, FLUID), (5, 0.1), (9, 0.8), (15, 0.0)):
         here = dressed[near == REACH - steps]
         assert float(here.median()) == pytest.approx(expected, abs=0.02)
     assert FLUID_MM[1] + BONE_MM[1] + SCALP_MM[1] < REACH
+
+
+def test_the_scalp_of_some_heads_is_brighter_than_any_brain(
+    near: torch.Tensor, head: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    image, target = head
+    brightest = []
+    for seed in range(30):
+        dresser = Dresser(np.random.default_rng(seed), torch.Generator().manual_seed(seed))
+        brightest.append(float(dresser(image, target, near)[0].quantile(0.99)))
+    assert 0.05 < np.mean(np.array(brightest) > 1.6 * BRIGHT) < 0.5
 
 
 def test_a_sample_without_brain_is_left_as_it_is() -> None:

@@ -16,6 +16,9 @@ from LowFieldEnhanceLib.segmentation.labels import from_channels, label_table, m
 from LowFieldEnhanceLib.training.data import Head
 from LowFieldEnhanceLib.training.surroundings import REACH, padded
 from LowFieldEnhanceLib.training.synthetic import (
+    DARK_SHARE,
+    DARKEST,
+    FAT_SHARE,
     FIRST_EXTRA,
     IGNORE,
     HeadGenerator,
@@ -185,6 +188,30 @@ def test_an_acquisition_without_strength_only_rescales() -> None:
     top = float(torch.quantile(image[::2, ::2, ::2].flatten(), 0.97))
     inner = (slice(2, -2),) * 3
     torch.testing.assert_close(acquired[inner], (image / top * 2 - 1)[inner], atol=0.01, rtol=0)
+
+
+def test_some_samples_are_scaled_as_if_something_brighter_were_in_the_field_of_view() -> None:
+    image = torch.rand(SHAPE, generator=torch.Generator().manual_seed(0))
+    tops = []
+    for seed in range(60):
+        heads = generator(seed)
+        heads.shape = SHAPE
+        tops.append(float(torch.quantile((heads._acquire(image) + 1) / 2, 0.99)))
+    dark = [top for top in tops if top < 0.8]
+    assert 60 * DARK_SHARE - 14 < len(dark) < 60 * DARK_SHARE + 6  # a few of them are hardly darker
+    assert min(tops) > 0.7 / DARKEST
+
+
+def test_the_scalp_of_some_painted_heads_is_brighter_than_any_brain() -> None:
+    tissue = torch.zeros(SHAPE, dtype=torch.uint8)
+    for n in range(9):
+        tissue[2 * n : 2 * n + 2] = FIRST_EXTRA + n
+    brightest = []
+    for seed in range(60):
+        heads = generator(seed)
+        heads.shape = SHAPE
+        brightest.append(float(heads._paint(tissue).quantile(0.99)))
+    assert 0.1 < np.mean(np.array(brightest) > 1.3) < FAT_SHARE
 
 
 def test_rotations_are_proper_and_turn_about_the_three_axes_in_order() -> None:
