@@ -28,6 +28,7 @@ from .labels import LabelMap, from_channels, label_table, mirrored_channels
 
 MODEL = "segmenter"
 TOP_PERCENTILE = 99.0
+DARK_BRAIN = 0.75  # of the scale's top: a brain that ends below it is scaled by its own intensities
 SLAB = 64  # planes that the fine level works on at once
 SMALLEST_SLAB = 16
 HALO = 12  # voxels around them: the reach of the fine level's convolutions
@@ -78,8 +79,9 @@ class Segmenter:
     def segment(self, image: Image, events: Events | None = None) -> LabelMap:
         """Labels of a whole head or a brain, on the image's own grid.
 
-        The network works on the canonical grid of 1 mm. Its coarse part sees the whole head at once; its fine part
-        draws the borders around the brain that was found coarsely. An image on another grid takes the nearest label.
+        The network works on the canonical grid of 1 mm. Its coarse part sees the whole head at once, and once more with
+        the brain's own scale where fat outshines it (T1w spin echo); its fine part draws the borders around the brain
+        that was found coarsely. An image on another grid takes the nearest label.
 
         Raises:
             BadInput: no voxel above 0.
@@ -116,7 +118,13 @@ class Segmenter:
         channels, posterior = np.zeros(x.shape[2:], dtype=np.uint8), np.ones(x.shape[2:], dtype=np.float32)
         with torch.no_grad(), checked(self.network, events.check), half_precision(self.device):
             try:
-                looks = [self._look(x, mirrored) for mirrored in ((False, True) if self.mirrored else (False,))]
+                looks = [self._look(x, mirrored=False)]
+                level = _brain_level(looks[0])
+                if level < DARK_BRAIN:
+                    x = ((x + 1) / level).clamp(0, 3) - 1
+                    looks = [self._look(x, mirrored=False)]
+                if self.mirrored:
+                    looks.append(self._look(x, mirrored=True))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise _known(error) from error
             for place, best, value in self._fine(looks):
@@ -172,6 +180,17 @@ def _known(error: Exception) -> Exception:
     if not is_out_of_memory(error):
         return error
     return OutOfMemory(f"memory ran out in the segmentation; {FREE_MEMORY}")
+
+
+def _brain_level(look: _Look) -> float:
+    """The brain's brightest as a share of the scale's top: :data:`TOP_PERCENTILE` of what the coarse scores call brain;
+    1 where they find none or it is dark altogether."""
+    brain = look.scores[0].argmax(0) > 0
+    shown = (look.x[0, 0, ::2, ::2, ::2][brain].float() + 1) / 2
+    if not len(shown):
+        return 1.0
+    level = float(np.percentile(shown.cpu().numpy(), TOP_PERCENTILE))
+    return level if level > 0 else 1.0
 
 
 def _brain_box(scores: Tensor) -> tuple[slice, ...]:

@@ -1,4 +1,4 @@
-"""The segmenter with a network whose answer is known: grids, sides, confidence; and its loss against brute force."""
+"""The segmenter with a network whose answer is known: grids, sides, scale, confidence."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.segmentation.labels import (
-    from_channels,
     label_by_id,
     label_table,
     mirrored_channels,
     to_channels,
 )
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter, _confidence, _head_box
-from LowFieldEnhanceLib.training.segmenter import segmentation_loss
 
 CHANNELS = 1 + len(label_table())
 
@@ -174,6 +172,34 @@ def test_the_network_sees_the_brightest_percent_at_plus_one_whatever_the_unit(se
     assert float(first.min()) == -1.0
 
 
+class BesideScalp(Threshold):
+    """Takes what is neither air nor as bright as the scale's top for brain."""
+
+    def coarse_pass(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        features, scores = super().coarse_pass(x)
+        seen = nn.functional.max_pool3d(x, 2)[:, 0]
+        scores[:, 1] = 2.0 * ((seen > -0.9) & (seen < 0.9)) - 1
+        return features, scores
+
+
+@pytest.mark.parametrize(("fat", "looks"), [(1.0, 1), (1.2, 1), (3.0, 2)])
+def test_a_brain_beside_bright_fat_is_scaled_by_its_own_intensities(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, fat: float, looks: int
+) -> None:
+    segmenter.network = BesideScalp()
+    shown = []
+    coarse = segmenter.network.coarse_pass
+    monkeypatch.setattr(segmenter.network, "coarse_pass", lambda x: shown.append(x) or coarse(x))
+    array = np.zeros((48, 32, 32), dtype=np.float32)
+    array[8:40, 8:24, 8:24] = 100.0
+    array[8:40, 8:24, 4:6] = 100.0 * fat
+    segmenter.label(array, Events())
+    assert len(shown) == looks
+    brain = (shown[-1][0, 0, 24, 16, 16] + 1) / 2
+    assert float(brain) == pytest.approx(1.0 if looks == 2 else 1 / fat, abs=0.01)
+    assert float(shown[-1].max()) <= 2.0  # what is brighter is cut
+
+
 def test_dark_surroundings_are_left_out_of_the_box() -> None:
     array = np.zeros((60, 60, 60), dtype=np.float32)
     array[20:40, 25:30, 10:50] = 100
@@ -240,62 +266,3 @@ def test_without_its_weights_there_is_no_segmenter(monkeypatch: pytest.MonkeyPat
 
 
 # the training loss
-
-
-def brute_force_loss(logits: np.ndarray, target: np.ndarray) -> float:
-    """Voxel by voxel: cross-entropy, and 1 - the mean over labels of (2 sum p g + 1) / (sum p + sum g + 1)."""
-    batch, channels = logits.shape[:2]
-    entropy: list[float] = []
-    overlap, soft, size = np.zeros(channels), np.zeros(channels), np.zeros(channels)
-    for b in range(batch):
-        for place in np.ndindex(*target.shape[1:]):
-            label = target[(b, *place)]
-            if label == 255:
-                continue
-            values = np.exp(logits[(b, slice(None), *place)])
-            probability = values / values.sum()
-            entropy.append(-math.log(probability[label]))
-            soft += probability
-            overlap[label] += probability[label]
-            size[label] += 1
-    dice = [(2 * overlap[c] + 1) / (soft[c] + size[c] + 1) for c in range(1, channels) if size[c] > 20]
-    return float(np.mean(entropy) + (1 - np.mean(dice) if dice else 0))
-
-
-def loss_case(labels: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    generator = np.random.default_rng(0)
-    target = generator.choice(labels, (2, 5, 4, 6))
-    target[0, :, 0] = 1 if 1 in labels else labels[0]
-    return torch.from_numpy(generator.normal(size=(2, 5, 5, 4, 6))).float(), torch.from_numpy(target)
-
-
-@pytest.mark.parametrize("labels", [(0, 1, 2, 3), (0, 1, 2, 255), (0, 255), (1, 2, 255)])
-def test_the_loss_is_cross_entropy_and_soft_dice_of_the_labels_that_occur(labels: tuple[int, ...]) -> None:
-    logits, target = loss_case(labels)
-    found = float(segmentation_loss(logits, target))
-    assert found == pytest.approx(brute_force_loss(logits.numpy(), target.numpy()), rel=1e-4)
-
-
-def test_a_label_with_a_handful_of_voxels_has_no_dice() -> None:
-    logits, target = loss_case((0, 1))
-    target[0, 0, 0, :3] = 4
-    found = float(segmentation_loss(logits, target))
-    assert found == pytest.approx(brute_force_loss(logits.numpy(), target.numpy()), rel=1e-4)
-
-
-def test_ignored_voxels_have_no_gradient_and_a_perfect_answer_has_no_loss() -> None:
-    logits, target = loss_case((0, 1, 2, 255))
-    logits.requires_grad_()
-    segmentation_loss(logits, target).backward()
-    ignored = (target == 255)[:, None].expand_as(logits)
-    assert not logits.grad[ignored].any()
-    assert logits.grad[~ignored].abs().min() > 0
-    perfect = 50 * nn.functional.one_hot(target.clamp_max(4), 5).permute(0, 4, 1, 2, 3).float()
-    assert float(segmentation_loss(perfect, target)) < 1e-3
-
-
-def test_the_recipe_has_a_channel_for_every_label() -> None:
-    from LowFieldEnhanceLib.training.segmenter import ARCHITECTURE
-
-    assert ARCHITECTURE["out_channels"] == CHANNELS
-    assert from_channels(np.array([CHANNELS - 1]))[0] == label_table()[-1].id
