@@ -5,7 +5,8 @@ Both happen in the views of the enhanced side, which get their earlier layers ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import slicer
@@ -77,6 +78,19 @@ class Comparison(VTKObservationMixin):
             for node in self._compositeNodes:
                 _setLayers(node, self._boardNode.GetID(), None, 0.0)
 
+    @contextlib.contextmanager
+    def uncovered(self) -> Iterator[None]:
+        """Inside the block the views have the layers that comparing hides, to be changed; comparing goes on after."""
+        covering = [_layers(node) for node in self._compositeNodes]
+        self._putBack()
+        try:
+            yield
+        finally:
+            if self.mode != NONE:
+                self._layers = [_layers(node) for node in self._compositeNodes]
+                for node, layers in zip(self._compositeNodes, covering, strict=True):
+                    _setLayers(node, *layers)
+
     def toggle(self) -> None:
         """The other volume of the blinking pair; the enhanced one is the foreground."""
         for node in self._compositeNodes:
@@ -92,13 +106,16 @@ class Comparison(VTKObservationMixin):
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-        # A node that has left the scene meanwhile is an empty layer.
-        for node, (background, foreground, *rest) in zip(self._compositeNodes, self._layers, strict=False):
-            _setLayers(node, self._present(background), self._present(foreground), *rest)
-        self._layers = []
+        self._putBack()
         board, self._boardNode = self._boardNode, None
         if board is not None and self.scene.IsNodePresent(board):
             hierarchy.removeNode(self.scene, board)
+
+    def _putBack(self) -> None:
+        """The layers from before; a node that has left the scene meanwhile is an empty one."""
+        for node, (background, foreground, *rest) in zip(self._compositeNodes, self._layers, strict=False):
+            _setLayers(node, self._present(background), self._present(foreground), *rest)
+        self._layers = []
 
     def _present(self, nodeId: str | None) -> str | None:
         return nodeId if nodeId and self.scene.GetNodeByID(nodeId) is not None else None

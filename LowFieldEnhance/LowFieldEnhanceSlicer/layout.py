@@ -5,6 +5,7 @@ All functions do nothing and return False where Slicer has no layout manager (no
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ _comparison: Comparison | None = None
 _tellEnd: Callable[[], None] | None = None
 _layoutObservation: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
 _secondFit: DeferredCall | None = None
+_restoring: DeferredCall | None = None
 
 
 def install() -> bool:
@@ -49,7 +51,8 @@ def showSideBySide(
 ) -> bool:
     """Show two volumes side by side, in three planes or axially, and keep their window and level equal.
 
-    The views scroll, pan and zoom together. :func:`restoreLayout` goes back to the layout before.
+    The views scroll, pan and zoom together. :func:`restoreLayout` goes back to the layout before; so does this module
+    when one of the two is deleted.
     """
     global _comparison
     layoutManager = applicationLayoutManager()
@@ -69,7 +72,7 @@ def showSideBySide(
     ]
     _fit(layoutManager, axialOnly)
     onEnhancedSide = [node for node in compositeNodes[len(compositeNodes) // 2 :] if node is not None]
-    _comparison = Comparison(inputNode, enhancedNode, onEnhancedSide, _endComparison)
+    _comparison = Comparison(inputNode, enhancedNode, onEnhancedSide, _onPairGone)
     _observeLayout(layoutNode)
     _fitLater(axialOnly)
     installCornerText().update()
@@ -128,6 +131,11 @@ def setCheckerboard(on: bool) -> bool:
 def comparisonMode() -> str:
     """ "blink", "checkerboard" or empty: what a panel's buttons should show."""
     return _comparison.mode if _comparison is not None else NONE
+
+
+def uncovered() -> contextlib.AbstractContextManager[None]:
+    """Inside the block the views have the layers that comparing hides; see :meth:`Comparison.uncovered`."""
+    return _comparison.uncovered() if _comparison is not None else contextlib.nullcontext()
 
 
 def onComparisonEnd(tell: Callable[[], None] | None) -> None:
@@ -222,11 +230,22 @@ def _observeLayout(layoutNode: slicer.vtkMRMLLayoutNode) -> None:
     _layoutObservation = layoutNode, layoutNode.AddObserver(vtk.vtkCommand.ModifiedEvent, onModified)
 
 
+def _onPairGone() -> None:
+    """Half of the views would be empty. A scene that is being closed takes its layout along or brings another."""
+    global _restoring
+    isClosing = _comparison is not None and _comparison.scene.IsClosing()
+    _endComparison()
+    if not isClosing:
+        # Not at once: Slicer is still removing the other nodes of the folder.
+        _restoring = DeferredCall(restoreLayout)
+        _restoring.start()
+
+
 def _endComparison() -> None:
-    global _comparison, _layoutObservation, _secondFit
-    if _secondFit is not None:
-        _secondFit.stop()
-        _secondFit = None
+    global _comparison, _layoutObservation, _secondFit, _restoring
+    for call in filter(None, (_secondFit, _restoring)):
+        call.stop()
+    _secondFit = _restoring = None
     comparison, _comparison = _comparison, None
     observation, _layoutObservation = _layoutObservation, None
     if observation is not None:
