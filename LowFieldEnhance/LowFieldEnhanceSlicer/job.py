@@ -89,7 +89,8 @@ class Job:
     def warnings(self) -> list[str]:
         """What the run warned of."""
         undelivered = [self._dicom.warning] if self._dicom is not None and self._dicom.warning else []
-        return [*self._ownWarnings, *self.run.warnings, *undelivered]
+        kept = self.result.warnings if self.result is not None else []
+        return [*self._ownWarnings, *self.run.warnings, *kept, *undelivered]
 
     @property
     def dicomFolder(self) -> Path | None:

@@ -209,7 +209,7 @@ def test_comparing_ends_with_what_it_shows(pair, scene, how, switch):
     left = {"another layout": ["Head", "Better head"], "enhanced removed": ["Head"], "scene closed": []}
     assert names(scene) == left.get(how, ["Head", "Better head"])
     slicer.app.processEvents()
-    assert layout.isShown() == (how in ("scene closed", "module closed")), "the next scene may bring a layout of its own"
+    assert layout.isShown() == (how in ("scene closed", "module closed")), "another scene may have a layout of its own"
 
 
 def test_there_is_nothing_to_compare_before_the_layout_is_shown(application):
