@@ -16,7 +16,7 @@ from . import layout_description
 from .comparison import BLINK, CHECKERBOARD, NONE, Comparison
 from .corner_text import applicationLayoutManager, installCornerText, removeCornerText
 from .layout_description import ENHANCED, INPUT, VIEW_GROUP, SliceViewDescription, sliceViews
-from .slice_layers import changingLayers
+from .slice_layers import changingLayers, putBackLayers
 from .timers import DeferredCall
 
 # On the layout node: survives what happens to this module.
@@ -25,6 +25,7 @@ EARLIER_LAYOUT = "LowFieldEnhance.EarlierLayout"
 _comparison: Comparison | None = None
 _tellEnd: Callable[[], None] | None = None
 _layoutObservation: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
+_importObservation: tuple[slicer.vtkMRMLScene, int] | None = None
 _secondFit: DeferredCall | None = None
 _restoring: DeferredCall | None = None
 
@@ -35,12 +36,14 @@ def install() -> bool:
     if layoutManager is None:
         return False
     layout_description.registerLayouts(layoutManager.layoutLogic().GetLayoutNode())
+    _observeImports()
     return installCornerText() is not None
 
 
 def close() -> None:
     """End what goes on by itself: blinking, checkerboard, linked display and corner texts. The layout stays."""
     _endComparison()
+    _forgetImports()
     removeCornerText()
 
 
@@ -228,6 +231,30 @@ def _observeLayout(layoutNode: slicer.vtkMRMLLayoutNode) -> None:
             _endComparison()
 
     _layoutObservation = layoutNode, layoutNode.AddObserver(vtk.vtkCommand.ModifiedEvent, onModified)
+
+
+def _observeImports() -> None:
+    """A scene that was saved while volumes were compared shows what lay below: nothing is compared in it now."""
+    global _importObservation
+    scene = slicer.mrmlScene
+    if _importObservation is not None and _importObservation[0] is scene:
+        return
+    _forgetImports()
+
+    def onImported(scene: slicer.vtkMRMLScene, event: str) -> None:
+        if comparisonMode() == NONE:
+            for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene):
+                putBackLayers(view)
+
+    _importObservation = scene, scene.AddObserver(scene.EndImportEvent, onImported)
+    onImported(scene, "")  # it may have been loaded before the module
+
+
+def _forgetImports() -> None:
+    global _importObservation
+    observation, _importObservation = _importObservation, None
+    if observation is not None:
+        observation[0].RemoveObserver(observation[1])
 
 
 def _onPairGone() -> None:

@@ -12,6 +12,7 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceSlicer import comparison, layout, volumes
 from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, THREE_PLANES, VIEW_GROUP, layoutXml, sliceViews
 from LowFieldEnhanceSlicer.marks import DERIVED_ATTRIBUTE
+from LowFieldEnhanceSlicer.scene import writeMrb
 
 VOLUME = "vtkMRMLScalarVolumeNode"
 
@@ -210,6 +211,33 @@ def test_comparing_ends_with_what_it_shows(pair, scene, how, switch):
     assert names(scene) == left.get(how, ["Head", "Better head"])
     slicer.app.processEvents()
     assert layout.isShown() == (how in ("scene closed", "module closed")), "another scene may have a layout of its own"
+
+
+@pytest.mark.parametrize("read", ["with the module", "before the module"])
+@pytest.mark.parametrize("switch", [layout.setBlink, layout.setCheckerboard])
+def test_a_scene_that_was_saved_while_volumes_were_compared_shows_the_enhanced_one(pair, scene, switch, read, tmp_path):
+    """Else the views called "Enhanced" would come back with the plain scan in them, or with nothing."""
+    layout.showSideBySide(*pair)
+    other = volumes.addVolume(scene, Image(np.zeros((4, 4, 4), np.float32), np.eye(4), "T1w"), "Below")
+    view = composites(ENHANCED)[1]
+    view.SetForegroundVolumeID(other.GetID())
+    view.SetForegroundOpacity(0.4)
+    switch(True)
+    writeMrb(scene, tmp_path / "scene.mrb")
+    assert layout.comparisonMode(), "comparing goes on"
+    scene.Clear(0)
+    if read == "before the module":
+        layout.close()
+    assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
+    layout.install()
+    shown = [[scene.GetNodeByID(name or "") for name in (node.GetBackgroundVolumeID(), node.GetForegroundVolumeID())]
+             for node in composites(ENHANCED)]  # fmt: skip
+    assert [[node and node.GetName() for node in nodes] for nodes in shown] == [
+        ["Better head", None],
+        ["Better head", "Below"],
+        ["Better head", None],
+    ]
+    assert composites(ENHANCED)[1].GetForegroundOpacity() == pytest.approx(0.4)
 
 
 def test_there_is_nothing_to_compare_before_the_layout_is_shown(application):
