@@ -1,4 +1,6 @@
-"""What ITK's MetaImage reader hides: of compressed voxels that are damaged or cut off it reports success."""
+"""What ITK's MetaImage reader hides: of compressed voxels that are damaged or cut off it reports success, and it leaves
+out the scale that a header gives intensities.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,18 @@ ELEMENT_BYTES = {
     "MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4,
     "MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8,
 }  # fmt: skip
+SLOPE, OFFSET = "elementtointensityfunctionslope", "elementtointensityfunctionoffset"
 
 
 def check_metaimage(path: Path, header: TextHeader) -> None:
-    """Refuse compressed voxels that do not unpack to exactly the bytes that the header announces; of a file that is not
-    compressed nothing is said.
+    """Refuse intensities that are not the voxels as they stand, and compressed voxels that do not unpack to exactly the
+    bytes that the header announces; of voxels that are not compressed nothing is said.
 
     Raises:
         BadInput: see above; or a file of voxels that does not exist, or a header without their number or length.
     """
     fields = header.fields
+    _check_scale(path, fields)
     if not fields.get("compresseddata", "").lower().startswith(("t", "1")):
         return
     announced = _announced(fields)
@@ -44,6 +48,22 @@ def check_metaimage(path: Path, header: TextHeader) -> None:
     if found != announced:
         held = "more than" if found > announced else f"{found} of"
         raise BadInput(f"{path.name} is damaged: it holds {held} the {announced} bytes of voxels it announces")
+
+
+def _check_scale(path: Path, fields: dict[str, str]) -> None:
+    """MetaIO defines intensity = slope x voxel + offset; ITK, and so 3D Slicer, reads both and applies neither, so a
+    volume read by the definition here would not be the one that the user sees there.
+    """
+    slope, offset = fields.get(SLOPE, "1"), fields.get(OFFSET, "0")
+    try:
+        plain = float(slope) == 1 and float(offset) == 0
+    except ValueError:
+        plain = False
+    if not plain:
+        raise BadInput(
+            f"the header of {path.name} gives intensities as {slope} x voxel + {offset} (ElementToIntensityFunction), "
+            "which ITK and 3D Slicer leave out; write the voxels as the intensities that they stand for"
+        )
 
 
 def _places(path: Path, header: TextHeader) -> list[tuple[Path, int]]:
