@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli_support import run_json
 from scipy.spatial.transform import Rotation
-from test_cli import run_json
 from test_report_schema import DOCUMENT, violations
 
 from LowFieldEnhanceLib.earlier_run import identity_of, is_same_scan, take_over
