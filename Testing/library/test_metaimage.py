@@ -137,6 +137,40 @@ def test_a_scale_that_changes_nothing_is_read(slope: str | None, offset: str | N
     np.testing.assert_array_equal(scan.array, voxels(SHAPE).transpose(2, 1, 0))
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"HeaderSize = 50", "contradicts itself: its voxels begin at byte 50 (HeaderSize)"),
+        (b"TransformMatrix = 2 0 0 0 2 0 0 0 2", "have the lengths 2 x 2 x 2 in the place of 1"),
+        (b"Rotation = 1 0 0 0 1 0 0 0 0.9", "have the lengths 1 x 1 x 0.9"),
+        (b"Offset = nan 0 0", "gives no position: nan 0 0"),
+        (b"Position = 0 0 inf", "gives no position: 0 0 inf"),
+    ],
+)
+def test_a_header_that_itk_reads_as_something_else_is_refused(line: bytes, said: str, tmp_path: Path) -> None:
+    assert said in refused(with_line(tmp_path, line))
+
+
+@pytest.mark.parametrize(
+    "line", [b"HeaderSize = -1", b"HeaderSize = 0", b"TransformMatrix = 0.6 0.8 0 -0.8 0.6 0 0 0 1"]
+)
+def test_a_header_that_says_the_same_in_other_words_is_read(line: bytes, tmp_path: Path) -> None:
+    scan = read_image(with_line(tmp_path, line))
+    np.testing.assert_array_equal(scan.array, voxels(SHAPE).transpose(2, 1, 0))
+
+
+def with_line(folder: Path, line: bytes) -> Path:
+    """A file with one line of its header replaced, or added before the voxels' type."""
+    path = folder / "scan.mha"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels(SHAPE)), str(path), useCompression=False)
+    same = {b"Rotation": b"TransformMatrix", b"Position": b"Offset"}
+    name = line.split(b" ")[0]
+    lines = [one for one in path.read_bytes().split(b"\n", 12) if not one.startswith(same.get(name, name) + b" =")]
+    place = next(n for n, one in enumerate(lines) if one.startswith(b"ElementType"))
+    path.write_bytes(b"\n".join([*lines[:place], line, *lines[place:]]))
+    return path
+
+
 def scaled(folder: Path, slope: str | None, offset: str | None, packed: bool) -> Path:
     """A file whose header says how voxels become intensities."""
     path = folder / "scan.mha"
