@@ -94,6 +94,16 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .ours import check_ours
     from .physics.simulate import Protocol, simulate
 
+    protocol = Protocol(
+        spacing=tuple(options.spacing),
+        snr=options.snr,
+        profile=options.profile,
+        noise=options.noise,
+        bias=options.bias,
+        contrast=options.field_contrast,
+        filtered=options.filter,
+    )
+    protocol.check()
     check_seed(options.seed)
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
     check_ours(options.output, SIMULATED)
@@ -108,15 +118,6 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
 
         events.progress("segment", 0, 1)
         labels = Segmenter().segment(image, events)
-    protocol = Protocol(
-        spacing=tuple(options.spacing),
-        snr=options.snr,
-        profile=options.profile,
-        noise=options.noise,
-        bias=options.bias,
-        contrast=options.field_contrast,
-        filtered=options.filter,
-    )
     low = simulate(image, protocol, options.seed, labels)
     write_image(low, options.output, SIMULATED)
     return {"output": str(options.output), "shape": list(low.shape), "spacing_mm": [round(s, 4) for s in low.spacing]}

@@ -275,3 +275,13 @@ def test_no_command_replaces_a_file_that_it_did_not_write(
     code, events = run_json(capsys, *command, "-o", str(target))
     assert code == 2 and "was not written by LowFieldEnhance" in events[-1]["message"]
     assert target.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("wrong", [["--field-contrast", "nan"], ["--field-contrast", "1", "--filter", "9"]])
+def test_a_protocol_that_no_scanner_has_is_refused_before_the_head_is_labelled(
+    wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.segmentation.segmenter.Segmenter", lambda *_: 1 / 0)
+    code, events = run_json(capsys, "simulate", SAMPLE, "-o", str(tmp_path / "low.nii.gz"), *wrong)
+    assert code == 2 and [event["event"] for event in events] == ["error"]
+    assert list(tmp_path.iterdir()) == []
