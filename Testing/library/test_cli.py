@@ -73,6 +73,9 @@ def test_methods_says_which_weights_are_missing(
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--learning-rate", "0"], "must be above 0"),
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--learning-rate", "inf"], "rate inf must"),
         (["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}"], "no training heads"),
+        (["batch", "{out}", "-o", ""], "the value of -o is empty"),
+        (["demo", "--output="], "the value of --output is empty"),
+        (["enhance", "", "-o", "{out}/e.nii.gz"], "the value is empty"),
         (
             ["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}", "--loss-weights", "1", "-1", "1"],
             "1 -1 1",
