@@ -73,6 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sink = JsonLines(sys.stdout) if as_json else ProgressBar(sys.stderr, sys.stdout)
     events = Events(sink)
     try:
+        _check_not_empty(arguments)
         options = build_parser().parse_args(arguments)
         logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, stream=sys.stderr)
         with _cancel_on_signals():
@@ -90,6 +91,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _reader_may_have_gone():
             events.result(**fields)
     return 0
+
+
+def _check_not_empty(arguments: Sequence[str]) -> None:
+    """Refuse an empty path, which would be the current folder: it comes of a variable of the shell that is not set."""
+    for before, argument in zip(("", *arguments), arguments, strict=False):
+        name, is_option, value = argument.partition("=")
+        if argument and not (is_option and name.startswith("-") and not value):
+            continue
+        place = f" of {name or before}" if (name or before).startswith("-") else ""
+        raise BadInput(f"the value{place} is empty; was a variable of the shell not set?")
 
 
 @contextmanager

@@ -100,6 +100,16 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     from .ours import check_ours
     from .physics.simulate import Protocol, simulate
 
+    protocol = Protocol(
+        spacing=tuple(options.spacing),
+        snr=options.snr,
+        profile=options.profile,
+        noise=options.noise,
+        bias=options.bias,
+        contrast=options.field_contrast,
+        filtered=options.filter,
+    )
+    protocol.check()
     check_seed(options.seed)
     check_output(options.output, [options.input, *([options.labels] if options.labels else [])])
     check_ours(options.output, SIMULATED)
@@ -114,15 +124,6 @@ def run_simulate(options: argparse.Namespace, events: Events) -> dict[str, Any]:
 
         events.progress("segment", 0, 1)
         labels = Segmenter().segment(image, events)
-    protocol = Protocol(
-        spacing=tuple(options.spacing),
-        snr=options.snr,
-        profile=options.profile,
-        noise=options.noise,
-        bias=options.bias,
-        contrast=options.field_contrast,
-        filtered=options.filter,
-    )
     low = simulate(image, protocol, options.seed, labels)
     write_image(low, options.output, SIMULATED)
     return {"output": str(options.output), "shape": list(low.shape), "spacing_mm": [round(s, 4) for s in low.spacing]}
@@ -174,13 +175,14 @@ def add_demo(groups: Groups, common: argparse.ArgumentParser) -> None:
 
 
 def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
-    """Enhance ``Resources/SampleData`` against its reference and write every kind of output."""
+    """Enhance ``Resources/SampleData`` against its reference and write every kind of output, and the scan beside it."""
     from . import outputs, pipeline
     from .image_io import SIMULATED, read_image, write_image
     from .methods.base import check_preset
     from .methods.registry import get_method
     from .ours import check_ours, provenance_of
     from .resources import resource
+    from .safe_files import all_or_none, made_folder
 
     settings = pipeline.Options(method=options.method, preset=options.preset, lpips=options.lpips)
     settings.check()
@@ -197,11 +199,11 @@ def run_demo(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         made_of = (provenance_of(wanted.sidecar) or {}).get("input_sha256")
         if made_of != image.sha256():
             raise BadInput(f"{folder} is not a folder of the demo's results; choose a new one with --output")
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted.check([])
-    check_ours(folder / "input.nii.gz", SIMULATED)
-    reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
-    result = pipeline.enhance(image, settings, reference=reference, events=events)
-    written = wanted.write(result)
-    write_image(image, folder / "input.nii.gz", f"{SIMULATED} of Colin27")
-    return written
+    with made_folder(folder):
+        wanted.check([])
+        check_ours(folder / "input.nii.gz", SIMULATED)
+        reference = read_image(resource("SampleData", "colin27_reference_T1w.nii.gz"))
+        result = pipeline.enhance(image, settings, reference=reference, events=events)
+        with all_or_none() as place:
+            write_image(image, place(folder / "input.nii.gz"), f"{SIMULATED} of Colin27")
+            return wanted.write(result, place)

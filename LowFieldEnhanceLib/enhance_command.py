@@ -19,6 +19,7 @@ from .scan_options import (
     add_reference_options,
     check_reference,
     forward_options,
+    forward_options_said,
     path_of,
     read_others,
     read_reference,
@@ -177,7 +178,7 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
         made_by=provenance_beside(options.enhanced),
         lpips=options.lpips,
         mirrored=options.mirrored,
-        **forward_options(options),
+        **forward_options_said(options),
     )
     with all_or_none() as place:
         outputs.write_reports(result, [Path(options.output)], place)

@@ -105,6 +105,12 @@ class Image:
         digest.update(self.array.tobytes())
         return digest.hexdigest()
 
+    def voxels_sha256(self) -> str:
+        """SHA-256 over shape and voxel values, wherever they lie: file formats round the affine differently."""
+        digest = hashlib.sha256(np.array(self.shape, dtype=np.int64).tobytes())
+        digest.update(self.array.tobytes())
+        return digest.hexdigest()
+
 
 def check_image(image: Image, is_scan: bool = True) -> None:
     """Refuse what cannot be a scan; one sentence says what and why.

@@ -35,6 +35,7 @@ RESIDUAL = "residual (y - A x) / sigma"
 DEVIATION = "standard deviation among samples"
 ADDED_DETAIL = "added detail, percent of the local contrast"
 NOTES = (DERIVED, LABELS, SIMULATED, RESIDUAL, DEVIATION, ADDED_DETAIL)  # begin the note in every volume's header
+VOXELS, VOXEL_DIGITS = "; voxels ", 16  # and end it, with so much of their SHA-256: an editor may keep the note
 
 
 def from_sitk(source: SimpleITK.Image, contrast: str = "other", meta: dict[str, Any] | None = None) -> Image:
@@ -155,17 +156,28 @@ def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[st
 
 
 def write_image(image: Image, path: str | os.PathLike[str], description: str = DERIVED) -> None:
-    """Write float32 voxels; ``description`` goes into the NIfTI header (80 characters).
+    """Write float32 voxels; ``description`` goes into the NIfTI header (80 characters), one of :data:`NOTES` with the
+    checksum of the voxels.
 
     Raises:
         BadInput: see :func:`check_output`; or the disk refuses (full, no permission).
     """
-    _write(to_sitk(image), path, description)
+    _write(to_sitk(image), path, _note(description, image))
 
 
 def write_labels(labels: LabelMap, path: str | os.PathLike[str]) -> None:
     """Write FreeSurfer ids as uint8."""
-    _write(to_sitk(labels.as_image(), np.uint8), path, LABELS)
+    image = labels.as_image()
+    _write(to_sitk(image, np.uint8), path, _note(LABELS, image))
+
+
+def voxels_noted(image: Image) -> str:
+    """How the note of a volume of ours says which voxels were written."""
+    return f"{VOXELS}{image.voxels_sha256()[:VOXEL_DIGITS]}"
+
+
+def _note(description: str, image: Image) -> str:
+    return description + voxels_noted(image) if description.startswith(NOTES) else description
 
 
 def _write(target: SimpleITK.Image, path: str | os.PathLike[str], description: str) -> None:

@@ -16,6 +16,7 @@ import torch
 from scipy import ndimage
 
 from . import __version__
+from .earlier_run import identity_of
 from .errors import BadInput
 from .evaluation.added_detail import AddedDetail, added_detail
 from .evaluation.data_consistency import Projection, measure_fidelity
@@ -228,7 +229,7 @@ def _completed(provenance: dict[str, Any], subject: Subject, started: float) -> 
         **provenance,
         **subject.judged_with,
         "segmenter": subject.segmenter.provenance,
-        "input_sha256": subject.image.sha256(),
+        **identity_of(subject.image),
         "input_file": subject.image.meta.get("file", ""),
         "seconds": round(subject.seconds + time.monotonic() - started, 2),
         "versions": {

@@ -12,7 +12,7 @@ import SimpleITK
 from .errors import BadInput
 from .formats.itk import check_path
 from .image import Image
-from .image_io import DERIVED, EXTENSIONS, NOTES
+from .image_io import DERIVED, EXTENSIONS, NOTES, VOXELS, read_image, voxels_noted
 
 SCHEMAS = "lowfieldenhance-"  # begins the schema of every JSON file but the sidecar
 REPORTS = "lowfieldenhance-report/"
@@ -23,7 +23,8 @@ HEAD = 4096  # bytes of a page or table in which its mark is
 
 
 def check_ours(path: str | os.PathLike[str], kind: str | None = None) -> None:
-    """Refuse to replace a file that holds something and was not written by this program, or a volume of another kind.
+    """Refuse to replace a file that holds something and was not written by this program, or a volume of another kind or
+    with voxels that somebody changed since, such as a corrected segmentation.
 
     Args:
         path: to be written.
@@ -44,6 +45,24 @@ def check_ours(path: str | os.PathLike[str], kind: str | None = None) -> None:
         )
     if held is not None and kind is not None and held != kind:
         raise BadInput(f"{target} holds another volume of ours ({held}), which would be replaced; choose another name")
+    if is_volume and _is_changed(target):
+        raise BadInput(
+            f"{target} was changed after LowFieldEnhance had written it and would be replaced; choose another name, or "
+            "move it first"
+        )
+
+
+def _is_changed(volume: Path) -> bool:
+    """Whether the voxels are others than its note says; what is damaged is nobody's work, and earlier versions noted
+    nothing.
+    """
+    noted = _whole_note(volume).partition(VOXELS)[2]
+    if not noted:
+        return False
+    try:
+        return voxels_noted(read_image(volume, "other", is_scan=False)) != VOXELS + noted
+    except BadInput:
+        return False
 
 
 def is_enhanced(path: str | os.PathLike[str]) -> bool:
@@ -114,7 +133,13 @@ def sidecar_text(provenance: dict[str, Any]) -> str:
 
 
 def note_of(volume: Path) -> str:
-    """What the header of a volume says of its origin (NIfTI's descrip); empty if nothing, or if it cannot be read."""
+    """What the header of a volume says of its origin (NIfTI's descrip), without the checksum of its voxels; empty if
+    nothing, or if it cannot be read.
+    """
+    return _whole_note(volume).partition(VOXELS)[0]
+
+
+def _whole_note(volume: Path) -> str:
     reader = SimpleITK.ImageFileReader()
     try:
         check_path(volume)

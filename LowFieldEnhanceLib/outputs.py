@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -106,10 +107,15 @@ class Wanted:
         """The same for this scan: see :meth:`DicomOutput.in_frame_of`."""
         return self if self.dicom is None else replace(self, dicom=self.dicom.in_frame_of(scan, events))
 
-    def write(self, result: Result) -> dict[str, Any]:
-        """Write all files or none; files of an earlier run stay until all are there. The result event's fields."""
-        with all_or_none() as place:
-            self._write(result, place)
+    def write(self, result: Result, place: Staged | None = None) -> dict[str, Any]:
+        """Write all files or none; files of an earlier run stay until all are there. The result event's fields.
+
+        Args:
+            result: of the run.
+            place: of an ``all_or_none`` block with which more files appear; None: these appear by themselves.
+        """
+        with all_or_none() if place is None else nullcontext(place) as staged:
+            self._write(result, staged)
         fields: dict[str, Any] = {"output": str(self.output)}
         for name in ("segmentation", "fidelity", "uncertainty", "added_detail"):
             if getattr(self, name) is not None:

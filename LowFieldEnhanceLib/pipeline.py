@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .devices import choose_device
+from .earlier_run import take_over
 from .errors import BadInput, memory_told
 from .evaluation.data_consistency import make_consistent
 from .evaluation.input_checks import check_shown, failed_checks
@@ -203,7 +204,7 @@ def assess(
     lpips: str | os.PathLike[str] | None = None,
     sigma: float | None = None,
     fwhm: tuple[float, float, float] | None = None,
-    profile: str = "gaussian",
+    profile: str | None = None,
     mirrored: bool = False,
 ) -> Result:
     """Report on an enhanced volume that already exists, made by whatever method.
@@ -212,28 +213,23 @@ def assess(
         image: the low-field scan.
         enhanced: in the same frame of reference; brought to the scan's canonical grid.
         device, reference, reference_labels, brain, events, lesions: as in :func:`enhance`.
-        register_reference, spacing, lpips, sigma, fwhm, profile, mirrored: see :class:`Options`.
-        made_by: provenance of the run that made the volume, if that is known (ours.provenance_beside); if that run
-            corrected the bias field, so does this one.
+        register_reference, spacing, lpips, mirrored: see :class:`Options`.
+        sigma, fwhm, profile: likewise; None is that of the run that made the volume from this scan, if one was given
+            to it, else as there.
+        made_by: provenance of that run, if it is known (ours.provenance_beside); if it corrected the bias field, so
+            does this one.
 
     Raises:
         BadInput: the volume shows less than nine tenths of the scan's brain; and as :func:`enhance`.
     """
     events = events or Events()
-    check_images(enhanced)
+    check_images(image, enhanced)
     made = made_by or {}
+    settings, taken_over = take_over(made, image, sigma, fwhm, profile, events)
     options = Options(
-        device=device, register_reference=register_reference, spacing=spacing, lpips=lpips, sigma=sigma, fwhm=fwhm,
-        profile=profile, mirrored=mirrored, n4=bool(made.get("n4")),
+        device=device, register_reference=register_reference, spacing=spacing, lpips=lpips, mirrored=mirrored,
+        **settings,
     )  # fmt: skip
-    if options.n4:
-        after = "the enhanced volume was made after a bias correction (N4)"
-        events.warning(f"{after}, so it is compared with the scan corrected likewise")
-    if made.get("displacement_sha256"):
-        events.warning(
-            "the enhanced volume was made with a displacement field, which this report does not have: what the field "
-            "changed is among the changes"
-        )
     subject = subject_of(image, options, None, reference, reference_labels, brain, events, lesions)
     for doubt in (doubts := doubts_of(enhanced)):
         events.warning(no_sides(doubt))
@@ -248,6 +244,7 @@ def assess(
         **{key: value for key, value in made.items() if key in WHO},
         **file_and_sha256("enhanced", enhanced),
         "enhanced_by": None if made_by is None else dict(made_by),
+        "taken_over": taken_over,
         **subject.made_with,
         "device": subject.device,
     }

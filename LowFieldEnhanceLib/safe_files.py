@@ -154,6 +154,24 @@ def replaced(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield place(path)
 
 
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """A folder with those above it; what was not there before the block is removed if it fails and left nothing in it.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # one that holds something stays, and those above it
+            for place in made:
+                place.rmdir()
+        raise
+
+
 def check_folder(folder: Path) -> None:
     """Refuse a folder into which nothing can be written, before the work that would be lost.
 

@@ -27,10 +27,16 @@ def add_forward_options(parser: argparse.ArgumentParser) -> None:
 
 def forward_options(options: argparse.Namespace) -> dict[str, Any]:
     """The settings ``sigma``, ``fwhm`` and ``profile`` of options.Options."""
+    said = forward_options_said(options)
+    return {**said, "profile": said["profile"] or PROFILES[0]}
+
+
+def forward_options_said(options: argparse.Namespace) -> dict[str, Any]:
+    """The same, None where the user said nothing."""
     return {
         "sigma": options.sigma,
         "fwhm": None if options.psf is None else tuple(options.psf),
-        "profile": options.profile or PROFILES[0],
+        "profile": options.profile,
     }
 
 

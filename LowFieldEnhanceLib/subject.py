@@ -166,12 +166,15 @@ def open_subject(
         image, contrasts, reference, reference_labels, brain, lesions, events, displacement: see pipeline.enhance.
 
     Raises:
-        BadInput: an argument of another class, no brain was found, a contrast cannot be used, the lesions lie outside
-            the brain, the reference cannot be registered, or LPIPS without a reference.
+        BadInput: an argument of another class, a brain mask that is the scan itself, no brain was found, a contrast
+            cannot be used, the lesions lie outside the brain, the reference cannot be registered, or LPIPS without a
+            reference.
     """
     if options.lpips is not None and reference is None:
         raise BadInput("LPIPS compares with a reference, and none was given")
     _check_kind(brain, Image, "the brain mask", "read_image reads one from a file")
+    if brain is not None and np.array_equal(brain.array, image.array):  # above 0.5 lies the head and most of the air
+        raise BadInput("the brain mask is the scan itself; it has to be a map that is above 0.5 inside the brain alone")
     for given, what in ((lesions, "the lesions"), (reference_labels, "the reference's labels")):
         _check_kind(given, LabelMap, what, "read_labels reads one from a file")
     events = events or Events()

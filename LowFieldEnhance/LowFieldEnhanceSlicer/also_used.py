@@ -43,7 +43,9 @@ class AlsoUsed:
         self.refresh(requestOf(self._parameters()))
 
     def refresh(self, request: Request | None) -> None:
-        """Show what is set now."""
+        """Show what is set now, and which further contrasts can be."""
+        if request is not None:
+            self._refreshOthers(request)
         self._text = alsoUsed(request) if request is not None else ""
         carried = self._carried is not None and self._carried[0] == self._text
         label = self._ui.alsoUsedLabel
@@ -54,6 +56,17 @@ class AlsoUsed:
         )
         label.styleSheet = f"color: {CARRIED_COLOUR};" if carried else ""
         label.visible = self._ui.clearAlsoUsedButton.visible = bool(self._text)
+
+    def _refreshOthers(self, request: Request) -> None:
+        """The input's own contrast cannot be given twice."""
+        for name in OTHER_VOLUMES:
+            selector = getattr(self._ui, f"{name.lower()}Selector")
+            selector.enabled = name != request.contrast
+            selector.toolTip = (
+                _("The input is the {name} volume").format(name=name)
+                if name == request.contrast
+                else _("{name} scan of the same head, in the same position").format(name=name)
+            )
 
     def _onClear(self) -> None:
         """Back to what the panel begins with."""

@@ -35,6 +35,15 @@ class Background:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
+    @classmethod
+    def failed(cls, error: Exception) -> Background:
+        """A work that came to nothing before it could begin."""
+
+        def fail() -> None:
+            raise error
+
+        return cls(fail)
+
     @property
     def done(self) -> bool:
         """Whether the function has returned or failed; asking lets it go on for a moment, see :func:`giveWay`."""

@@ -15,7 +15,7 @@ LEAST_SECONDS = 1.0  # between two clicks that mean opposite things
 DOUBLE_CLICK_MILLISECONDS = 400  # where the application does not say
 LONG_SECONDS = 60.0  # of a run that is worth a question
 START, CANCEL = "start", "cancel"
-COMPARE, RUN_AGAIN = "compare", "run again"
+COMPARE, RUN_AGAIN, QUEUE = "compare", "run again", "queue"
 
 
 class ClickGuard:

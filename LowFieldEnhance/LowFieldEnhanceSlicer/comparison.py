@@ -5,7 +5,8 @@ Both happen in the views of the enhanced side, which get their earlier layers ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import slicer
@@ -16,7 +17,7 @@ from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, volumes
 from .marks import DERIVED_ATTRIBUTE
-from .slice_layers import changingLayers
+from .slice_layers import keepLayers, putBackLayers, setLayers
 from .timers import RepeatedCall
 
 BLINK_MILLISECONDS = 600
@@ -45,7 +46,6 @@ class Comparison(VTKObservationMixin):
         self.mode = NONE
         self._compositeNodes = list(compositeNodes)
         self._closed = closed
-        self._layers: list[tuple[str | None, str | None, float, int]] = []
         self._boardNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._timer: RepeatedCall | None = None
         self._copying = False
@@ -69,13 +69,27 @@ class Comparison(VTKObservationMixin):
         self.mode = mode
         if mode == NONE:
             return
-        self._layers = [_layers(node) for node in self._compositeNodes]
+        for node in self._compositeNodes:
+            keepLayers(node)
         if mode == BLINK:
             self._startBlink()
         else:
             self._boardNode = addCheckerboard(self.inputNode, self.enhancedNode)
             for node in self._compositeNodes:
-                _setLayers(node, self._boardNode.GetID(), None, 0.0)
+                setLayers(node, self._boardNode.GetID(), None, 0.0)
+
+    @contextlib.contextmanager
+    def uncovered(self) -> Iterator[None]:
+        """Inside the block the views have the layers that comparing hides, to be changed; comparing goes on after."""
+        covering = [_layers(node) for node in self._compositeNodes]
+        self._putBack()
+        try:
+            yield
+        finally:
+            if self.mode != NONE:
+                for node, layers in zip(self._compositeNodes, covering, strict=True):
+                    keepLayers(node)
+                    setLayers(node, *layers)
 
     def toggle(self) -> None:
         """The other volume of the blinking pair; the enhanced one is the foreground."""
@@ -84,7 +98,7 @@ class Comparison(VTKObservationMixin):
 
     def _startBlink(self) -> None:
         for node in self._compositeNodes:
-            _setLayers(node, self.inputNode.GetID(), self.enhancedNode.GetID(), 1.0)
+            setLayers(node, self.inputNode.GetID(), self.enhancedNode.GetID(), 1.0)
         self._timer = RepeatedCall(self.toggle, BLINK_MILLISECONDS)
         self._timer.start()
 
@@ -92,16 +106,14 @@ class Comparison(VTKObservationMixin):
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
-        # A node that has left the scene meanwhile is an empty layer.
-        for node, (background, foreground, *rest) in zip(self._compositeNodes, self._layers, strict=False):
-            _setLayers(node, self._present(background), self._present(foreground), *rest)
-        self._layers = []
+        self._putBack()
         board, self._boardNode = self._boardNode, None
         if board is not None and self.scene.IsNodePresent(board):
             hierarchy.removeNode(self.scene, board)
 
-    def _present(self, nodeId: str | None) -> str | None:
-        return nodeId if nodeId and self.scene.GetNodeByID(nodeId) is not None else None
+    def _putBack(self) -> None:
+        for node in self._compositeNodes:
+            putBackLayers(node)
 
     def _onNodeRemoved(self, caller: Any, event: str) -> None:
         if not all(self.scene.IsNodePresent(node) for node in (self.inputNode, self.enhancedNode)):
@@ -136,20 +148,6 @@ def _layers(node: slicer.vtkMRMLSliceCompositeNode) -> tuple[str | None, str | N
         node.GetForegroundOpacity(),
         node.GetCompositing(),
     )
-
-
-def _setLayers(
-    node: slicer.vtkMRMLSliceCompositeNode,
-    background: str | None,
-    foreground: str | None,
-    opacity: float,
-    compositing: int = slicer.vtkMRMLSliceCompositeNode.Alpha,
-) -> None:
-    with changingLayers(node):
-        node.SetBackgroundVolumeID(background)
-        node.SetForegroundVolumeID(foreground)
-        node.SetForegroundOpacity(opacity)
-        node.SetCompositing(compositing)
 
 
 def addCheckerboard(

@@ -70,6 +70,14 @@ def replaceInRun(folderItem: int, node: slicer.vtkMRMLNode, replacement: slicer.
     removeNode(scene, node)
 
 
+def release(folderItem: int, node: slicer.vtkMRMLNode) -> None:
+    """The node is the user's from now on: it stays when the run is removed."""
+    record = _recordOf(node.GetScene(), folderItem)
+    for n in reversed(range(record.GetNumberOfNodeReferences(OUTPUT_ROLE))):
+        if record.GetNthNodeReferenceID(OUTPUT_ROLE, n) == node.GetID():
+            record.RemoveNthNodeReferenceID(OUTPUT_ROLE, n)
+
+
 def runFolderOf(node: slicer.vtkMRMLNode) -> int:
     """The folder of the run that made a node, wherever the node lies now; 0 if that folder has gone.
 

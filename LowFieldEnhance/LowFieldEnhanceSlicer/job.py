@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import enum
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -12,35 +11,22 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from LowFieldEnhanceLib.errors import BadInput, LowFieldEnhanceError
+from LowFieldEnhanceLib.errors import BadInput
 
 from .background import Background
 from .dicom_delivery import DICOM, DicomDelivery
 from .export import InputCopies
 from .job_nodes import Nodes, nodesOf
+from .job_state import ENDED, JobState
 from .loading import addInSteps, readResults
 from .process import longPath
 from .request import Request, arguments
-from .run import CANCELLED, INPUT_GONE, INPUT_MOVED, SCENE_CLOSED, Run, RunError, RunState, newRunFolder
+from .run import CANCELLED, INPUT_GONE, INPUT_MOVED, SCENE_CLOSED, Run, RunError, RunState, failureOf, newRunFolder
 from .run_queue import RunQueue
 from .scene import RunResult
 from .volumes import geometryOf
 
-
-class JobState(enum.Enum):
-    """What has become of a job."""
-
-    PREPARING = "preparing"
-    WAITING = "waiting"
-    RUNNING = "running"
-    LOADING = "loading"
-    FINISHED = "finished"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
 COPY_SECONDS = 0.01  # of the inputs, at a time
-ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED)
 
 
 class Job:
@@ -89,7 +75,8 @@ class Job:
     def warnings(self) -> list[str]:
         """What the run warned of."""
         undelivered = [self._dicom.warning] if self._dicom is not None and self._dicom.warning else []
-        return [*self._ownWarnings, *self.run.warnings, *undelivered]
+        kept = self.result.warnings if self.result is not None else []
+        return [*self._ownWarnings, *self.run.warnings, *kept, *undelivered]
 
     @property
     def dicomFolder(self) -> Path | None:
@@ -165,9 +152,11 @@ class Job:
         """Copy a little more of the inputs, and have them written once all is copied."""
         until = time.monotonic() + COPY_SECONDS
         while self._copies is not None and time.monotonic() < until:
-            if not self._copies.copyOn():
-                self._work = Background(self._copies.write)
-                self._copies = None
+            try:
+                if not self._copies.copyOn():
+                    self._work, self._copies = Background(self._copies.write), None
+            except Exception as error:  # most likely memory ran out
+                self._work, self._copies = Background.failed(error), None
 
     def advance(self, queue: RunQueue) -> None:
         """One short step."""
@@ -260,6 +249,8 @@ class Job:
         if not self._work.done:
             return
         if self._steps is None:
+            if isinstance(self._work.error, MemoryError):
+                raise self._work.error
             if self._work.error is not None:
                 raise BadInput(f"the results of the run cannot be loaded: {self._work.error}") from self._work.error
             if geometryOf(self.request.inputVolume) != self._geometry:
@@ -276,10 +267,9 @@ class Job:
             self._steps.close()
 
     def _fail(self, error: Exception) -> None:
-        known = isinstance(error, LowFieldEnhanceError)
-        message = str(error) or type(error).__name__
-        self.run.addLog(f"Error: {message}")
-        self._end(JobState.FAILED, RunError(error.kind if known else "Internal", message))
+        failure = failureOf(error, self.state is JobState.LOADING)
+        self.run.addLog(f"Error: {failure.message}")
+        self._end(JobState.FAILED, failure)
 
     def _end(self, state: JobState, error: RunError | None) -> None:
         self.error = error

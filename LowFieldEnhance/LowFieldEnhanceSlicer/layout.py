@@ -1,24 +1,22 @@
-"""The layout "input | enhanced": linked slice views with equal field of view, comparing, and the way to a structure.
+"""The layout "input | enhanced": linked slice views with equal field of view, and comparing in them.
 
 All functions do nothing and return False where Slicer has no layout manager (no window, or no application).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import slicer
 import vtk
-from vtk.util import numpy_support
 
 from . import layout_description
 from .comparison import BLINK, CHECKERBOARD, NONE, Comparison
 from .corner_text import applicationLayoutManager, installCornerText, removeCornerText
 from .layout_description import ENHANCED, INPUT, VIEW_GROUP, SliceViewDescription, sliceViews
-from .segmentations import BINARY_LABELMAP
-from .slice_layers import changingLayers
+from .slice_layers import changingLayers, putBackLayers
 from .timers import DeferredCall
 
 # On the layout node: survives what happens to this module.
@@ -27,7 +25,9 @@ EARLIER_LAYOUT = "LowFieldEnhance.EarlierLayout"
 _comparison: Comparison | None = None
 _tellEnd: Callable[[], None] | None = None
 _layoutObservation: tuple[slicer.vtkMRMLLayoutNode, int] | None = None
+_importObservation: tuple[slicer.vtkMRMLScene, int] | None = None
 _secondFit: DeferredCall | None = None
+_restoring: DeferredCall | None = None
 
 
 def install() -> bool:
@@ -36,12 +36,14 @@ def install() -> bool:
     if layoutManager is None:
         return False
     layout_description.registerLayouts(layoutManager.layoutLogic().GetLayoutNode())
+    _observeImports()
     return installCornerText() is not None
 
 
 def close() -> None:
     """End what goes on by itself: blinking, checkerboard, linked display and corner texts. The layout stays."""
     _endComparison()
+    _forgetImports()
     removeCornerText()
 
 
@@ -52,7 +54,8 @@ def showSideBySide(
 ) -> bool:
     """Show two volumes side by side, in three planes or axially, and keep their window and level equal.
 
-    The views scroll, pan and zoom together. :func:`restoreLayout` goes back to the layout before.
+    The views scroll, pan and zoom together. :func:`restoreLayout` goes back to the layout before; so does this module
+    when one of the two is deleted.
     """
     global _comparison
     layoutManager = applicationLayoutManager()
@@ -72,7 +75,7 @@ def showSideBySide(
     ]
     _fit(layoutManager, axialOnly)
     onEnhancedSide = [node for node in compositeNodes[len(compositeNodes) // 2 :] if node is not None]
-    _comparison = Comparison(inputNode, enhancedNode, onEnhancedSide, _endComparison)
+    _comparison = Comparison(inputNode, enhancedNode, onEnhancedSide, _onPairGone)
     _observeLayout(layoutNode)
     _fitLater(axialOnly)
     installCornerText().update()
@@ -133,62 +136,15 @@ def comparisonMode() -> str:
     return _comparison.mode if _comparison is not None else NONE
 
 
+def uncovered() -> contextlib.AbstractContextManager[None]:
+    """Inside the block the views have the layers that comparing hides; see :meth:`Comparison.uncovered`."""
+    return _comparison.uncovered() if _comparison is not None else contextlib.nullcontext()
+
+
 def onComparisonEnd(tell: Callable[[], None] | None) -> None:
     """Call this when a comparison has ended by itself (another layout, a volume gone), for the panel's buttons."""
     global _tellEnd
     _tellEnd = tell
-
-
-def jumpToStructure(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str) -> bool:
-    """Move all slice views to the middle of a structure; zoom stays. False if it is empty or there are no views."""
-    if applicationLayoutManager() is None:
-        return False
-    position = structureCentre(segmentationNode, segmentId)
-    if position is None:
-        return False
-    _jump(segmentationNode.GetScene(), position)
-    return True
-
-
-def jumpToPoint(node: slicer.vtkMRMLTransformableNode, point: Sequence[float]) -> bool:
-    """Move all slice views to a point in the node's own RAS coordinates (mm); False if there are no views."""
-    if applicationLayoutManager() is None:
-        return False
-    _jump(node.GetScene(), _toWorld(node, point))
-    return True
-
-
-def _jump(scene: slicer.vtkMRMLScene, position: Sequence[float]) -> None:
-    slicer.vtkMRMLSliceNode.JumpAllSlices(scene, *position, slicer.vtkMRMLSliceNode.OffsetJumpSlice)
-
-
-def _toWorld(node: slicer.vtkMRMLTransformableNode, point: Sequence[float]) -> tuple[float, ...]:
-    transform = vtk.vtkGeneralTransform()
-    slicer.vtkMRMLTransformNode.GetTransformBetweenNodes(node.GetParentTransformNode(), None, transform)
-    return tuple(transform.TransformPoint(point))
-
-
-def structureCentre(
-    segmentationNode: slicer.vtkMRMLSegmentationNode, segmentId: str
-) -> tuple[float, float, float] | None:
-    """The voxel of a structure that is nearest to its centroid, in world RAS mm; None if it has no voxels.
-
-    The centroid itself lies outside of a bent structure such as a lateral ventricle or the cortex.
-    """
-    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
-    labelmap = segment.GetRepresentation(BINARY_LABELMAP) if segment is not None else None
-    scalars = labelmap.GetPointData().GetScalars() if labelmap is not None else None
-    if scalars is None or scalars.GetNumberOfTuples() == 0:
-        return None
-    inside = numpy_support.vtk_to_numpy(scalars).reshape(labelmap.GetDimensions()[::-1]) == segment.GetLabelValue()
-    voxels = np.argwhere(inside)[:, ::-1] + np.array(labelmap.GetExtent()[::2])
-    if not len(voxels):
-        return None
-    toWorld = vtk.vtkMatrix4x4()
-    labelmap.GetImageToWorldMatrix(toWorld)
-    axes = np.array([[toWorld.GetElement(row, column) for column in range(3)] for row in range(3)])
-    distances = np.linalg.norm((voxels - voxels.mean(axis=0)) @ axes.T, axis=1)
-    return _toWorld(segmentationNode, toWorld.MultiplyPoint((*voxels[int(np.argmin(distances))].tolist(), 1.0))[:3])
 
 
 def _setMode(mode: str, on: bool) -> bool:
@@ -277,11 +233,46 @@ def _observeLayout(layoutNode: slicer.vtkMRMLLayoutNode) -> None:
     _layoutObservation = layoutNode, layoutNode.AddObserver(vtk.vtkCommand.ModifiedEvent, onModified)
 
 
+def _observeImports() -> None:
+    """A scene that was saved while volumes were compared shows what lay below: nothing is compared in it now."""
+    global _importObservation
+    scene = slicer.mrmlScene
+    if _importObservation is not None and _importObservation[0] is scene:
+        return
+    _forgetImports()
+
+    def onImported(scene: slicer.vtkMRMLScene, event: str) -> None:
+        if comparisonMode() == NONE:
+            for view in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", scene):
+                putBackLayers(view)
+
+    _importObservation = scene, scene.AddObserver(scene.EndImportEvent, onImported)
+    onImported(scene, "")  # it may have been loaded before the module
+
+
+def _forgetImports() -> None:
+    global _importObservation
+    observation, _importObservation = _importObservation, None
+    if observation is not None:
+        observation[0].RemoveObserver(observation[1])
+
+
+def _onPairGone() -> None:
+    """Half of the views would be empty. A scene that is being closed takes its layout along or brings another."""
+    global _restoring
+    isClosing = _comparison is not None and _comparison.scene.IsClosing()
+    _endComparison()
+    if not isClosing:
+        # Not at once: Slicer is still removing the other nodes of the folder.
+        _restoring = DeferredCall(restoreLayout)
+        _restoring.start()
+
+
 def _endComparison() -> None:
-    global _comparison, _layoutObservation, _secondFit
-    if _secondFit is not None:
-        _secondFit.stop()
-        _secondFit = None
+    global _comparison, _layoutObservation, _secondFit, _restoring
+    for call in filter(None, (_secondFit, _restoring)):
+        call.stop()
+    _secondFit = _restoring = None
     comparison, _comparison = _comparison, None
     observation, _layoutObservation = _layoutObservation, None
     if observation is not None:

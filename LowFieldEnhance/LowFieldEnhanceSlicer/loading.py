@@ -24,6 +24,7 @@ from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import hierarchy, outputs, overlays, scene, segmentations, volumes
+from .corrections import FINGERPRINT, fingerprintOf
 from .lesion_table import addLesionTable
 from .marks import ATTRIBUTE_PREFIX, madeOf, markOutput, runName
 from .overlays import ADDED_DETAIL, FIDELITY, MAPS, UNCERTAINTY
@@ -50,6 +51,7 @@ class ResultFiles:
         maps: fidelity, uncertainty and added detail, as far as they were made.
         uncertaintyLimit: what the brightest colour of the uncertainty stands for, in the scan's intensity unit.
         labelIds: the FreeSurfer ids that occur in ``labels``.
+        fingerprint: of ``labels``, see :func:`corrections.fingerprintOf`.
         report: the JSON report.
         html: the report as a page.
     """
@@ -59,6 +61,7 @@ class ResultFiles:
     uncertaintyLimit: float
     labels: slicer.vtkOrientedImageData | None
     labelIds: list[int]
+    fingerprint: str
     report: dict[str, Any]
     html: str
 
@@ -78,17 +81,18 @@ def readResults(folder: Path) -> ResultFiles:
             maps[name] = _readVolume(image)
             if name == UNCERTAINTY:
                 limit = _brightest(image.array)
-    layer, ids = None, []
+    layer, ids, fingerprint = None, [], ""
     if (folder / "segmentation.nrrd").exists():
         labels = read_labels(folder / "segmentation.nrrd")
         layer = slicer.vtkOrientedImageData()
         volumes.fillImageData(layer, labels.array)
         layer.SetGeometryFromImageToWorldMatrix(volumes.matrixFromAffine(labels.affine))
         ids = [int(value) for value in np.unique(labels.array) if value]
+        fingerprint = fingerprintOf(labels)
     report = json.loads(readText(folder / "report.json") or "{}")
     if not isinstance(report, dict):
         raise BadInput("the report of the run is damaged")
-    return ResultFiles(enhanced, maps, limit, layer, ids, report, readText(folder / "report.html"))
+    return ResultFiles(enhanced, maps, limit, layer, ids, fingerprint, report, readText(folder / "report.html"))
 
 
 def _brightest(array: np.ndarray) -> float:
@@ -139,7 +143,7 @@ def addInSteps(
             _fillMap(mrmlScene.GetNodeByID(identifier), kind, files)
             yield None
         if result.segmentation:
-            _fillSegmentation(mrmlScene.GetNodeByID(result.segmentation), files.labels, enhanced)
+            _fillSegmentation(mrmlScene.GetNodeByID(result.segmentation), files, enhanced)
             yield None
         if files.report.get("lesions"):
             title = f"{name} lesions ({scene.DERIVED})"
@@ -163,11 +167,12 @@ def addInSteps(
         for node in hierarchy.runNodes(result.folderItem, mrmlScene):
             record(request, node, digests or {})
         yield None
+        corrected = yield from outputs.correctedInSteps(request)
     except BaseException:
         hierarchy.removeRun(result.folderItem, mrmlScene)
         raise
     # From here on nodes of the user are outputs of the run, so nothing is taken back.
-    outputs.handOver(mrmlScene, request, result, files)
+    outputs.handOver(mrmlScene, request, result, files, corrected)
     yield result
 
 
@@ -231,13 +236,14 @@ def _fill(node: slicer.vtkMRMLScalarVolumeNode, volume: VolumeFile) -> None:
 
 
 def _fillSegmentation(
-    node: slicer.vtkMRMLSegmentationNode, layer: slicer.vtkOrientedImageData, enhanced: slicer.vtkMRMLScalarVolumeNode
+    node: slicer.vtkMRMLSegmentationNode, files: ResultFiles, enhanced: slicer.vtkMRMLScalarVolumeNode
 ) -> None:
     """Replace the one layer that all segments share."""
     node.SetReferenceImageGeometryParameterFromVolumeNode(enhanced)
     segmentation = node.GetSegmentation()
     if segmentation.GetNumberOfSegments():
-        segmentation.GetNthSegment(0).GetRepresentation(segmentations.BINARY_LABELMAP).ShallowCopy(layer)
+        segmentation.GetNthSegment(0).GetRepresentation(segmentations.BINARY_LABELMAP).ShallowCopy(files.labels)
+    node.SetAttribute(FINGERPRINT, files.fingerprint)
 
 
 def _fillMap(node: slicer.vtkMRMLScalarVolumeNode, name: str, files: ResultFiles) -> None:

@@ -8,7 +8,7 @@ that this module gave it is replaced by that of the new node, which says the met
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Generator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import slicer
@@ -16,6 +16,8 @@ import slicer
 from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, overlays, volumes
+from .background import Background
+from .corrections import CorrectionCheck
 from .marks import ATTRIBUTE_PREFIX, ENHANCED, GIVEN_NAME, INPUT_ROLE, OUTPUT_ATTRIBUTE, isDerived, saysDerived
 from .request import Request, inputNameOf
 from .scene import RunResult
@@ -110,14 +112,42 @@ def _isEmpty(node: slicer.vtkMRMLNode) -> bool:
     return imageData is None or imageData.GetPointData().GetScalars() is None
 
 
-def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult, files: ResultFiles) -> None:
+def correctedInSteps(request: Request) -> Generator[None, None, list[slicer.vtkMRMLSegmentationNode]]:
+    """Segmentations that the run would overwrite or remove, but that were corrected by hand; yields between steps."""
+    found = []
+    endangered = [*filter(None, [chosenOutputs(request).get("outputSegmentation")]), *replacedOutputs(request)]
+    for node in (node for node in endangered if node.IsA("vtkMRMLSegmentationNode")):
+        check = CorrectionCheck(node)
+        while check.copyNext():
+            yield None
+        work = Background(check.isCorrected)
+        while not work.done:
+            yield None
+        if work.value is not False:  # what could not be compared is kept
+            found.append(node)
+    return found
+
+
+def handOver(
+    mrmlScene: slicer.vtkMRMLScene,
+    request: Request,
+    result: RunResult,
+    files: ResultFiles,
+    corrected: Container[slicer.vtkMRMLNode] = (),
+) -> None:
     """Fill the chosen nodes and remove the new ones that stood in for them; ``result`` then has the chosen ones' ids.
 
     A node that was removed or filled by the user during the run is left alone, and the new one stays. All that belongs
-    to the volumes that are no more goes, see :func:`replacedOutputs`.
+    to the volumes that are no more goes, see :func:`replacedOutputs`, but for segmentations that were corrected and for
+    what this run was made with.
     """
     chosen, source = chosenOutputs(request), request.inputVolume
     usable = {name: node for name, node in chosen.items() if not reasonAgainstOutput(name, node, source)}
+    left = None
+    if result.segmentation and usable.get("outputSegmentation") in corrected:
+        left = usable.pop("outputSegmentation")
+        new = mrmlScene.GetNodeByID(result.segmentation).GetName()
+        result.warnings.append(f"'{left.GetName()}' was corrected by hand, so it was kept, and the new one is '{new}'")
     replaced = replacedRuns(usable.values())
     maps = {
         "outputFidelity": overlays.FIDELITY,
@@ -138,6 +168,12 @@ def handOver(mrmlScene: slicer.vtkMRMLScene, request: Request, result: RunResult
         segmentation = mrmlScene.GetNodeByID(result.segmentation)
         segmentation.SetReferenceImageGeometryParameterFromVolumeNode(usable["outputVolume"])
     for folder in replaced:
+        sources = request.maps.values()
+        for node in (node for node in hierarchy.runNodes(folder, mrmlScene) if node in corrected or node in sources):
+            for kept in filter(None, (node, node.GetLabelmapConversionColorTableNode())):
+                hierarchy.release(folder, kept)
+            if node in corrected and node is not left:
+                result.warnings.append(f"'{node.GetName()}' was corrected by hand, so it was kept")
         overlays.takeOff(hierarchy.runNodes(folder, mrmlScene))
         hierarchy.removeRun(folder, mrmlScene)
 
@@ -149,7 +185,8 @@ def replacedOutputs(request: Request) -> list[slicer.vtkMRMLNode]:
     chosen = list(chosenOutputs(request).values())
     scene = request.inputVolume.GetScene()
     outputs = [node for folder in replacedRuns(chosen) for node in hierarchy.runNodes(folder, scene)]
-    return [node for node in outputs if node not in chosen]
+    kept = (*chosen, *request.maps.values())
+    return [node for node in outputs if node not in kept]
 
 
 def replacedRuns(chosen: Iterable[slicer.vtkMRMLNode]) -> list[int]:

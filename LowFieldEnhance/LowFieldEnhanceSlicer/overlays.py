@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import slicer
 
+from . import layout
 from .corner_text import applicationLayoutManager
 from .marks import ATTRIBUTE_PREFIX, OUTPUT_ATTRIBUTE
 from .slice_layers import changingLayers
@@ -127,10 +128,15 @@ def _isMap(node: slicer.vtkMRMLNode) -> bool:
 
 
 def takeOff(nodes: Iterable[slicer.vtkMRMLNode]) -> None:
-    """Take the maps off the slice views, if one of these nodes, which are about to go, is a map that is shown."""
+    """Take the maps off the slice views, if one of these nodes, which are about to go, is a map that is shown.
+
+    Below volumes that are being compared, too: a map would be missed there when they are compared no longer.
+    """
     maps = [node for node in nodes if _isMap(node)]
-    if maps and shownOverlay(maps) is not None:
-        setOverlay(None)
+    if maps:
+        with layout.uncovered():
+            if shownOverlay(maps) is not None:
+                setOverlay(None)
 
 
 def shownOverlay(nodes: list[slicer.vtkMRMLScalarVolumeNode]) -> slicer.vtkMRMLScalarVolumeNode | None:

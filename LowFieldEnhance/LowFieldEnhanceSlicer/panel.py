@@ -11,17 +11,17 @@ import vtk
 from slicer.i18n import tr as _
 
 from .also_used import AlsoUsed
-from .cancelling import CANCEL, COMPARE, RUN_AGAIN, START, ClickGuard, confirmCancel
+from .cancelling import CANCEL, COMPARE, QUEUE, RUN_AGAIN, START, ClickGuard, confirmCancel
 from .compare_view import CompareView
 from .dependencies import DependencyError
-from .job import Job, JobState
+from .job import Job
+from .job_state import JobState
 from .logic import EnhancementLogic
 from .method_comparison import ComparisonJob, comparisonRequest
 from .method_view import MethodView
 from .observing import Observing
 from .outputs_view import OutputsView
 from .parameters import (
-    OTHER_VOLUMES,
     Contrast,
     Device,
     LowFieldEnhanceParameterNode,
@@ -33,7 +33,7 @@ from .removal import confirmReplacing
 from .request import Request, requestFromProvenance
 from .request_checks import reasonAgainst
 from .results_view import ResultsView
-from .run import RunError
+from .run import RunError, failureOf
 from .run_view import RunView
 from .source import guessContrast, rememberContrast
 from .timers import DeferredCall
@@ -69,7 +69,7 @@ class Panel(Observing):
         self.compareView = CompareView(ui, lambda: self.parameters)
         self._alsoUsed = AlsoUsed(ui, lambda: self.parameters)
         ui.applyButton.clicked.connect(self._onApply)
-        ui.queueButton.clicked.connect(self._startAsked)
+        ui.queueButton.clicked.connect(self._onQueue)
         ui.compareButton.clicked.connect(self._onCompare)
 
     def setParameters(self, parameters: LowFieldEnhanceParameterNode | None) -> None:
@@ -140,7 +140,6 @@ class Panel(Observing):
         ui.queueButton.toolTip = reason or _("Start with the settings above when the run has ended")
         if request is not None:
             self.methodView.refresh(request)
-            self._refreshOthers(request)
             self._outputsView.refresh(request)
         self._alsoUsed.refresh(request)
         self.compareView.refresh(request)
@@ -192,17 +191,6 @@ class Panel(Observing):
         if node is not None:
             self.addObserver(node, event, self.refresh)
 
-    def _refreshOthers(self, request: Request) -> None:
-        """The input's own contrast cannot be given twice."""
-        for name in OTHER_VOLUMES:
-            selector = getattr(self.ui, f"{name.lower()}Selector")
-            selector.enabled = name != request.contrast
-            selector.toolTip = (
-                _("The input is the {name} volume").format(name=name)
-                if name == request.contrast
-                else _("{name} scan of the same head, in the same position").format(name=name)
-            )
-
     def _onApply(self) -> None:
         job = self.runView.job
         if not self._clicks.isMeant(START if job is None else CANCEL):
@@ -214,6 +202,10 @@ class Panel(Observing):
             self.logic.cancel(job)
             self.runView.refresh()
             self.refresh()
+
+    def _onQueue(self) -> None:
+        if self._clicks.isMeantAgain(QUEUE):
+            self._startAsked()
 
     def _startAsked(self) -> None:
         request = requestOf(self.parameters)
@@ -254,6 +246,9 @@ class Panel(Observing):
             return None
         except (ValueError, OSError) as error:
             self.runView.showError(RunError("BadInput", str(error)))
+            return None
+        except MemoryError as error:
+            self.runView.showError(failureOf(error))
             return None
         self._clicks.did(START)
         self.runView.follow(job)

@@ -40,6 +40,16 @@ class Layer:
     affine: np.ndarray
     voxels: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0)))
 
+    @classmethod
+    def of(cls, image: slicer.vtkOrientedImageData) -> Layer:
+        """The layer as it is now, not copied yet; the extent of an image need not start at 0."""
+        matrix = vtk.vtkMatrix4x4()
+        image.GetImageToWorldMatrix(matrix)
+        affine = volumes.affineFromMatrix(matrix)
+        first = np.array([*image.GetExtent()[::2], 1.0])
+        affine[:, 3] = affine @ first
+        return cls(image, affine)
+
     def copy(self) -> None:
         """On the main thread; a few milliseconds for a 1 mm head."""
         scalars = self.image.GetPointData().GetScalars()
@@ -86,7 +96,7 @@ class SegmentationCopy:
             image = segment.GetRepresentation(segmentations.BINARY_LABELMAP)
             if image is None:
                 continue
-            layer = layers.setdefault(image, Layer(image, _layerAffine(image)))
+            layer = layers.setdefault(image, Layer.of(image))
             identifier = number if numbered else structureOf(segment) or 0
             self.names[identifier] = segment.GetName()
             if not self._runs or self._runs[-1][0] is not layer:
@@ -124,16 +134,6 @@ class SegmentationCopy:
             box, part = _nearest(_identifiers(voxels, idOfValue), toLayer, self._shape)
             np.copyto(merged[box], part, where=part != 0)
         return LabelMap(merged, self._affine, {})
-
-
-def _layerAffine(layer: slicer.vtkOrientedImageData) -> np.ndarray:
-    """Index within the layer's extent to world: the extent of a layer need not start at 0."""
-    matrix = vtk.vtkMatrix4x4()
-    layer.GetImageToWorldMatrix(matrix)
-    affine = volumes.affineFromMatrix(matrix)
-    first = np.array([*layer.GetExtent()[::2], 1.0])
-    affine[:, 3] = affine @ first
-    return affine
 
 
 def _cropped(voxels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

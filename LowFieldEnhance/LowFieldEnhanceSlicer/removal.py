@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import slicer
 from slicer.i18n import tr as _
 
+from .corrections import isCorrected
 from .loading import LESION_TABLE, PAGE, REGISTRATION
 from .marks import BEFORE_AFTER_CHART, ENHANCED, OUTPUT_ATTRIBUTE, STRUCTURE_TABLE, VOLUME_CHART
 from .outputs import replacedOutputs
@@ -27,13 +28,18 @@ def confirmRemoval(node: slicer.vtkMRMLNode) -> bool:
 def confirmReplacing(request: Request) -> bool:
     """Ask whether the run may take away a segmentation, which may hold hours of work, with the rest of an earlier run.
 
-    True at once if no enhanced volume that has one is filled anew, or its segmentation is filled too.
+    True at once if no enhanced volume that has one is filled anew, or its segmentation is filled too. One that was
+    corrected by hand stays in any case.
     """
-    going = replacedOutputs(request)
+    outputs = replacedOutputs(request)
+    kept = [node for node in outputs if isCorrected(node)]
+    going = [node for node in outputs if node not in kept]
     if not any(node.IsA("vtkMRMLSegmentationNode") for node in going):
         return True
     question = _("All else that the earlier run of the chosen output has made ({others}) will be removed. Go on?")
     text = question.format(others=listed(going))
+    for node in kept:
+        text += " " + _("'{name}' was corrected by hand and stays.").format(name=node.GetName())
     return slicer.util.confirmYesNoDisplay(text, _("Low-Field Enhance - Apply"))
 
 
@@ -52,7 +58,7 @@ def listed(outputs: Iterable[slicer.vtkMRMLNode]) -> str:
         PAGE: _("report"),
     }
     found = [
-        _("segmentation")
+        (_("segmentation corrected by hand") if isCorrected(node) else _("segmentation"))
         if node.IsA("vtkMRMLSegmentationNode")
         else texts.get(node.GetAttribute(OUTPUT_ATTRIBUTE) or "", "")
         for node in outputs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import slicer
 
-from . import hierarchy, layout, overlays
+from . import hierarchy, layout, navigation, overlays
 from .loading import REPORT_ROLE
 from .marks import BEFORE_AFTER_CHART, ENHANCED, INPUT_ROLE, OUTPUT_ATTRIBUTE, VOLUME_CHART, requireNode
 
@@ -121,13 +121,13 @@ class ResultActions:
     def jumpToStructure(self, node: slicer.vtkMRMLNode, name: str) -> bool:
         """Move all slice views to the structure of this name."""
         segmentation = self.segmentationOf(node)
-        return segmentation is not None and layout.jumpToStructure(segmentation, name)
+        return segmentation is not None and navigation.jumpToStructure(segmentation, name)
 
     @staticmethod
     def jumpToPoint(node: slicer.vtkMRMLTransformableNode, point: list[float]) -> bool:
         """Move all slice views to a point in the node's own RAS coordinates, mm."""
         requireNode(node)
-        return layout.jumpToPoint(node, point)
+        return navigation.jumpToPoint(node, point)
 
     def openReport(self, node: slicer.vtkMRMLNode, openUrl: Callable[[Any], Any] | None = None) -> bool:
         """The page of a run or of a comparison in the web browser."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from LowFieldEnhanceLib.errors import LowFieldEnhanceError
+
 from .run_progress import OverallProgress, stagesOf
 
 LOG_LINES = 2000
@@ -27,6 +29,7 @@ INPUT_MOVED = (
     "the input volume was moved or resampled during the run (was a transform hardened on it?), so the results, which "
     "lie where it was, were dropped; run again"
 )
+NO_MEMORY = "there was not enough memory to {what}; close other volumes or programs and try again"
 KILLED = 9  # SIGKILL; the module signal lacks it on Windows
 WINDOWS_NO_MEMORY = 0xC0000017
 
@@ -202,6 +205,19 @@ class Run:
             self.state = RunState.FAILED
         if self.state is not RunState.FINISHED:
             self.result = {}
+
+
+def failureOf(error: Exception, loading: bool = False) -> RunError:
+    """What to say of an exception in Slicer itself, beside the child process.
+
+    Args:
+        loading: it came up while the results were loaded, not while the scan was handed over.
+    """
+    if isinstance(error, MemoryError):
+        what = "load the results" if loading else "hand the scan over"
+        return RunError("OutOfMemory", NO_MEMORY.format(what=what))
+    kind = error.kind if isinstance(error, LowFieldEnhanceError) else "Internal"
+    return RunError(kind, str(error) or type(error).__name__)
 
 
 def unexpectedEnd(exitCode: int | None, lastLine: str = "") -> RunError:

@@ -14,7 +14,8 @@ from slicer.util import VTKObservationMixin
 
 from . import dependencies
 from .dicom_delivery import reasonAgainstWriting
-from .job import Job, JobState
+from .job import Job
+from .job_state import JobState
 from .method_comparison import ComparisonJob, choicesOf, comparisonRequest
 from .outputs import reasonAgainstFilledTwice
 from .request import Request

@@ -138,10 +138,14 @@ class OverallProgress:
         self._left = self._secondsLeft(now - self._started, before + weight, None if repeated else event.get("eta_s"))
 
     def overallProgress(self) -> tuple[float, float | None]:
-        """Fraction done (0 to 1), and the seconds left, or None while they cannot be told."""
+        """Fraction done (0 to 1), and the seconds left, or None while they cannot be told.
+
+        When they have passed without a word from the run, the estimate was wrong, and there is no other.
+        """
         if self._left is None:
             return self._fraction, None
-        return self._fraction, max(self._left - (self._clock() - self._seenAt), 0.0)
+        left = self._left - (self._clock() - self._seenAt)
+        return self._fraction, left if left > 0 else None
 
     def _secondsLeft(self, elapsed: float, afterStage: float, stageSeconds: Any) -> float | None:
         if self._fraction < LEAST_FRACTION or elapsed < LEAST_SECONDS:

@@ -10,7 +10,8 @@ import qt
 from slicer.i18n import tr as _
 
 from .estimate import duration
-from .job import Job, JobState
+from .job import Job
+from .job_state import JobState
 from .run import RunError
 
 REFRESH_MILLISECONDS = 500
@@ -153,8 +154,10 @@ class RunView:
             return
         self._failed, self._copied = job, f"{text}\n\n{job.log}"
         self._ui.copyButton.visible = self._ui.detailsButton.visible = True
-        # not the device that was asked for: "auto" may have ended on the CPU, where the run has just failed
-        self._ui.cpuButton.visible = job.error.kind == "OutOfMemory" and job.run.device not in (None, "cpu")
+        # The child said so, not Slicer. Not the device that was asked for counts, but where it worked: "auto" may have
+        # ended on the CPU, where it has just failed.
+        ran = job.run.error is not None and job.run.error.kind == "OutOfMemory"
+        self._ui.cpuButton.visible = ran and job.run.device not in (None, "cpu")
 
     def _status(self, job: Job, left: float | None) -> str:
         waiting = len(self.waiting)

@@ -18,6 +18,7 @@ from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
 from . import charts, hierarchy, report, segmentations, volumes
+from .corrections import FINGERPRINT, fingerprintOf
 from .marks import BEFORE_AFTER_CHART, ENHANCED, STRUCTURE_TABLE, VOLUME_CHART, markOutput, runName
 
 
@@ -37,6 +38,7 @@ class RunResult:
     beforeAfterChart: str = ""
     series: list[str] = field(default_factory=list)
     extraVolumes: dict[str, str] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)  # of what was not done as asked for
 
 
 def addResults(
@@ -150,6 +152,7 @@ def _addSegmentation(
     segmentationNode = segmentations.addSegmentation(
         scene, labelMap, f"{name} segmentation ({DERIVED})", source if onSource else enhancedNode, colourNode
     )
+    segmentationNode.SetAttribute(FINGERPRINT, fingerprintOf(labelMap))
     hierarchy.addToRun(result.folderItem, segmentationNode)
     result.colourTable, result.segmentation = colourNode.GetID(), segmentationNode.GetID()
 

@@ -1,11 +1,17 @@
-"""Changing the layers of a slice view so that all that follows them takes notice."""
+"""The layers of a slice view: changing them so that all that follows them takes notice, and keeping them meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator
 
 import slicer
+
+from .marks import ATTRIBUTE_PREFIX
+
+BACKGROUND_ROLE, FOREGROUND_ROLE = ATTRIBUTE_PREFIX + "KeptBackground", ATTRIBUTE_PREFIX + "KeptForeground"
+KEPT_ATTRIBUTE = ATTRIBUTE_PREFIX + "KeptLayers"  # opacity and compositing
 
 
 @contextlib.contextmanager
@@ -25,3 +31,37 @@ def changingLayers(compositeNode: slicer.vtkMRMLSliceCompositeNode) -> Iterator[
     finally:
         compositeNode.EndModify(wasModifying)
         compositeNode.SetInteractionFlags(earlier)
+
+
+def setLayers(
+    view: slicer.vtkMRMLSliceCompositeNode,
+    background: str | None,
+    foreground: str | None,
+    opacity: float,
+    compositing: int = slicer.vtkMRMLSliceCompositeNode.Alpha,
+) -> None:
+    """Show these volumes, by their ids."""
+    with changingLayers(view):
+        view.SetBackgroundVolumeID(background)
+        view.SetForegroundVolumeID(foreground)
+        view.SetForegroundOpacity(opacity)
+        view.SetCompositing(compositing)
+
+
+def keepLayers(view: slicer.vtkMRMLSliceCompositeNode) -> None:
+    """Remember what a view shows on its node, so that it goes into a scene that is saved meanwhile."""
+    view.SetNodeReferenceID(BACKGROUND_ROLE, view.GetBackgroundVolumeID())
+    view.SetNodeReferenceID(FOREGROUND_ROLE, view.GetForegroundVolumeID())
+    view.SetAttribute(KEPT_ATTRIBUTE, json.dumps([view.GetForegroundOpacity(), view.GetCompositing()]))
+
+
+def putBackLayers(view: slicer.vtkMRMLSliceCompositeNode) -> None:
+    """Show what was kept, if anything was; a volume that has left the scene meanwhile is an empty layer."""
+    text = view.GetAttribute(KEPT_ATTRIBUTE)
+    if not text:
+        return
+    nodes = [view.GetNodeReference(role) for role in (BACKGROUND_ROLE, FOREGROUND_ROLE)]
+    for role in (BACKGROUND_ROLE, FOREGROUND_ROLE):
+        view.RemoveNodeReferenceIDs(role)
+    view.RemoveAttribute(KEPT_ATTRIBUTE)
+    setLayers(view, *(node.GetID() if node is not None else None for node in nodes), *json.loads(text))

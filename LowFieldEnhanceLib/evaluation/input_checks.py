@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..earlier_run import is_same_scan
 from ..errors import BadInput
 from ..image import Image, no_sides
 from ..segmentation.labels import LabelMap
@@ -258,7 +259,7 @@ def other_scan(provenance: Mapping[str, Any]) -> str | None:
         provenance: of the report (see pipeline.assess).
     """
     made_by = provenance.get("enhanced_by") or {}
-    if made_by.get("input_sha256") in (None, provenance.get("input_sha256")):
+    if is_same_scan(made_by, provenance) in (None, True):
         return None
     name = made_by.get("input_file") or "a scan"
     return (

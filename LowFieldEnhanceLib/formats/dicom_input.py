@@ -88,8 +88,11 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
         BadInput: no series, more than one, unreadable in part or as a whole, not MR, or slices that make no volume.
     """
     reader = SimpleITK.ImageSeriesReader()
-    with _quiet():  # else it warns on standard error of what is said below
-        series = reader.GetGDCMSeriesIDs(str(folder))
+    try:
+        with _quiet():  # else it warns on standard error of what is said below
+            series = reader.GetGDCMSeriesIDs(str(folder))
+    except RuntimeError as error:  # an exception that GDCM did not foresee, which names no file
+        raise BadInput(f"the folder {folder} holds a DICOM file that is damaged or no grey-scale image") from error
     if not series:
         raise BadInput(f"the folder {folder} holds no DICOM series")
     if len(series) > 1:
@@ -107,7 +110,8 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
     reader.SetFileNames(files)
     reader.MetaDataDictionaryArrayUpdateOn()
     try:
-        source = reader.Execute()
+        with _quiet():  # of uneven gaps, which are refused below
+            source = reader.Execute()
         if len({tuple(_text(reader, n, tag) for tag in SCALES) for n in range(len(files))}) > 1:
             # every slice was given the type of the first one's values, which can cut the others' fractions off
             reader.SetOutputPixelType(SimpleITK.sitkFloat32)

@@ -20,6 +20,9 @@ HEADER_BYTES = 544  # of NIfTI-2, the longer one, with its extension flag
 MOST_APART_MM = 1.0  # of the corners, by qform and sform
 MOST_DIFFERENT = 0.01  # share of a voxel's edge, by pixdim and sform
 FLOAT_CODES = {16: "f4", 64: "f8"}  # NIfTI datatype codes of real floating point
+OTHER_CODES = (2, 4, 8, 32, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304)  # integers, complex, colours
+MARKS = (b"n+1\0", b"ni1\0", b"n+2\0", b"ni2\0")
+MOST_TURNED = 1.001  # of the squares of a quaternion's three numbers; 1 is the most there can be, and rounding more
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,14 @@ class Layout:
 @dataclass(frozen=True)
 class _Geometry:
     """What a header says of space: the affines (3 x 4) of qform and sform, None where the code is 0; the number of
-    voxels along the axes; and pixdim, which is qfac and the voxel's edges."""
+    voxels along the axes; pixdim, which is qfac and the voxel's edges; and the sum of the squares of the qform's
+    numbers b, c and d, 0 where its code is 0."""
 
     qform: np.ndarray | None
     sform: np.ndarray | None
     size: tuple[int, ...]
     steps: tuple[float, ...]
+    turned: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,9 @@ def read_header(path: Path) -> Header | None:
     """Read a header; None of another file than NIfTI.
 
     Raises:
-        BadInput: two voxel sizes, none, or a negative one; an orientation that is not a number, singular or sheared; or
-            the file is compressed, and damaged in its header.
+        BadInput: two voxel sizes, none, or a negative one; an orientation that is not a number, no rotation, singular
+            or sheared; voxels of a type that NIfTI does not know; no mark of NIfTI; or the file is compressed, and
+            damaged in its header.
     """
     try:
         with _opened(path) as stream:
@@ -67,6 +73,7 @@ def read_header(path: Path) -> Header | None:
     layout, geometry = nifti_layout(header), _geometry(header)
     if layout is None or geometry is None:
         return None
+    _check_kind(header, path)
     _check_geometry(geometry, path)
     return Header(layout, geometry)
 
@@ -115,6 +122,20 @@ def _opened(path: Path) -> BinaryIO:
     return gzip.open(path, "rb") if packed else path.open("rb")
 
 
+def _check_kind(header: bytes, path: Path) -> None:
+    """Without a mark ITK takes the header for Analyze's, with other numbers in the place of the orientation."""
+    order = "<" if header[0] in (0x5C, 0x1C) else ">"  # of 348 and 540, the lengths of the header
+    second = struct.unpack_from(f"{order}i", header)[0] == 540
+    if (header[4:8] if second else header[344:348]) not in MARKS:
+        raise BadInput(
+            f"the header of {path.name} lacks the mark of NIfTI, so it is Analyze's, which does not say where left and "
+            "right are; convert it first"
+        )
+    code = struct.unpack_from(f"{order}h", header, 12 if second else 70)[0]
+    if code not in FLOAT_CODES and code not in OTHER_CODES:
+        raise BadInput(f"the header of {path.name} gives its voxels a type that cannot be read (code {code})")
+
+
 def _check_geometry(geometry: _Geometry, path: Path) -> None:
     """A wrong pixdim or a wrong sform would scale the anatomy or mirror it, and nothing tells which of them it is."""
     edges = np.array(geometry.steps[1:4])
@@ -128,6 +149,8 @@ def _check_geometry(geometry: _Geometry, path: Path) -> None:
             raise BadInput(f"the header of {path.name} gives no voxel size, so the size of the anatomy is unknown")
         if geometry.qform is not None and not np.isfinite(geometry.qform).all():
             raise BadInput(f"the orientation in the header of {path.name} (qform) is not a number")
+        if geometry.turned > MOST_TURNED:
+            raise BadInput(f"the orientation in the header of {path.name} (qform) is no rotation, so it is unknown")
         return
     columns = _checked_columns(geometry.sform, path)
     if not (np.abs(edges / columns - 1) <= MOST_DIFFERENT).all():
@@ -217,7 +240,8 @@ def _geometry(header: bytes) -> _Geometry | None:
             continue
         qform = _from_quaternion(numbers[:6], steps) if codes[0] > 0 else None
         sform = np.reshape(numbers[6:], (3, 4)) if codes[1] > 0 else None
-        return _Geometry(qform, sform, size, steps)
+        turned = sum(n * n for n in numbers[:3]) if codes[0] > 0 else 0.0
+        return _Geometry(qform, sform, size, steps, turned)
     return None
 
 

@@ -48,6 +48,26 @@ class Protocol:
     contrast: float = 0.0
     filtered: float = 0.0
 
+    def check(self) -> None:
+        """Refuse what no scanner can be set to, before any work.
+
+        Raises:
+            BadInput: a number out of its range, or a point with a filter.
+        """
+        if not (self.snr > 0 and all(MIN_SPACING_MM <= s <= MAX_SPACING_MM for s in self.spacing)):
+            raise BadInput("a low-field protocol needs a positive SNR and a spacing between 0.05 and 20 mm")
+        if not (0 <= self.bias <= MOST_BIAS and math.isfinite(self.contrast)):
+            raise BadInput(
+                f"a bias field of {self.bias:g} (0 to {MOST_BIAS:g}) or a contrast change of {self.contrast:g} "
+                "cannot be simulated"
+            )
+        if self.fwhm is not None and not all(math.isfinite(width) and width > 0 for width in self.fwhm):
+            raise BadInput("the widths of a point spread function must be above 0 mm")
+        if not 0 <= self.filtered <= MOST_FILTERED:
+            raise BadInput(f"a scanner's filter is between 0 and {MOST_FILTERED:g} voxels wide, not {self.filtered:g}")
+        if self.filtered and self.profile == "point":
+            raise BadInput("a point has no width that a scanner's filter could widen; choose a gaussian or box profile")
+
 
 def simulate(
     image: Image,
@@ -73,21 +93,9 @@ def simulate(
         BadInput: impossible protocol, labels on another grid, or a contrast change without labels.
     """
     protocol = protocol or Protocol()
-    if not (protocol.snr > 0 and all(MIN_SPACING_MM <= s <= MAX_SPACING_MM for s in protocol.spacing)):
-        raise BadInput("a low-field protocol needs a positive SNR and a spacing between 0.05 and 20 mm")
-    if not (0 <= protocol.bias <= MOST_BIAS and math.isfinite(protocol.contrast)):
-        raise BadInput(
-            f"a bias field of {protocol.bias:g} (0 to {MOST_BIAS:g}) or a contrast change of {protocol.contrast:g} "
-            "cannot be simulated"
-        )
-    if protocol.fwhm is not None and not all(math.isfinite(width) and width > 0 for width in protocol.fwhm):
-        raise BadInput("the widths of a point spread function must be above 0 mm")
+    protocol.check()
     if labels is not None and not same_grid(Grid(labels.array.shape, labels.affine), Grid.of(image)):
         raise BadInput("the label map lies on another grid than the head; resample it first")
-    if not 0 <= protocol.filtered <= MOST_FILTERED:
-        raise BadInput(f"a scanner's filter is between 0 and {MOST_FILTERED:g} voxels wide, not {protocol.filtered:g}")
-    if protocol.filtered and protocol.profile == "point":
-        raise BadInput("a point has no width that a scanner's filter could widen; choose a gaussian or box profile")
     if protocol.contrast and labels is None:
         raise BadInput("changing the tissue contrast needs a label map of the head")
     if signal_level is None:

@@ -11,14 +11,11 @@ import numpy as np
 import pytest
 import SimpleITK
 from child_support import cancelled_within_two_seconds
+from cli_support import SAMPLE, run_json
 
-from LowFieldEnhanceLib.cli import main
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.image_io import DERIVED, read_image, write_image
+from LowFieldEnhanceLib.image_io import read_image, write_image
 from LowFieldEnhanceLib.resources import resource
-
-ROOT = Path(__file__).resolve().parents[2]
-SAMPLE = str(resource("SampleData", "colin27_64mT_T1w.nii.gz"))
 
 
 @pytest.fixture
@@ -31,12 +28,6 @@ def brain_mask(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("mask") / "brain.nii.gz"
     write_image(scan.with_array(inside.astype(np.float32)), path, "mask")
     return str(path)
-
-
-def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[dict]]:
-    """Exit code and events of one command."""
-    code = main([*arguments, "--json"])
-    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
 def test_methods_lists_every_method_with_its_licence(tiny_models: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,6 +73,9 @@ def test_methods_says_which_weights_are_missing(
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--learning-rate", "0"], "must be above 0"),
         (["train", "segmenter", "--out", "{out}/run", "--data", "{out}", "--learning-rate", "inf"], "rate inf must"),
         (["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}"], "no training heads"),
+        (["batch", "{out}", "-o", ""], "the value of -o is empty"),
+        (["demo", "--output="], "the value of --output is empty"),
+        (["enhance", "", "-o", "{out}/e.nii.gz"], "the value is empty"),
         (
             ["train", "bridged_prior", "--out", "{out}/run", "--data", "{out}", "--loss-weights", "1", "-1", "1"],
             "1 -1 1",
@@ -260,26 +254,6 @@ def test_a_mask_of_255_is_the_mask_of_1(
     assert volumes[0] == volumes[1]
 
 
-def test_the_demo_writes_only_into_a_folder_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "input.nii.gz").write_bytes(b"mine")
-    code, events = run_json(capsys, "demo", "--output", str(tmp_path))
-    assert (code, events[-1]["kind"]) == (2, "BadInput")
-    assert "not a folder of the demo's results" in events[-1]["message"]
-    assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"mine"]
-    (tmp_path / "enhanced.json").write_text(json.dumps({"derived": DERIVED, "input_sha256": "another scan's"}))
-    code, events = run_json(capsys, "demo", "--output", str(tmp_path))
-    assert code == 2 and "not a folder of the demo's results" in events[-1]["message"]
-    assert (tmp_path / "input.nii.gz").read_bytes() == b"mine"
-
-
-@pytest.mark.parametrize("wrong", [["-m", "nope"], ["-m", "linear", "-p", "paper"]])
-def test_a_demo_that_is_refused_makes_no_folder(
-    wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run_json(capsys, "demo", *wrong, "--output", str(tmp_path / "a" / "b"))[0] == 2
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_label_map_comes_with_what_is_doubtful_about_it(
     tiny_models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -295,19 +269,6 @@ def test_a_label_map_comes_with_what_is_doubtful_about_it(
         assert ("the brain found measures" in said) == (command == "segment")
 
 
-def test_a_second_demo_takes_the_place_of_the_first(
-    tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    reached = []
-    monkeypatch.setattr("LowFieldEnhanceLib.pipeline.enhance", lambda *_, **__: reached.append(1) or 1 / 0)
-    provenance = {"derived": DERIVED, "input_sha256": read_image(SAMPLE).sha256()}
-    (tmp_path / "enhanced.json").write_text(json.dumps(provenance))
-    assert run_json(capsys, "demo", "--output", str(tmp_path))[0] == 1 and reached
-    (tmp_path / "input.nii.gz").write_bytes(b"mine")
-    code, events = run_json(capsys, "demo", "--output", str(tmp_path))
-    assert code == 2 and "input.nii.gz was not written by LowFieldEnhance" in events[-1]["message"]
-
-
 @pytest.mark.parametrize("command", [["segment", SAMPLE], ["simulate", SAMPLE], ["report", SAMPLE, SAMPLE]])
 def test_no_command_replaces_a_file_that_it_did_not_write(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -317,3 +278,13 @@ def test_no_command_replaces_a_file_that_it_did_not_write(
     code, events = run_json(capsys, *command, "-o", str(target))
     assert code == 2 and "was not written by LowFieldEnhance" in events[-1]["message"]
     assert target.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("wrong", [["--field-contrast", "nan"], ["--field-contrast", "1", "--filter", "9"]])
+def test_a_protocol_that_no_scanner_has_is_refused_before_the_head_is_labelled(
+    wrong: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("LowFieldEnhanceLib.segmentation.segmenter.Segmenter", lambda *_: 1 / 0)
+    code, events = run_json(capsys, "simulate", SAMPLE, "-o", str(tmp_path / "low.nii.gz"), *wrong)
+    assert code == 2 and [event["event"] for event in events] == ["error"]
+    assert list(tmp_path.iterdir()) == []

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli_support import run_json
 from phantoms import voxels
-from test_cli import run_json
 from test_reference_limits import check
 
 from LowFieldEnhanceLib.events import Events

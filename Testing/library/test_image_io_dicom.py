@@ -200,3 +200,17 @@ def test_every_slice_has_its_own_scale(tmp_path: Path, first: str) -> None:
     wanted = array * slopes + np.array([0, 3, 0, 0])
     found = np.sort(image.array, axis=None)
     np.testing.assert_allclose(found, np.sort(wanted, axis=None), rtol=1e-5)
+
+
+def test_a_folder_that_gdcm_stumbles_over_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    def coloured(data: Dataset, _: int) -> None:
+        data.PhotometricInterpretation = "PALETTE COLOR"  # without its palette
+
+    write_series(tmp_path / "ct", np.ones((8, 9, 5)), np.eye(4), change=coloured)
+    assert "holds a DICOM file that is damaged or no grey-scale image" in refused(tmp_path / "ct")
+
+
+def test_of_uneven_gaps_itk_says_nothing_beside_the_refusal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    write_series(tmp_path / "mr", np.ones((8, 9, 6)), np.diag([1, 1, 5.0, 1]), leave_out=(3,))
+    assert "some are missing or doubled" in refused(tmp_path / "mr")
+    assert capfd.readouterr().err == ""

@@ -116,4 +116,4 @@ def test_a_written_file_has_the_permissions_of_any_other_new_file(tmp_path: Path
 def test_the_nifti_header_says_that_the_volume_is_derived(tmp_path: Path) -> None:
     image_io.write_image(Image(voxels(), np.eye(4)), tmp_path / "scan.nii.gz")
     description = gzip.decompress((tmp_path / "scan.nii.gz").read_bytes())[148:228].rstrip(b"\x00").decode()
-    assert description == image_io.DERIVED
+    assert description == image_io.DERIVED + image_io.voxels_noted(image_io.read_image(tmp_path / "scan.nii.gz"))

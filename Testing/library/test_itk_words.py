@@ -17,7 +17,11 @@ WHERE = "Exception thrown in SimpleITK ImageFileReader_Execute: /tmp/itkImageBas
     ("text", "reason"),
     [
         ("ITK ERROR: NiftiImageIO(0x5574): a.nii is not recognized\n", "a.nii is not recognized"),
-        ("sitk::ERROR: Unable to determine ImageIO reader\n", "Unable to determine ImageIO reader"),
+        (
+            'sitk::ERROR: Unable to determine ImageIO reader for "/a/b.nii"\n',
+            "its content is damaged, or not of the format that its name tells",
+        ),
+        ("sitk::ERROR: The file is locked\n", "The file is locked"),
         (
             "ITK ERROR: MetaImageIO(0x55): File cannot be read: a.mha\nReason: No such file",
             "File cannot be read: a.mha",

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
-from test_cli import SAMPLE, run_json
+from cli_support import SAMPLE, run_json
 from test_pipeline_samples import mask, quick  # noqa: F401 (fixtures)
 
 from LowFieldEnhanceLib.image_io import read_image

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from cli_support import run_json
 from judging_support import OPTIONS
-from test_cli import run_json
 from test_report_schema import DOCUMENT, violations
 
 from LowFieldEnhanceLib import compare as comparison

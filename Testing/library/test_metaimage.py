@@ -1,4 +1,6 @@
-"""Compressed MetaImage: ITK says nothing of damage, so every byte must be accounted for before it reads the voxels."""
+"""MetaImage: ITK says nothing of damage in compressed voxels, so every byte must be accounted for before it reads them,
+nor of a scale in the header that it leaves out.
+"""
 
 from __future__ import annotations
 
@@ -116,3 +118,64 @@ def test_an_ending_in_capitals_is_refused_in_our_words(name: str, ending: str, t
     compressed(tmp_path / f"a{ending}")
     (tmp_path / f"a{ending}").rename(tmp_path / name)
     assert refused(tmp_path / name) == f"{name} must end in {ending} in small letters to be read; rename it"
+
+
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize(
+    ("slope", "offset"), [("2", None), (None, "10"), ("-1", "4095"), ("0", "0"), ("nan", "0"), ("two", "0")]
+)
+def test_a_scale_of_intensities_that_itk_leaves_out_is_refused(
+    slope: str | None, offset: str | None, packed: bool, tmp_path: Path
+) -> None:
+    said = refused(scaled(tmp_path, slope, offset, packed))
+    assert said.startswith(f"the header of scan.mha gives intensities as {slope or 1} x voxel + {offset or 0} (")
+
+
+@pytest.mark.parametrize(("slope", "offset"), [("1", "0"), ("1.0", None), (None, "0.000")])
+def test_a_scale_that_changes_nothing_is_read(slope: str | None, offset: str | None, tmp_path: Path) -> None:
+    scan = read_image(scaled(tmp_path, slope, offset, False))
+    np.testing.assert_array_equal(scan.array, voxels(SHAPE).transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"HeaderSize = 50", "contradicts itself: its voxels begin at byte 50 (HeaderSize)"),
+        (b"TransformMatrix = 2 0 0 0 2 0 0 0 2", "have the lengths 2 x 2 x 2 in the place of 1"),
+        (b"Rotation = 1 0 0 0 1 0 0 0 0.9", "have the lengths 1 x 1 x 0.9"),
+        (b"Offset = nan 0 0", "gives no position: nan 0 0"),
+        (b"Position = 0 0 inf", "gives no position: 0 0 inf"),
+    ],
+)
+def test_a_header_that_itk_reads_as_something_else_is_refused(line: bytes, said: str, tmp_path: Path) -> None:
+    assert said in refused(with_line(tmp_path, line))
+
+
+@pytest.mark.parametrize(
+    "line", [b"HeaderSize = -1", b"HeaderSize = 0", b"TransformMatrix = 0.6 0.8 0 -0.8 0.6 0 0 0 1"]
+)
+def test_a_header_that_says_the_same_in_other_words_is_read(line: bytes, tmp_path: Path) -> None:
+    scan = read_image(with_line(tmp_path, line))
+    np.testing.assert_array_equal(scan.array, voxels(SHAPE).transpose(2, 1, 0))
+
+
+def with_line(folder: Path, line: bytes) -> Path:
+    """A file with one line of its header replaced, or added before the voxels' type."""
+    path = folder / "scan.mha"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels(SHAPE)), str(path), useCompression=False)
+    same = {b"Rotation": b"TransformMatrix", b"Position": b"Offset"}
+    name = line.split(b" ")[0]
+    lines = [one for one in path.read_bytes().split(b"\n", 12) if not one.startswith(same.get(name, name) + b" =")]
+    place = next(n for n, one in enumerate(lines) if one.startswith(b"ElementType"))
+    path.write_bytes(b"\n".join([*lines[:place], line, *lines[place:]]))
+    return path
+
+
+def scaled(folder: Path, slope: str | None, offset: str | None, packed: bool) -> Path:
+    """A file whose header says how voxels become intensities."""
+    path = folder / "scan.mha"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(voxels(SHAPE)), str(path), useCompression=packed)
+    given = {"Slope": slope, "Offset": offset}
+    lines = "".join(f"ElementToIntensityFunction{name} = {value}\n" for name, value in given.items() if value)
+    path.write_bytes(path.read_bytes().replace(b"ElementType", lines.encode() + b"ElementType", 1))
+    return path

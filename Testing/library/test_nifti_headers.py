@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import voxels
+from phantoms import refused, voxels
 from scipy.spatial.transform import Rotation
 from test_orientation_doubt import doubt_of
 
@@ -190,3 +190,38 @@ def test_a_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(nifti, "_geometry", lambda header: seen.append(len(header)) or read(header))
     read_image(tmp_path / "scan.nii.gz", "T1w")
     assert seen == [544]
+
+
+@pytest.mark.parametrize(("version", "order"), KINDS)
+@pytest.mark.parametrize("magic", [b"\0\0\0\0", b"n+3\0"])
+def test_a_header_without_the_mark_of_nifti_is_refused_as_analyze(
+    magic: bytes, version: int, order: str, tmp_path: Path
+) -> None:
+    written(tmp_path / "a.nii", version, order, magic=(magic,))
+    with pytest.raises(BadInput, match="a.nii lacks the mark of NIfTI"):
+        check_nifti(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(("version", "order"), KINDS)
+@pytest.mark.parametrize("code", [0, 1, 255, 9999])
+def test_voxels_of_an_unknown_type_are_refused_before_itk_speaks(
+    code: int, version: int, order: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path / "a.nii", version, order, type=(code, 32))
+    assert (
+        refused(tmp_path / "a.nii") == f"the header of a.nii gives its voxels a type that cannot be read (code {code})"
+    )
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_a_quaternion_that_is_no_rotation_is_refused_where_it_alone_gives_the_orientation(
+    version: int, order: str, tmp_path: Path
+) -> None:
+    long = (0.9, 0.9, 0.9, *OFFSET)
+    written(tmp_path / "a.nii", version, order, quaternion=long, codes=(1, 0))
+    with pytest.raises(BadInput, match="is no rotation"):
+        check_nifti(tmp_path / "a.nii")
+    for quaternion, codes in ((long, (0, 1)), ((1.00001, 0, 0, *OFFSET), (1, 0))):  # not used; and rounding
+        written(tmp_path / "a.nii", version, order, quaternion=quaternion, codes=codes)
+        assert check_nifti(tmp_path / "a.nii")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from cli_support import run_json
 from judging_support import LESION_MM, ball
 from phantoms import phantom_head
-from test_cli import run_json
 from test_reference_limits import check, warnings_of
 
 from LowFieldEnhanceLib.image import Image

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import SimpleITK
 from batch_support import FakeWork, scans_in
 from phantoms import voxels
 from test_report_html import report as report_page
@@ -19,7 +21,7 @@ from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.evaluation.report import SCHEMA
 from LowFieldEnhanceLib.evaluation.report_files import write_csv, write_json, write_values_csv
 from LowFieldEnhanceLib.image import Image
-from LowFieldEnhanceLib.ours import check_ours, is_enhanced, provenance_beside, sidecar_of
+from LowFieldEnhanceLib.ours import check_ours, is_enhanced, note_of, provenance_beside, sidecar_of
 from LowFieldEnhanceLib.outputs import Wanted, write_report
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -180,3 +182,55 @@ def test_a_batch_does_not_replace_a_table_that_is_called_summary(tmp_path: Path)
     with pytest.raises(BadInput, match="summary.csv was not written by LowFieldEnhance"):
         run_batch(scans_in(tmp_path / "in", "a"), tmp_path / "out", FakeWork())
     assert os.listdir(tmp_path / "out") == ["summary.csv"]
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_a_segmentation_corrected_by_hand_is_not_replaced_even_if_its_editor_kept_the_note(
+    ending: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"labels{ending}"
+    labels = np.arange(210, dtype=np.uint8).reshape(5, 6, 7)
+    image_io.write_labels(LabelMap(labels, np.diag([1.6, 1.6, 5, 1]), {}), path)
+    resaved(path, lambda voxels: voxels.astype(np.float64))  # which changes nothing
+    check_ours(path, image_io.LABELS)
+    resaved(path, corrected)
+    assert note_of(path) == image_io.LABELS
+    for check in (lambda: check_ours(path, image_io.LABELS), lambda: check_ours(path)):
+        with pytest.raises(BadInput, match=rf"labels{ending} was changed after LowFieldEnhance had written it"):
+            check()
+    path.unlink()
+    check_ours(path, image_io.LABELS)
+
+
+@pytest.mark.parametrize("kind", image_io.NOTES)
+def test_nor_is_any_other_volume_whose_voxels_were_changed(kind: str, tmp_path: Path) -> None:
+    image_io.write_image(SCAN, tmp_path / "a.nii.gz", f"{kind} of a head")
+    check_ours(tmp_path / "a.nii.gz", kind)
+    resaved(tmp_path / "a.nii.gz", corrected)
+    with pytest.raises(BadInput, match="was changed after"):
+        check_ours(tmp_path / "a.nii.gz", kind)
+
+
+def test_a_volume_of_an_earlier_version_and_one_that_is_cut_off_are_replaced_as_before(tmp_path: Path) -> None:
+    path = tmp_path / "labels.nii"
+    image_io.write_labels(LabelMap(np.ones((5, 6, 7), np.uint8), np.eye(4), {}), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    check_ours(path, image_io.LABELS)
+    noted = image_io.LABELS.encode()
+    path.write_bytes(whole[:148] + noted.ljust(80, b"\0") + whole[228:-1] + b"\7")
+    check_ours(path, image_io.LABELS)
+
+
+def corrected(array: np.ndarray) -> np.ndarray:
+    array[1, 2, 3] += 1
+    return array
+
+
+def resaved(path: Path, edit: Callable[[np.ndarray], np.ndarray]) -> None:
+    """As an editor does it that keeps the header."""
+    volume = SimpleITK.ReadImage(str(path))
+    changed = SimpleITK.GetImageFromArray(edit(SimpleITK.GetArrayFromImage(volume)))
+    changed.CopyInformation(volume)
+    changed.SetMetaData("ITK_FileNotes", volume.GetMetaData("ITK_FileNotes"))
+    SimpleITK.WriteImage(changed, str(path))

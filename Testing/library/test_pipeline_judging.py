@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cli_support import run_json
 from judging_support import LESION_MM, OPTIONS, ball
 from phantoms import phantom_head
-from test_cli import run_json
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.compare import compare

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from cli_support import SAMPLE, run_json
 from compare_support import labelled_by
 from scipy import ndimage
-from test_cli import SAMPLE, run_json
 from test_pipeline import high_field
 
 from LowFieldEnhanceLib import pipeline, samples

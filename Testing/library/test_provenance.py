@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import SimpleITK
+from cli_support import run_json
 from judging_support import LESION_MM, OPTIONS, ball
 from phantoms import phantom_head
-from test_cli import run_json
 from test_report_schema import DOCUMENT, violations
 
 from LowFieldEnhanceLib import ours, pipeline

@@ -53,6 +53,7 @@ def test_a_mistake_is_bad_input_in_one_sentence(mistake: str) -> None:
     ("given", "sentence"),
     [
         ({"brain": np.ones((8, 8, 8))}, "the brain mask must be of the class Image"),
+        ({"brain": scan()}, "the brain mask is the scan itself"),
         ({"lesions": scan()}, "the lesions must be of the class LabelMap"),
         ({"reference_labels": scan()}, "the reference's labels must be of the class LabelMap"),
     ],

@@ -1,4 +1,4 @@
-"""The layout "input | enhanced": its views, what links them, comparing in one view, and the way to a structure."""
+"""The layout "input | enhanced": its views, what links them, and comparing in one view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceSlicer import comparison, layout, volumes
 from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, THREE_PLANES, VIEW_GROUP, layoutXml, sliceViews
 from LowFieldEnhanceSlicer.marks import DERIVED_ATTRIBUTE
-from LowFieldEnhanceSlicer.segmentations import BINARY_LABELMAP
+from LowFieldEnhanceSlicer.scene import writeMrb
 
 VOLUME = "vtkMRMLScalarVolumeNode"
 
@@ -209,61 +209,46 @@ def test_comparing_ends_with_what_it_shows(pair, scene, how, switch):
     assert layout.comparisonMode() == "" and not switch(True)
     left = {"another layout": ["Head", "Better head"], "enhanced removed": ["Head"], "scene closed": []}
     assert names(scene) == left.get(how, ["Head", "Better head"])
+    slicer.app.processEvents()
+    assert layout.isShown() == (how in ("scene closed", "module closed")), "another scene may have a layout of its own"
+
+
+@pytest.mark.parametrize("read", ["with the module", "before the module"])
+@pytest.mark.parametrize("switch", [layout.setBlink, layout.setCheckerboard])
+def test_a_scene_that_was_saved_while_volumes_were_compared_shows_the_enhanced_one(pair, scene, switch, read, tmp_path):
+    """Else the views called "Enhanced" would come back with the plain scan in them, or with nothing."""
+    layout.showSideBySide(*pair)
+    other = volumes.addVolume(scene, Image(np.zeros((4, 4, 4), np.float32), np.eye(4), "T1w"), "Below")
+    view = composites(ENHANCED)[1]
+    view.SetForegroundVolumeID(other.GetID())
+    view.SetForegroundOpacity(0.4)
+    switch(True)
+    writeMrb(scene, tmp_path / "scene.mrb")
+    assert layout.comparisonMode(), "comparing goes on"
+    scene.Clear(0)
+    if read == "before the module":
+        layout.close()
+    assert scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
+    layout.install()
+    shown = [[scene.GetNodeByID(name or "") for name in (node.GetBackgroundVolumeID(), node.GetForegroundVolumeID())]
+             for node in composites(ENHANCED)]  # fmt: skip
+    assert [[node and node.GetName() for node in nodes] for nodes in shown] == [
+        ["Better head", None],
+        ["Better head", "Below"],
+        ["Better head", None],
+    ]
+    assert composites(ENHANCED)[1].GetForegroundOpacity() == pytest.approx(0.4)
 
 
 def test_there_is_nothing_to_compare_before_the_layout_is_shown(application):
     assert not layout.setBlink(True) and not layout.setCheckerboard(True) and layout.comparisonMode() == ""
 
 
-@pytest.fixture
-def bent(scene):
-    """A segmentation whose structure is an arch: its centroid lies in the gap; shifted by 100 mm along x."""
-    array = np.zeros((9, 9, 5), np.uint8)
-    array[1, 1:8, 2] = array[7, 1:8, 2] = array[1:8, 7, 2] = 3
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    labelmap = slicer.vtkOrientedImageData()
-    volumes.fillImageData(labelmap, array)
-    toWorld = vtk.vtkMatrix4x4()
-    toWorld.DeepCopy([2, 0, 0, 10, 0, 2, 0, 20, 0, 0, 5, 30, 0, 0, 0, 1])
-    labelmap.SetGeometryFromImageToWorldMatrix(toWorld)
-    segment = slicer.vtkSegment()
-    segment.SetName("Arch")
-    segment.SetLabelValue(3)
-    segment.AddRepresentation(BINARY_LABELMAP, labelmap)
-    node.GetSegmentation().AddSegment(segment, "Arch")
-    transform = scene.AddNewNodeByClass("vtkMRMLTransformNode")
-    toParent = vtk.vtkTransform()
-    toParent.Translate(100, 0, 0)
-    transform.SetMatrixTransformToParent(toParent.GetMatrix())
-    node.SetAndObserveTransformNodeID(transform.GetID())
-    return node, array
-
-
-def test_all_views_jump_into_the_structure(pair, bent):
-    node, array = bent
-    layout.showSideBySide(*pair)
-    assert layout.jumpToStructure(node, "Arch")
-    x, y, z = layout.structureCentre(node, "Arch")
-    assert array[round((x - 110) / 2), round((y - 20) / 2), round((z - 30) / 5)] == 3
-    slicer.app.processEvents()
-    for widget in (*widgets(INPUT), *widgets(ENHANCED), slicer.app.layoutManager().sliceWidget("Red")):
-        toSlice = vtk.vtkMatrix4x4()
-        vtk.vtkMatrix4x4.Invert(widget.mrmlSliceNode().GetSliceToRAS(), toSlice)
-        assert toSlice.MultiplyPoint((x, y, z, 1.0))[2] == pytest.approx(0.0, abs=1e-6)
-
-
-def test_a_structure_that_is_not_there_moves_nothing(application, bent):
-    before = slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().GetSliceOffset()
-    assert not layout.jumpToStructure(bent[0], "Nothing")
-    assert slicer.app.layoutManager().sliceWidget("Red").mrmlSliceNode().GetSliceOffset() == before
-
-
 @pytest.mark.parametrize("missing", ["layoutManager", "app"])
-def test_without_views_nothing_happens(pair, bent, monkeypatch, missing):
+def test_without_views_nothing_happens(pair, monkeypatch, missing):
     if missing == "app":
         monkeypatch.delattr(slicer, "app")
     else:
         monkeypatch.setattr(slicer.app, "layoutManager", lambda: None)
     assert not layout.showSideBySide(*pair) and not layout.install() and not layout.isShown()
     assert not layout.setBlink(True) and not layout.setCheckerboard(True) and not layout.restoreLayout()
-    assert not layout.jumpToStructure(bent[0], "Arch")

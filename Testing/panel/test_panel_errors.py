@@ -107,6 +107,31 @@ def test_damaged_results_leave_no_nodes_behind(person, stub, tmp_path, results):
     assert person.outputs() == [] and person.leftFolders() == []
 
 
+def outOfMemory(*arguments):
+    raise MemoryError
+
+
+@pytest.mark.parametrize("step", ["VolumeCopy.__init__", "InputCopies.copyOn", "InputCopies.write"])
+def test_memory_that_runs_out_while_the_scan_is_handed_over_is_told(person, stub, monkeypatch, step):
+    monkeypatch.setattr(f"LowFieldEnhanceSlicer.export.{step}", outOfMemory)
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    press(person.ui.applyButton)
+    person.waitForEnd()
+    said = "There was not enough memory to hand the scan over; close other volumes or programs and try again."
+    assert person.ui.messageLabel.text() == said and person.ui.applyButton.text() == "Apply"
+    assert not person.ui.cpuButton.isVisible() and stub.calls == [] and person.leftFolders() == []
+
+
+def test_memory_that_runs_out_while_the_results_are_loaded_is_told(person, stub, monkeypatch):
+    monkeypatch.setattr("LowFieldEnhanceSlicer.job.readResults", outOfMemory)
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    press(person.ui.applyButton)
+    person.waitForEnd()
+    said = "There was not enough memory to load the results; close other volumes or programs and try again."
+    assert person.ui.messageLabel.text() == said and person.outputs() == []
+    assert not person.ui.cpuButton.isVisible(), "it is Slicer that lacks memory, not the graphics card"
+
+
 def test_a_temporary_folder_that_was_cleared_away_is_made_again(person, stub):
     shutil.rmtree(slicer.app.property("temporaryPath"))
     apply(person)

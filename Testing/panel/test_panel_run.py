@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from pathlib import Path
 
 import numpy as np
@@ -197,12 +198,13 @@ def test_two_inputs_run_in_turn(person, stub):
 def test_a_run_that_waits_can_be_cancelled_and_the_one_on_its_way_goes_on(person, stub):
     ui = person.ui
     first, second = person.loadScan("First T1w"), person.loadScan("Second T1w")
-    stub.set(STUB_SECONDS="0.8")
+    stub.set(STUB_SECONDS="1.6")
     ui.inputSelector.setCurrentNode(first)
     press(ui.applyButton)
     assert not ui.cancelWaitingButton.isVisible()
     ui.inputSelector.setCurrentNode(second)
     press(ui.queueButton)
+    time.sleep(0.5)  # longer than between the clicks of a double click
     press(ui.queueButton)
     running, *waiting = list(person.logic.jobs)
     waitUntil(lambda: "2 waiting" in ui.statusLabel.text() and stub.calls)

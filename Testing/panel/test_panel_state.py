@@ -16,7 +16,7 @@ from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceLib.formats.field_strength import field_strength_t
 from LowFieldEnhanceLib.image_io import read_image
-from LowFieldEnhanceSlicer import catalogue, layout, volumes
+from LowFieldEnhanceSlicer import catalogue, layout, navigation, volumes
 from LowFieldEnhanceSlicer.estimate import duration, estimate
 from LowFieldEnhanceSlicer.export import InputCopies
 from LowFieldEnhanceSlicer.parameters import Method, Preset, requestOf
@@ -228,7 +228,7 @@ def test_blink_and_checkerboard_exclude_each_other_and_show_the_layout(person, s
 
 def test_a_row_of_the_structures_leads_there_however_it_is_sorted(person, stub, monkeypatch):
     asked = []
-    monkeypatch.setattr(layout, "jumpToStructure", lambda node, name: asked.append((node, name)))
+    monkeypatch.setattr(navigation, "jumpToStructure", lambda node, name: asked.append((node, name)))
     ui = person.ui
     ui.inputSelector.setCurrentNode(person.loadScan())
     press(ui.applyButton)

@@ -189,6 +189,17 @@ def test_a_double_click_compares_once(person):
     person.waitForEnd()
 
 
+def test_a_double_click_on_start_next_adds_one_run(person, stub):
+    stub.set(STUB_MODE="slow")
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    press(person.ui.applyButton)
+    for _ in range(2):
+        press(person.ui.queueButton)
+    assert len(person.logic.jobs) == 2
+    person.logic.cancelAll()
+    person.waitForEnd()
+
+
 def test_a_button_is_meant_again_after_the_time_of_a_double_click(application):
     now = [10.0]
     guard = ClickGuard(lambda: now[0])

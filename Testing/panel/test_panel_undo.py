@@ -8,7 +8,8 @@ from panel_support import layers, run, writeResults
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
 
-from LowFieldEnhanceSlicer import hierarchy
+from LowFieldEnhanceSlicer import hierarchy, layout
+from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, sliceViews
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]
@@ -100,6 +101,58 @@ def test_the_foreground_of_the_user_comes_back_when_the_map_over_it_is_deleted(p
         assert layers() != before and {node for node, *_ in layers()} == {nodes.fidelity.GetID()}
         person.logic.showOverlay(nodes.enhanced)
     assert layers() == before
+
+
+def sideLayers(side: str) -> list[tuple[str | None, float]]:
+    """Foreground and opacity in the views of one side."""
+    manager = slicer.app.layoutManager()
+    nodes = [manager.sliceWidget(view.tag).mrmlSliceCompositeNode() for view in sliceViews(side, False)]
+    return [(node.GetForegroundVolumeID(), node.GetForegroundOpacity()) for node in nodes]
+
+
+@pytest.mark.parametrize("mode", ["setBlink", "setCheckerboard"])
+def test_a_map_below_a_comparison_is_deleted_and_the_foreground_of_the_user_comes_back(person, scan, mode):
+    mine = person.loadScan("Mine", (8.0, 8.0, 8.0))
+    nodes = person.logic.process(scan).nodes
+    assert person.logic.showSideBySide(nodes.enhanced)
+    slicer.util.setSliceViewerLayers(foreground=mine, foregroundOpacity=0.7)
+    person.logic.showOverlay(nodes.enhanced, "fidelity")
+    assert getattr(person.logic, mode)(nodes.enhanced)
+    during = sideLayers(ENHANCED)
+    slicer.mrmlScene.RemoveNode(nodes.fidelity)
+    QApplication.processEvents()
+    assert layout.comparisonMode() and sideLayers(ENHANCED) == during, "comparing goes on"
+    person.logic.endComparison()
+    assert {*sideLayers(ENHANCED), *sideLayers(INPUT)} == {(mine.GetID(), 0.7)}
+    layout.close()
+
+
+@pytest.mark.parametrize("deleted", ["the folder", "the enhanced volume", "the scan", "the folder, by a script"])
+def test_the_layout_of_the_user_comes_back_when_the_pair_on_the_screen_is_deleted(person, scan, deleted):
+    manager = slicer.app.layoutManager()
+    manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView)
+    nodes = person.logic.process(scan).nodes
+    assert person.logic.setBlink(nodes.enhanced) and layout.isShown()
+    if deleted == "the folder":
+        deleteFolder(nodes.enhanced)
+    elif deleted == "the folder, by a script":
+        person.logic.removeRun(nodes.enhanced)
+    else:
+        slicer.mrmlScene.RemoveNode(scan if deleted == "the scan" else nodes.enhanced)
+    QApplication.processEvents()
+    assert not layout.isShown() and manager.layout == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalView
+
+
+def test_the_layout_stays_when_another_run_is_deleted_or_another_pair_is_shown_at_once(person, scan):
+    nodes, other, third = (person.logic.process(scan).nodes for _ in range(3))
+    assert person.logic.showSideBySide(nodes.enhanced)
+    deleteFolder(other.enhanced)
+    assert layout.isShown() and layout.shownPair() == (scan, nodes.enhanced)
+    slicer.mrmlScene.RemoveNode(nodes.enhanced)
+    assert person.logic.showSideBySide(third.enhanced)
+    QApplication.processEvents()
+    assert layout.isShown() and layout.shownPair() == (scan, third.enhanced)
+    layout.close()
 
 
 def test_a_scene_is_closed_with_a_map_on_the_screen(person, scan):
