@@ -40,7 +40,11 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = _Parser(
-        prog="lowfield-enhance", description="Enhance low-field MRI and report how far to trust the result."
+        prog="lowfield-enhance",
+        description="Enhance low-field MRI of the head and report how far to trust the result. ENHANCED - not for "
+        "diagnosis.",
+        epilog="Exit codes: 0 done, 1 internal error, 2 bad input, 3 model missing or corrupt, 4 out of memory, 130 "
+        "cancelled. 'lowfield-enhance COMMAND --help' explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"lowfield-enhance {__version__}")
     groups = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)

@@ -20,7 +20,7 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_segment(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``segment``: FreeSurfer labels of any head scan."""
     parser = groups.add_parser("segment", parents=[common], help="label the anatomy of a head scan")
-    parser.add_argument("input", help="as for enhance")
+    parser.add_argument("input", help="NIfTI, NRRD, MetaImage, a folder with one DICOM series, or a multi-frame file")
     parser.add_argument("-o", "--output", required=True, help="label map (FreeSurfer ids; .nii.gz, .nii, .nrrd, .mha)")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     add_mirrored_option(parser)
@@ -63,11 +63,13 @@ def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="the high-field scan")
     parser.add_argument("-o", "--output", required=True, help="the low-field scan (.nii.gz, .nii, .nrrd, .mha)")
     parser.add_argument("--spacing", type=float, nargs=3, default=(1.6, 1.6, 5.0), metavar=("R", "A", "S"),
-                        help="mm (default: 1.6 1.6 5)")  # fmt: skip
-    parser.add_argument("--snr", type=float, default=20.0, help="white matter over noise (default: 20)")
+                        help="size of the voxels along R, A, S (left-right, back-front, foot-head), mm (default: "
+                             "1.6 1.6 5)")  # fmt: skip
+    parser.add_argument("--snr", type=float, default=20.0, metavar="RATIO",
+                        help="white matter over the standard deviation of the noise (default: 20)")  # fmt: skip
     parser.add_argument("--profile", default="gaussian", choices=PROFILES,
-                        help="of a slice (default: gaussian)")  # fmt: skip
-    parser.add_argument("--noise", default="rician", choices=("rician", "gaussian"), help="default: rician")
+                        help="slice profile (default: gaussian)")  # fmt: skip
+    parser.add_argument("--noise", default="rician", choices=("rician", "gaussian"), help="its kind (default: rician)")
     parser.add_argument(
         "--filter", type=float, default=0.0, help="width of the scanner's filter in voxels; 0 (default): none"
     )
@@ -76,14 +78,18 @@ def add_simulate(groups: Groups, common: argparse.ArgumentParser) -> None:
         "--field-contrast",
         type=float,
         default=0.0,
+        metavar="SHARE",
         help="0 (default) keeps the contrast, 1 is that of 64 mT sequences with relaxation times of 50 mT, the nearest "
         "published ones",
     )
     parser.add_argument(
-        "--labels", help="label map of the input, for the SNR and --field-contrast (which segments without)"
+        "--labels",
+        metavar="FILE",
+        help="label map of the input (FreeSurfer ids), for the SNR and --field-contrast (without it that segments the "
+        "input)",
     )
     parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
-    parser.add_argument("--seed", type=int, default=0, help="of noise and bias (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of noise and bias field (default: 0)")
     parser.set_defaults(run=run_simulate)
 
 
@@ -160,9 +166,10 @@ def run_methods(options: argparse.Namespace, events: Events) -> dict[str, Any]:
 def add_demo(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``demo``: the bundled head from scan to report."""
     parser = groups.add_parser("demo", parents=[common], help="enhance the bundled simulated 64 mT head")
-    parser.add_argument("--output", default="demo-output", help="folder for the results (default: demo-output)")
-    parser.add_argument("-m", "--method", default="bridged", help="default: bridged")
-    parser.add_argument("-p", "--preset", default="fast", help="default: fast")
+    parser.add_argument("--output", default="demo-output", metavar="FOLDER",
+                        help="a new folder, or that of an earlier demo (default: demo-output)")  # fmt: skip
+    parser.add_argument("-m", "--method", default="bridged", help="see 'lowfield-enhance methods' (default: bridged)")
+    parser.add_argument("-p", "--preset", default="fast", help="fast (default), standard or paper")
     add_lpips_option(parser)
     parser.set_defaults(run=run_demo)
 

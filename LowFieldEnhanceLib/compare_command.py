@@ -28,20 +28,24 @@ def add_compare(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="NIfTI, NRRD, MetaImage, a folder with one DICOM series, or a multi-frame file")
     parser.add_argument("-o", "--output", required=True, help="a new folder for compare.html, .png, .md, .csv, .json")
     parser.add_argument("-m", "--methods", default="all", metavar="LIST",
-                        help="'all' (default), or a list such as cubic,bridged:standard")  # fmt: skip
+                        help="'all' (default), each with its first preset, or a list such as "
+                             "cubic,bridged:standard")  # fmt: skip
     parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
     parser.add_argument("--with", dest="others", action="append", default=[], metavar="CONTRAST=FILE",
                         help="a further contrast of the same head, such as T2w=scan_T2w.nii.gz")  # fmt: skip
     add_reference_options(parser)
-    parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
-    parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
+    parser.add_argument("--brain-mask", metavar="FILE", help="a brain mask of your own, instead of the segmenter's")
+    parser.add_argument("--lesions", metavar="FILE",
+                        help="label map of lesions to follow, in the same frame of reference")  # fmt: skip
     parser.add_argument("--volumes", action="store_true", help="write the enhanced volumes into the folder too")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
-    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
-    parser.add_argument("--spacing", type=float, default=1.0, help="of the output, mm (default: 1)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: 0)")
+    parser.add_argument("--spacing", type=float, default=1.0, metavar="MM",
+                        help="edge of the output's voxels, mm, 0.3 to 5 (default: 1)")  # fmt: skip
     add_mirrored_option(parser)
     add_forward_options(parser)
-    parser.add_argument("--no-segment", dest="segment", action="store_false", help="images and residuals only, faster")
+    parser.add_argument("--no-segment", dest="segment", action="store_false",
+                        help="leave the structures out: images and residuals only, faster")  # fmt: skip
     parser.set_defaults(run=run_compare)
 
 

@@ -41,28 +41,41 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--with", dest="others", action="append", default=[], metavar="CONTRAST=FILE",
                         help="a further contrast of the same head, such as T2w=scan_T2w.nii.gz")  # fmt: skip
     add_reference_options(parser)
-    parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
-    parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
-    parser.add_argument("--segmentation", help="write the labels of the enhanced volume")
-    parser.add_argument("--fidelity", help="write the residual (y - A x) / sigma on the scan's grid")
-    parser.add_argument("--added-detail", help="write what the scan does not support, in %% of the local contrast")
-    parser.add_argument("--report", help="write a report: .html, .json or .csv by its ending")
-    parser.add_argument("--report-json", help="write the report as JSON too")
-    parser.add_argument("--report-csv", help="write the report as CSV too: structures, and NAME_values.csv")
+    parser.add_argument("--lesions", metavar="FILE",
+                        help="label map of lesions to follow, in the same frame of reference")  # fmt: skip
+    parser.add_argument("--brain-mask", metavar="FILE", help="a brain mask of your own, instead of the segmenter's")
+    parser.add_argument("--segmentation", metavar="FILE", help="write the labels of the enhanced volume")
+    parser.add_argument("--fidelity", metavar="FILE",
+                        help="write the residual on the scan's grid: scan minus enhanced volume as the scanner would "
+                             "see it, in units of the noise")  # fmt: skip
+    parser.add_argument("--added-detail", metavar="FILE",
+                        help="write what the scan does not support, in %% of the local contrast")  # fmt: skip
+    parser.add_argument("--report", metavar="FILE", help="write a report: .html, .json or .csv by its ending")
+    parser.add_argument("--report-json", metavar="FILE", help="write the report as JSON too")
+    parser.add_argument("--report-csv", metavar="FILE",
+                        help="write the report as CSV too: structures, and NAME_values.csv")  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
-    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: 0)")
     parser.add_argument(
-        "--spacing", type=float, default=1.0, help="of the output, mm (default: 1, at which networks work)"
+        "--spacing",
+        type=float,
+        default=1.0,
+        metavar="MM",
+        help="edge of the output's voxels, mm, 0.3 to 5 (default: 1, at which the networks work)",
     )
-    parser.add_argument("--brain-only", action="store_true", help="0 outside the brain (judged before that)")
-    parser.add_argument("--n4", action="store_true", help="correct the bias field first, of further contrasts too")
+    parser.add_argument("--brain-only", action="store_true",
+                        help="0 outside the brain; the report judges the result before that")  # fmt: skip
+    parser.add_argument("--n4", action="store_true", help="correct the bias field (N4) first, of further contrasts too")
     add_mirrored_option(parser)
     add_forward_options(parser)
     parser.add_argument("--displacement", metavar="FIELD",
                         help="field or transform (ITK) with which the scan was unwarped, for 'latent'")  # fmt: skip
     parser.add_argument("--samples", type=int, default=1, metavar="N",
-                        help="1 to 64 results (other seeds, or mirrored); from 2 on with their spread")  # fmt: skip
-    parser.add_argument("--uncertainty", help="write the deviation among samples, or a method's orientations")
+                        help="number of results, 1 (default) to 64: with other seeds or, where a method draws nothing, "
+                             "of the mirrored scan (at most 8); from 2 on with their spread")  # fmt: skip
+    parser.add_argument("--uncertainty", metavar="FILE",
+                        help="write the standard deviation among the samples, or among the slice orientations of a "
+                             "method that has several")  # fmt: skip
     parser.add_argument("--data-consistency", action="store_true",
                         help="project the result onto the acquired scan, down to its noise")  # fmt: skip
     add_dicom_options(parser)
@@ -122,12 +135,17 @@ def add_report(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument("enhanced", help="the enhanced volume, same frame of reference")
     parser.add_argument("-o", "--output", required=True, help=".html, .json, or .csv: structures, and NAME_values.csv")
     add_reference_options(parser)
-    parser.add_argument("--lesions", help="label map of lesions to follow, in the same frame of reference")
-    parser.add_argument("--brain-mask", help="a brain mask of your own, instead of the segmenter's")
+    parser.add_argument("--lesions", metavar="FILE",
+                        help="label map of lesions to follow, in the same frame of reference")  # fmt: skip
+    parser.add_argument("--brain-mask", metavar="FILE", help="a brain mask of your own, instead of the segmenter's")
     parser.add_argument("--contrast", choices=CONTRASTS, help="default: guessed from the name, else T1w with a warning")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda or mps")
     parser.add_argument(
-        "--spacing", type=float, default=1.0, help="of the grid on which both are compared, mm (default: 1)"
+        "--spacing",
+        type=float,
+        default=1.0,
+        metavar="MM",
+        help="of the grid on which both are compared, mm (default: 1)",
     )
     add_mirrored_option(parser)
     add_forward_options(parser)

@@ -49,8 +49,11 @@ def add_mirrored_option(parser: argparse.ArgumentParser) -> None:
 
 def add_reference_options(parser: argparse.ArgumentParser) -> None:
     """``--reference``, ``--reference-labels``, ``--register`` and ``--lpips``."""
-    parser.add_argument("--reference", help="high-field scan of the same head, same frame of reference (or --register)")
-    parser.add_argument("--reference-labels", help="its label map (FreeSurfer ids)")
+    parser.add_argument("--reference", metavar="FILE",
+                        help="high-field scan of the same head, same frame of reference (or --register)")  # fmt: skip
+    parser.add_argument("--reference-labels", metavar="FILE",
+                        help="label map of the reference (FreeSurfer ids); without it the reference is segmented "
+                             "too")  # fmt: skip
     parser.add_argument("--register", action="store_true",
                         help="the reference was taken in another position: move it onto the scan first")  # fmt: skip
     add_lpips_option(parser)

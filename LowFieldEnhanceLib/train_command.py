@@ -15,17 +15,22 @@ Groups = Any  # argparse's sub-parser action has no public type
 def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``train``: one recipe."""
     parser = groups.add_parser("train", parents=[common], help="train one network (see README, Training)")
-    parser.add_argument("recipe", help="its name; an unknown one is answered with the list")
-    parser.add_argument("--data", help="data folder (default: LOWFIELDENHANCE_DATA)")
-    parser.add_argument("--out", required=True, help="folder for checkpoint, log and weights")
-    parser.add_argument("--minutes", type=float, default=30.0, help="in all, resumed pieces together (default: 30)")
-    parser.add_argument("--piece-minutes", type=float, help="stop after this long, to be resumed")
-    parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda or mps")
-    parser.add_argument("--threads", type=int, help="of the CPU (default: as many as torch takes)")
-    parser.add_argument("--seed", type=int, default=0, help="of all randomness (default: 0)")
+    parser.add_argument("recipe", help="what to train, such as segmenter; an unknown name is answered with the list")
     parser.add_argument(
-        "--learning-rate", type=float, help="at its peak (default: the recipe's; going on with --start asks for less)"
+        "--data", metavar="FOLDER", help="of the training (default: the one that LOWFIELDENHANCE_DATA names)"
     )
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="for checkpoint, log and weights")
+    parser.add_argument(
+        "--minutes", type=float, default=30.0, help="of training, resumed pieces together (default: 30)"
+    )
+    parser.add_argument("--piece-minutes", type=float, help="stop after so many minutes; --resume goes on")
+    parser.add_argument("--device", default="cpu", help="auto, cpu (default), cuda or mps")
+    parser.add_argument("--threads", type=int, help="number of threads on the CPU (default: as many as torch takes)")
+    parser.add_argument("--seed", type=int, default=0, help="of all random numbers (default: 0)")
+    parser.add_argument(
+        "--learning-rate", type=float, metavar="RATE",
+        help="at its peak (default: the recipe's; going on with --start asks for less)",
+    )  # fmt: skip
     parser.add_argument(
         "--optimizer", choices=("adamw", "muon"), default="adamw",
         help="adamw (default), or muon for the wide convolutions: fewer steps from random weights",
@@ -34,17 +39,20 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--start",
         type=Path,
+        metavar="FOLDER",
         help="folder with weights of the same network to go on from (a run, or Resources/Models); for bridged_bridge "
         "also a run of regression_unet",
     )
     parser.add_argument(
         "--degradation",
         type=Path,
+        metavar="FILE",
         help="of regression_unet and bridged_bridge: JSON with what the simulated scans are drawn from (see README)",
     )
     parser.add_argument(
-        "--preconditioning", choices=("ddpm", "edm"), help="of slice_prior: Ho et al. 2020 or Karras et al. 2022"
-    )
+        "--preconditioning", choices=("ddpm", "edm"),
+        help="of slice_prior: ddpm (default; Ho et al. 2020) or edm (Karras et al. 2022)",
+    )  # fmt: skip
     parser.add_argument(
         "--loss-weights", type=float, nargs="+", metavar="WEIGHT",
         help="of bridged_bridge: of the noised pair, the clean estimates and the identity (default: 1 1 0.1); of "
@@ -55,10 +63,12 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
         help="of bridged_bridge: the terms of SSIM and anatomy, the slowest, count in each N-th step (default: 0, in "
         "none)",
     )  # fmt: skip
-    css = parser.add_argument_group("css_generator")
+    css = parser.add_argument_group("of css_generator")
     css.add_argument("--pairing", choices=("none", "weak", "full"), help="how slices are paired (default: full)")
-    css.add_argument("--without", help="parts left out, separated by commas: cycle, sgp, lsc, adversarial")
-    css.add_argument("--warm-up", type=float, help="share of the time before the samplers run")
+    css.add_argument("--without", metavar="LIST",
+                     help="parts left out, separated by commas: cycle, sgp, lsc, adversarial")  # fmt: skip
+    css.add_argument("--warm-up", type=float, metavar="SHARE",
+                     help="share of the time with denoising alone, before the samplers run (default: 0.6)")  # fmt: skip
     parser.set_defaults(run=run_train)
 
 

@@ -39,7 +39,6 @@ from .source import guessContrast, rememberContrast
 from .timers import DeferredCall
 
 NODE_GOES = slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent
-NOTHING_INSTALLED = "Nothing was installed, so nothing was run; Apply will ask again."
 
 
 class Panel(Observing):
@@ -238,7 +237,7 @@ class Panel(Observing):
     def _begun(self, request: Request, begin: Callable[[], Job]) -> Job | None:
         try:
             if not self.logic.ensureDependencies(request):
-                self.runView.showMessage(_(NOTHING_INSTALLED))
+                self.runView.showMessage(_("Nothing was installed, so nothing was run; Apply will ask again."))
                 return None
             self.refresh()
             job = begin()

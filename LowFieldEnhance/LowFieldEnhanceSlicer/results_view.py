@@ -24,7 +24,6 @@ from .table_view import TableView
 
 BUTTONS = ("sideBySideButton", "axialButton", "blinkButton", "checkerboardButton", "reportButton", "surfaceButton",
            "chartButton", "beforeAfterButton", "againButton", "runAgainButton", "removeButton")  # fmt: skip
-SHOW_SURFACES = "Show in 3-D"
 
 
 class ResultsView:
@@ -154,7 +153,7 @@ class ResultsView:
         button.text = (
             _("Surface {done} of {count} - cancel").format(done=min(progress[0] + 1, progress[1]), count=progress[1])
             if counted
-            else _(SHOW_SURFACES)
+            else _("Show in 3-D")
         )
 
     def _onChart(self) -> None:
