@@ -105,9 +105,12 @@ def sentences(results: dict[str, Any]) -> list[str]:
             [head[key] for head in painted.values()]
             for key in ("brain_mask_dice", "cortex_dice", "cortex_volume_ratio")
         )
-        lines += [f"Whole heads painted from {len(MAPS)} label maps of the training in {len(CONTRASTS)} contrasts"
-                  f"{what}: brain mask Dice {np.mean(mask):.3f} (least {min(mask):.3f}), "
-                  f"cortex Dice {np.mean(cortex):.3f}, its volume {np.mean(share):.2f} times the map's.", ""]  # fmt: skip
+        lines += [
+            f"Whole heads painted from {len(MAPS)} label maps of the training in {len(CONTRASTS)} contrasts"
+            f"{what}: brain mask Dice {np.mean(mask):.3f} (least {min(mask):.3f}), "
+            f"cortex Dice {np.mean(cortex):.3f}, its volume {np.mean(share):.2f} times that of the map.",
+            "",
+        ]
     if colin:
         lines += [f"Brain mask of Colin27, a whole head that no training saw, against BET's: Dice {colin['dice']:.3f}; "
                   f"{colin['beyond_ml']:.0f} mL in ours alone, {colin['missed_ml']:.0f} mL in BET's alone; "
