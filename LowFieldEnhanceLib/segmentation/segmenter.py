@@ -28,6 +28,7 @@ from .labels import LabelMap, from_channels, label_table, mirrored_channels
 
 MODEL = "segmenter"
 TOP_PERCENTILE = 99.0
+BRAIN_PERCENTILE = 95.0  # of the coarsely found brain, which holds some fat at its edge
 DARK_BRAIN = 0.75  # of the scale's top: a brain that ends below it is scaled by its own intensities
 SLAB = 64  # planes that the fine level works on at once
 SMALLEST_SLAB = 16
@@ -183,13 +184,14 @@ def _known(error: Exception) -> Exception:
 
 
 def _brain_level(look: _Look) -> float:
-    """The brain's brightest as a share of the scale's top: :data:`TOP_PERCENTILE` of what the coarse scores call brain;
-    1 where they find none or it is dark altogether."""
+    """The brain's brightest as a share of the scale's top: :data:`BRAIN_PERCENTILE` of what the coarse scores call
+    brain; 1 where they find none or it is dark altogether.
+    """
     brain = look.scores[0].argmax(0) > 0
     shown = (look.x[0, 0, ::2, ::2, ::2][brain].float() + 1) / 2
     if not len(shown):
         return 1.0
-    level = float(np.percentile(shown.cpu().numpy(), TOP_PERCENTILE))
+    level = float(np.percentile(shown.cpu().numpy(), BRAIN_PERCENTILE))
     return level if level > 0 else 1.0
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from quality import HEADS, PROTOCOL
-from whole_heads import colin27, painted_heads, sentences
+from whole_heads import FAT, colin27, painted_heads, sentences
 
 from LowFieldEnhanceLib.evaluation.overlap import dice
 from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
@@ -228,6 +228,7 @@ def main() -> None:
         "peak_gb": system.getrusage(system.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "generator": generator_rate(root),
         "painted_heads": painted_heads(root, segmenter),
+        "painted_fat": painted_heads(root, segmenter, FAT),
     }
     if options.templates:
         results["colin27"] = colin27(options.templates, segmenter)

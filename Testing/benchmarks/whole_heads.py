@@ -27,12 +27,18 @@ CONTRASTS = {
     "FLAIR": {"WM": 0.7, "GM": 0.85, "CSF": 0.15},
 }
 OUTSIDE = (0.05, 0.9)  # skull, eyes, skin: drawn for each class
+FAT = 3.5  # times that range: fat on a spin-echo T1w outshines the brain
 NOISE, BLUR = 0.03, 0.6  # voxels
 CORTEX = (3, 42)
 
 
-def painted_heads(root: Path, segmenter: Segmenter) -> dict[str, dict[str, float]]:
+def painted_heads(root: Path, segmenter: Segmenter, fat: float = 1.0) -> dict[str, dict[str, float]]:
     """Whole heads painted from label maps, whose anatomy was in the training and whose intensities were not.
+
+    Args:
+        root: of the data.
+        segmenter: to be judged.
+        fat: times :data:`OUTSIDE`.
 
     Returns:
         For each head and contrast the Dice of the brain mask and of the cortex, and the cortex's volume as a share of
@@ -45,7 +51,7 @@ def painted_heads(root: Path, segmenter: Segmenter) -> dict[str, dict[str, float
         truth = brain_mask(LabelMap(labels, np.eye(4), {}))
         cortex = np.isin(labels, CORTEX)
         for contrast, levels in CONTRASTS.items():
-            head = _painted(array, labels, levels, np.random.default_rng(1))
+            head = _painted(array, labels, levels, fat, np.random.default_rng(1))
             found = segmenter.segment(Image(head, np.eye(4), contrast))
             found_cortex = np.isin(found.array, CORTEX)
             result[f"{name}, {contrast}"] = {
@@ -56,14 +62,16 @@ def painted_heads(root: Path, segmenter: Segmenter) -> dict[str, dict[str, float
     return result
 
 
-def _painted(array: np.ndarray, labels: np.ndarray, levels: dict[str, float], rng: np.random.Generator) -> np.ndarray:
+def _painted(
+    array: np.ndarray, labels: np.ndarray, levels: dict[str, float], fat: float, rng: np.random.Generator
+) -> np.ndarray:
     """Intensities of a label map: a level for each tissue of the brain and for each class around it, Rician noise."""
     tissues = {label.id: label.tissue for label in label_table()}
     image = np.zeros(array.shape)
     for value in np.unique(array[array > 0]):
         place = array == value
         label = int(labels[place][0])
-        image[place] = levels[tissues[label]] if label in tissues else rng.uniform(*OUTSIDE)
+        image[place] = levels[tissues[label]] if label in tissues else fat * rng.uniform(*OUTSIDE)
     image = ndimage.gaussian_filter(image, BLUR)
     return np.hypot(*(part + NOISE * rng.normal(size=array.shape) for part in (image, 0.0))).astype(np.float32)
 
@@ -87,16 +95,22 @@ def colin27(templates: Path, segmenter: Segmenter) -> dict[str, float]:
 
 def sentences(results: dict[str, Any]) -> list[str]:
     """Lines of Markdown on what there is of them."""
-    painted, colin = results.get("painted_heads"), results.get("colin27")
-    lines = []
-    if painted:
+    lines, colin = [], results.get("colin27")
+    fat = f", what is around the brain {FAT:g} times as bright"
+    for part, what in (("painted_heads", ""), ("painted_fat", fat)):
+        painted = results.get(part)
+        if not painted:
+            continue
         mask, cortex, share = (
             [head[key] for head in painted.values()]
             for key in ("brain_mask_dice", "cortex_dice", "cortex_volume_ratio")
         )
-        lines += [f"Whole heads painted from {len(MAPS)} label maps of the training in {len(CONTRASTS)} contrasts: "
-                  f"brain mask Dice {np.mean(mask):.3f} (least {min(mask):.3f}), cortex Dice {np.mean(cortex):.3f}, "
-                  f"its volume {np.mean(share):.2f} times the map's.", ""]  # fmt: skip
+        lines += [
+            f"Whole heads painted from {len(MAPS)} label maps of the training in {len(CONTRASTS)} contrasts"
+            f"{what}: brain mask Dice {np.mean(mask):.3f} (least {min(mask):.3f}), "
+            f"cortex Dice {np.mean(cortex):.3f}, its volume {np.mean(share):.2f} times that of the map.",
+            "",
+        ]
     if colin:
         lines += [f"Brain mask of Colin27, a whole head that no training saw, against BET's: Dice {colin['dice']:.3f}; "
                   f"{colin['beyond_ml']:.0f} mL in ours alone, {colin['missed_ml']:.0f} mL in BET's alone; "
