@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -95,12 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check_not_empty(arguments: Sequence[str]) -> None:
     """Refuse an empty path, which would be the current folder: it comes of a variable of the shell that is not set."""
-    for before, argument in zip(("", *arguments), arguments, strict=False):
-        name, is_option, value = argument.partition("=")
-        if argument and not (is_option and name.startswith("-") and not value):
-            continue
-        place = f" of {name or before}" if (name or before).startswith("-") else ""
-        raise BadInput(f"the value{place} is empty; was a variable of the shell not set?")
+    for before, argument in pairwise(("", *arguments)):
+        name, given, value = argument.partition("=") if argument.startswith("-") else (before, "=", argument)
+        if given and not value:
+            place = f" of {name}" if name.startswith("-") else ""
+            raise BadInput(f"the value{place} is empty; was a variable of the shell not set?")
 
 
 @contextmanager

@@ -99,15 +99,15 @@ class Image:
 
     def sha256(self) -> str:
         """SHA-256 over shape, affine and voxel values: identifies the input in the provenance."""
-        digest = hashlib.sha256()
-        digest.update(np.array(self.shape, dtype=np.int64).tobytes())
-        digest.update(np.round(self.affine, 6).astype(np.float64).tobytes())
-        digest.update(self.array.tobytes())
-        return digest.hexdigest()
+        return self._sha256(np.round(self.affine, 6).astype(np.float64).tobytes())
 
     def voxels_sha256(self) -> str:
         """SHA-256 over shape and voxel values, wherever they lie: file formats round the affine differently."""
+        return self._sha256(b"")
+
+    def _sha256(self, place: bytes) -> str:
         digest = hashlib.sha256(np.array(self.shape, dtype=np.int64).tobytes())
+        digest.update(place)
         digest.update(self.array.tobytes())
         return digest.hexdigest()
 

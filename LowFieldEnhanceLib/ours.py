@@ -37,7 +37,8 @@ def check_ours(path: str | os.PathLike[str], kind: str | None = None) -> None:
     if not target.is_file() or target.stat().st_size == 0:
         return
     is_volume = target.name.lower().endswith(EXTENSIONS)
-    held = kind_of(target) if is_volume else None
+    note, _, checksum = _whole_note(target).partition(VOXELS) if is_volume else ("", "", "")
+    held = _kind(note)
     ours = held is not None if is_volume else _is_our_text(target)
     if not ours:
         raise BadInput(
@@ -45,22 +46,19 @@ def check_ours(path: str | os.PathLike[str], kind: str | None = None) -> None:
         )
     if held is not None and kind is not None and held != kind:
         raise BadInput(f"{target} holds another volume of ours ({held}), which would be replaced; choose another name")
-    if is_volume and _is_changed(target):
+    if checksum and _is_changed(target, checksum):
         raise BadInput(
             f"{target} was changed after LowFieldEnhance had written it and would be replaced; choose another name, or "
             "move it first"
         )
 
 
-def _is_changed(volume: Path) -> bool:
-    """Whether the voxels are others than its note says; what is damaged is nobody's work, and earlier versions noted
-    nothing.
+def _is_changed(volume: Path, checksum: str) -> bool:
+    """Whether the voxels are others than its note says; what is damaged is nobody's work. Earlier versions noted no
+    checksum.
     """
-    noted = _whole_note(volume).partition(VOXELS)[2]
-    if not noted:
-        return False
     try:
-        return voxels_noted(read_image(volume, "other", is_scan=False)) != VOXELS + noted
+        return voxels_noted(read_image(volume, "other", is_scan=False)) != VOXELS + checksum
     except BadInput:
         return False
 
@@ -152,7 +150,10 @@ def _whole_note(volume: Path) -> str:
 
 def kind_of(volume: Path) -> str | None:
     """Which of image_io.NOTES the header of a volume begins its note with; None of a volume that is not ours."""
-    note = note_of(volume)
+    return _kind(note_of(volume))
+
+
+def _kind(note: str) -> str | None:
     return next((kind for kind in NOTES if note.startswith(kind)), None)
 
 

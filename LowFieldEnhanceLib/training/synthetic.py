@@ -21,6 +21,7 @@ from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, 
 from ..segmentation.labels import mirrored_channels, to_channels
 from .data import Head, load_heads, read_array
 from .free_fluid import FREE_FLUID, open_sulci
+from .soft_ellipsoid import soft_ellipsoid
 from .surroundings import Dresser, nearness, padded
 from .ventricular_flow import flow_artefacts
 
@@ -227,9 +228,7 @@ class HeadGenerator:
         axes = [torch.arange(n, dtype=torch.float32) for n in self.shape]
         for _ in range(int(self.rng.integers(1, 4))):
             centre, radius = self.rng.uniform(0.2, 0.8, 3) * self.shape, self.rng.uniform(2, 14, 3)
-            parts = [((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radius, strict=True)]
-            distance = parts[0][:, None, None] + parts[1][None, :, None] + parts[2][None, None, :]
-            weight = torch.sigmoid((1 - distance) * 4) * ((tissue > 0) & (tissue < FIRST_EXTRA))
+            weight = soft_ellipsoid(axes, centre, radius) * ((tissue > 0) & (tissue < FIRST_EXTRA))
             image = image + weight * (float(self.rng.uniform(0, 1.1)) - image)
         return image
 

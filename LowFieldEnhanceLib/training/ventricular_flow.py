@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..segmentation.labels import to_channels
+from .soft_ellipsoid import soft_ellipsoid
 
 VENTRICLES = to_channels(np.array([4, 43, 5, 44, 14, 15]))
 LEAST = 200  # voxels of ventricle, below which nothing is drawn
@@ -44,11 +45,9 @@ def flow_artefacts(image: Tensor, target: Tensor, rng: np.random.Generator) -> T
         box = tuple(
             slice(max(int(c - REACH * r), 0), int(c + REACH * r) + 2) for c, r in zip(centre, radius, strict=True)
         )
-        parts = [
-            ((torch.arange(s.start, min(s.stop, n), dtype=torch.float32) - float(c)) / float(r)) ** 2
-            for s, n, c, r in zip(box, image.shape, centre, radius, strict=True)
+        axes = [
+            torch.arange(s.start, min(s.stop, n), dtype=torch.float32) for s, n in zip(box, image.shape, strict=True)
         ]
-        distance = parts[0][:, None, None] + parts[1][None, :, None] + parts[2][None, None, :]
-        weight = strength * torch.sigmoid((1 - distance) * 4) * inside[box]
+        weight = strength * soft_ellipsoid(axes, centre, radius) * inside[box]
         changed[box] += weight * (value - changed[box])
     return changed
