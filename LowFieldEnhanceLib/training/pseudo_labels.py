@@ -18,8 +18,8 @@ import torch
 from ..evaluation.checks import bounding_box
 from .data import Head, head_names, load_heads, read_array
 from .free_fluid import FREE_FLUID, open_sulci
+from .labelled_heads import IGNORE, LabelledHead
 from .surroundings import nearness, padded
-from .synthetic import IGNORE, LabelledHead
 
 Labeller = Callable[[list[np.ndarray]], np.ndarray]
 TIMES = (1, 1, 2)  # each contrast stands in the list: T1w, T2w, FLAIR

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..networks.coarse_to_fine_unet import FEATURE_STRIDE, CoarseToFineUNet
-from .synthetic import IGNORE, HeadGenerator
+from .labelled_heads import IGNORE
+from .synthetic import HeadGenerator
 
 ARCHITECTURE = {
     "kind": "coarse_to_fine_unet",

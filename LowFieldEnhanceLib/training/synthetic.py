@@ -7,7 +7,6 @@ noise, skull kept or stripped. The network never sees a real contrast twice, so 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,13 @@ from torch.nn import functional as F
 from ..errors import BadInput
 from ..physics.bias import random_bias_field
 from ..physics.separable import SeparableOperator, cubic_matrix, linear_matrix, profile_matrix
-from ..segmentation.labels import mirrored_channels, to_channels
-from .data import Head, load_heads, read_array
-from .free_fluid import FREE_FLUID, open_sulci
+from ..segmentation.labels import mirrored_channels
+from .data import load_heads
+from .labelled_heads import FIRST_EXTRA, IGNORE, LabelledHead, labelled_oasis, load_label_maps
 from .soft_ellipsoid import soft_ellipsoid
-from .surroundings import Dresser, nearness, padded
+from .surroundings import Dresser
 from .ventricular_flow import flow_artefacts
 
-IGNORE = 255
 SHAPES = ((128, 160, 128), (128, 160, 128), (128, 160, 128), (160, 192, 160))  # mostly a little less than a brain
 BARE_SHARE = 0.2  # of the painted heads: without skull, eyes and skin
 KNOWN_ORDER = 0.8  # of the painted heads: tissues ordered as in T1w, T2w or FLAIR
@@ -35,56 +33,6 @@ FLOW_SHARE = 0.3  # of all heads: with flow artefacts in the ventricles
 FAT_SHARE = 0.3  # of the painted heads: a part of what lies outside the brain is brighter than all of it
 DARK_SHARE = 0.3  # of all samples: scaled as if something brighter, such as fat, were in the field of view
 DARKEST = 3.0  # times the sample's own top
-FIRST_EXTRA = 40  # channel numbers of tissue outside the brain start here
-
-
-@dataclass(frozen=True)
-class LabelledHead:
-    """A label map with tissue classes to paint, and optionally a real image of it.
-
-    Attributes:
-        target: uint8 (I, J, K) network channels; 255 where no label is known.
-        tissue: uint8 (I, J, K) classes with a common random intensity: channels, or 40.. outside the brain.
-        image: float16 (I, J, K) in 0..1 or None.
-        near: uint8 (I, J, K), see surroundings.nearness; None for a head that is not stripped.
-    """
-
-    target: Tensor
-    tissue: Tensor
-    image: Tensor | None
-    near: Tensor | None = None
-
-
-def load_label_maps(root: Path) -> list[LabelledHead]:
-    """The whole-head label maps (no image)."""
-    heads = []
-    for path in sorted((root / "label_maps").glob("*.nii.gz")):
-        array = read_array(path)
-        target = to_channels(array)
-        tissue = target.copy()
-        for number, value in enumerate(sorted(int(v) for v in np.unique(array) if v >= 500)):
-            tissue[array == value] = FIRST_EXTRA + number
-        heads.append(LabelledHead(torch.from_numpy(target), torch.from_numpy(tissue), None))
-    return heads
-
-
-def labelled_oasis(heads: Sequence[Head]) -> list[LabelledHead]:
-    """Real T1w heads with manual labels and the fluid in their sulci; other unlabelled brain is ignored in the loss."""
-    result = []
-    for head in heads:
-        if head.labels is None:
-            continue
-        target = head.labels.clone()
-        fluid, shallow = map(
-            torch.from_numpy, open_sulci(head.images[0].float().numpy(), target.numpy(), head.mask.numpy())
-        )
-        target[fluid] = FREE_FLUID
-        unknown = head.mask & (target == 0)
-        tissue = torch.where(unknown, torch.tensor(FIRST_EXTRA, dtype=torch.uint8), target)
-        target[unknown | shallow] = IGNORE
-        image = ((head.images[0] + 1) / 2).half()
-        result.append(LabelledHead(*map(padded, (target, tissue, image)), nearness(padded(head.mask))))
-    return result
 
 
 class HeadGenerator:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..segmentation.labels import to_channels
+from .labelled_heads import IGNORE
 from .soft_ellipsoid import soft_ellipsoid
 
 VENTRICLES = to_channels(np.array([4, 43, 5, 44, 14, 15]))
@@ -36,7 +37,7 @@ def flow_artefacts(image: Tensor, target: Tensor, rng: np.random.Generator) -> T
     places = torch.nonzero(inside).numpy()
     if len(places) < LEAST:
         return image
-    brain = image[(target > 0) & (target < 255)]
+    brain = image[(target > 0) & (target != IGNORE)]
     low, high = (float(v) for v in torch.quantile(brain[:: max(len(brain) // 20000, 1)], torch.tensor([0.05, 0.95])))
     changed = image.clone()
     for _ in range(int(rng.integers(PARTS[0], PARTS[1] + 1))):

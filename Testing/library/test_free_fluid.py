@@ -9,9 +9,9 @@ import torch
 from LowFieldEnhanceLib.segmentation.labels import to_channels
 from LowFieldEnhanceLib.training.data import Head
 from LowFieldEnhanceLib.training.free_fluid import FREE_FLUID, open_sulci
+from LowFieldEnhanceLib.training.labelled_heads import FIRST_EXTRA, IGNORE, labelled_oasis
 from LowFieldEnhanceLib.training.pseudo_labels import pseudo_labelled
 from LowFieldEnhanceLib.training.surroundings import REACH
-from LowFieldEnhanceLib.training.synthetic import FIRST_EXTRA, IGNORE, labelled_oasis
 
 CORTEX, VENTRICLE, WHITE = (int(to_channels(np.array([v]))[0]) for v in (3, 4, 2))
 GREY, FLUID, BRIGHT = 0.6, 0.2, 1.0

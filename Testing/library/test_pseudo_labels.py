@@ -8,9 +8,10 @@ import torch
 from LowFieldEnhanceLib.segmentation.labels import mirrored_channels
 from LowFieldEnhanceLib.training.data import Head
 from LowFieldEnhanceLib.training.free_fluid import FREE_FLUID
+from LowFieldEnhanceLib.training.labelled_heads import IGNORE
 from LowFieldEnhanceLib.training.pseudo_labels import pseudo_labelled
 from LowFieldEnhanceLib.training.surroundings import REACH
-from LowFieldEnhanceLib.training.synthetic import IGNORE, HeadGenerator
+from LowFieldEnhanceLib.training.synthetic import HeadGenerator
 
 SIZE = 40
 

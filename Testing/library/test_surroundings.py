@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from LowFieldEnhanceLib.training import synthetic
 from LowFieldEnhanceLib.training.free_fluid import FREE_FLUID
+from LowFieldEnhanceLib.training.labelled_heads import LabelledHead
 from LowFieldEnhanceLib.training.surroundings import (
     BONE_MM,
     FLUID_CHANNELS,
@@ -19,7 +20,7 @@ from LowFieldEnhanceLib.training.surroundings import (
     nearness,
     padded,
 )
-from LowFieldEnhanceLib.training.synthetic import HeadGenerator, LabelledHead
+from LowFieldEnhanceLib.training.synthetic import HeadGenerator
 
 SIZE = 24
 VENTRICLE = FLUID_CHANNELS[0]

@@ -14,19 +14,21 @@ from torch.nn import functional as F
 
 from LowFieldEnhanceLib.segmentation.labels import from_channels, label_table, mirrored_channels, to_channels
 from LowFieldEnhanceLib.training.data import Head
+from LowFieldEnhanceLib.training.labelled_heads import (
+    FIRST_EXTRA,
+    IGNORE,
+    LabelledHead,
+    labelled_oasis,
+    load_label_maps,
+)
 from LowFieldEnhanceLib.training.surroundings import REACH, padded
 from LowFieldEnhanceLib.training.synthetic import (
     DARK_SHARE,
     DARKEST,
     FAT_SHARE,
-    FIRST_EXTRA,
-    IGNORE,
     HeadGenerator,
-    LabelledHead,
     _nearest,
     _rotation,
-    labelled_oasis,
-    load_label_maps,
 )
 
 SHAPE = (24, 28, 20)

@@ -7,7 +7,8 @@ import torch
 
 from LowFieldEnhanceLib.segmentation.labels import to_channels
 from LowFieldEnhanceLib.training import synthetic
-from LowFieldEnhanceLib.training.synthetic import IGNORE, HeadGenerator, LabelledHead
+from LowFieldEnhanceLib.training.labelled_heads import IGNORE, LabelledHead
+from LowFieldEnhanceLib.training.synthetic import HeadGenerator
 from LowFieldEnhanceLib.training.ventricular_flow import LEAST, flow_artefacts
 
 SHAPE = (30, 34, 28)
