@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import math
-import struct
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,47 +11,14 @@ import numpy as np
 
 from ..errors import BadInput
 from ..image import LEAST_VOLUME, MAX_SHEAR, grid_corners
+from .nifti_header import FLOAT_CODES, HEADER_BYTES, Geometry, Header, Layout, parse_header
 
 BLOCK = 1 << 20
-HEADER_BYTES = 544  # of NIfTI-2, the longer one, with its extension flag
 MOST_APART_MM = 1.0  # of the corners, by qform and sform
 MOST_DIFFERENT = 0.01  # share of a voxel's edge, by pixdim and sform
-FLOAT_CODES = {16: "f4", 64: "f8"}  # NIfTI datatype codes of real floating point
 OTHER_CODES = (2, 4, 8, 32, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304)  # integers, complex, colours
 MARKS = (b"n+1\0", b"ni1\0", b"n+2\0", b"ni2\0")
 MOST_TURNED = 1.001  # of the squares of a quaternion's three numbers; 1 is the most there can be, and rounding more
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the voxels of a single-file NIfTI are: byte offset (-1: not a number), length in bytes, dtype if they are
-    floats, and where they can begin at the earliest, behind the header and its extension flag."""
-
-    offset: int
-    length: int
-    floats: str | None
-    least_offset: int
-
-
-@dataclass(frozen=True)
-class _Geometry:
-    """What a header says of space: the affines (3 x 4) of qform and sform, None where the code is 0; the number of
-    voxels along the axes; pixdim, which is qfac and the voxel's edges; and the sum of the squares of the qform's
-    numbers b, c and d, 0 where its code is 0."""
-
-    qform: np.ndarray | None
-    sform: np.ndarray | None
-    size: tuple[int, ...]
-    steps: tuple[float, ...]
-    turned: float = 0.0
-
-
-@dataclass(frozen=True)
-class Header:
-    """Of a NIfTI file: where its voxels are, and what it says of space."""
-
-    layout: Layout
-    geometry: _Geometry
 
 
 def read_header(path: Path) -> Header | None:
@@ -67,15 +31,14 @@ def read_header(path: Path) -> Header | None:
     """
     try:
         with _opened(path) as stream:
-            header = stream.read(HEADER_BYTES)
+            header = parse_header(stream.read(HEADER_BYTES))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise BadInput(f"{path.name} is damaged or cut off: {error}") from error
-    layout, geometry = nifti_layout(header), _geometry(header)
-    if layout is None or geometry is None:
+    if header is None:
         return None
     _check_kind(header, path)
-    _check_geometry(geometry, path)
-    return Header(layout, geometry)
+    _check_geometry(header.geometry, path)
+    return header
 
 
 def check_nifti(path: Path) -> bool:
@@ -122,21 +85,18 @@ def _opened(path: Path) -> BinaryIO:
     return gzip.open(path, "rb") if packed else path.open("rb")
 
 
-def _check_kind(header: bytes, path: Path) -> None:
+def _check_kind(header: Header, path: Path) -> None:
     """Without a mark ITK takes the header for Analyze's, with other numbers in the place of the orientation."""
-    order = "<" if header[0] in (0x5C, 0x1C) else ">"  # of 348 and 540, the lengths of the header
-    second = struct.unpack_from(f"{order}i", header)[0] == 540
-    if (header[4:8] if second else header[344:348]) not in MARKS:
+    if header.mark not in MARKS:
         raise BadInput(
             f"the header of {path.name} lacks the mark of NIfTI, so it is Analyze's, which does not say where left and "
             "right are; convert it first"
         )
-    code = struct.unpack_from(f"{order}h", header, 12 if second else 70)[0]
-    if code not in FLOAT_CODES and code not in OTHER_CODES:
-        raise BadInput(f"the header of {path.name} gives its voxels a type that cannot be read (code {code})")
+    if header.code not in FLOAT_CODES and header.code not in OTHER_CODES:
+        raise BadInput(f"the header of {path.name} gives its voxels a type that cannot be read (code {header.code})")
 
 
-def _check_geometry(geometry: _Geometry, path: Path) -> None:
+def _check_geometry(geometry: Geometry, path: Path) -> None:
     """A wrong pixdim or a wrong sform would scale the anatomy or mirror it, and nothing tells which of them it is."""
     edges = np.array(geometry.steps[1:4])
     if (edges < 0).any():  # ITK mirrors the axis, NIfTI knows no such thing
@@ -188,26 +148,6 @@ def _scan(stream: BinaryIO, layout: Layout) -> tuple[int, int]:
     return length, bad
 
 
-def nifti_layout(header: bytes) -> Layout | None:
-    """The layout from the first 544 bytes of a single-file NIfTI-1 or NIfTI-2; None if it is neither."""
-    for order in "<>":
-        if len(header) >= 348 and struct.unpack_from(f"{order}i", header, 0)[0] == 348:
-            dimensions = struct.unpack_from(f"{order}8h", header, 40)
-            code, bits = struct.unpack_from(f"{order}2h", header, 70)
-            offset, least = struct.unpack_from(f"{order}f", header, 108)[0], 352
-        elif len(header) >= 540 and struct.unpack_from(f"{order}i", header, 0)[0] == 540:
-            code, bits = struct.unpack_from(f"{order}2h", header, 12)
-            dimensions = struct.unpack_from(f"{order}8q", header, 16)
-            offset, least = struct.unpack_from(f"{order}q", header, 168)[0], 544
-        else:
-            continue
-        count = math.prod(max(n, 1) for n in dimensions[1 : dimensions[0] + 1])
-        floats = FLOAT_CODES.get(code)
-        begin = int(offset) if math.isfinite(offset) else -1
-        return Layout(begin, count * bits // 8, None if floats is None else order + floats, least)
-    return None
-
-
 def orientation_doubt(header: Header, name: str) -> str | None:
     """Why the orientation that the header of the file of this name gives is in doubt; None if it is not.
 
@@ -224,35 +164,3 @@ def orientation_doubt(header: Header, name: str) -> str | None:
     if apart <= MOST_APART_MM:
         return None
     return f"the two orientations in the header of {name} (qform and sform) are up to {apart:.0f} mm apart"
-
-
-def _geometry(header: bytes) -> _Geometry | None:
-    for order in "<>":
-        if len(header) >= 348 and struct.unpack_from(f"{order}i", header, 0)[0] == 348:
-            size, steps = struct.unpack_from(f"{order}3h", header, 42), struct.unpack_from(f"{order}4f", header, 76)
-            codes = struct.unpack_from(f"{order}2h", header, 252)
-            numbers = struct.unpack_from(f"{order}18f", header, 256)
-        elif len(header) >= 540 and struct.unpack_from(f"{order}i", header, 0)[0] == 540:
-            size, steps = struct.unpack_from(f"{order}3q", header, 24), struct.unpack_from(f"{order}4d", header, 104)
-            codes = struct.unpack_from(f"{order}2i", header, 344)
-            numbers = struct.unpack_from(f"{order}18d", header, 352)
-        else:
-            continue
-        qform = _from_quaternion(numbers[:6], steps) if codes[0] > 0 else None
-        sform = np.reshape(numbers[6:], (3, 4)) if codes[1] > 0 else None
-        turned = sum(n * n for n in numbers[:3]) if codes[0] > 0 else 0.0
-        return _Geometry(qform, sform, size, steps, turned)
-    return None
-
-
-def _from_quaternion(values: tuple[float, ...], steps: tuple[float, ...]) -> np.ndarray:
-    """The affine of NIfTI's method 2: b, c, d and the offsets; ``steps`` are qfac and the voxel's edges."""
-    b, c, d = values[:3]
-    a = math.sqrt(max(0.0, 1.0 - b * b - c * c - d * d))
-    turn = np.array([
-        [a * a + b * b - c * c - d * d, 2 * (b * c - a * d), 2 * (b * d + a * c)],
-        [2 * (b * c + a * d), a * a + c * c - b * b - d * d, 2 * (c * d - a * b)],
-        [2 * (b * d - a * c), 2 * (c * d + a * b), a * a + d * d - c * c - b * b],
-    ])  # fmt: skip
-    flip = -1.0 if steps[0] < 0 else 1.0
-    return np.column_stack([turn * np.array([steps[1], steps[2], flip * steps[3]]), values[3:]])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ..errors import BadInput
 from .metaimage import check_metaimage
-from .nifti import Header, check_voxels, orientation_doubt, read_header
+from .nifti import check_voxels, orientation_doubt, read_header
+from .nifti_header import Header
 from .nrrd import check_nrrd
 from .text_headers import check_text_header, read_text_header
 

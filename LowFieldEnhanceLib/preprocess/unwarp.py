@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from ..errors import BadInput
 from ..formats.itk import check_path
-from ..formats.nifti import Header
+from ..formats.nifti_header import Header
 from ..formats.nifti_names import away_from_namesake
 from ..formats.volume_files import check_volume_file, check_volume_header
 from ..image import LPS_FROM_RAS, Image

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 from LowFieldEnhanceLib import image_io
 from LowFieldEnhanceLib.errors import BadInput
-from LowFieldEnhanceLib.formats.nifti import Layout, nifti_layout
+from LowFieldEnhanceLib.formats.nifti_header import Layout, parse_header
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -232,10 +232,13 @@ def test_where_a_nifti_header_says_the_voxels_are(order: str) -> None:
     struct.pack_into(f"{order}2h", second, 12, 64, 64)
     struct.pack_into(f"{order}8q", second, 16, 3, 100, 200, 300, 1, 1, 1, 1)
     struct.pack_into(f"{order}q", second, 168, 544)
-    assert nifti_layout(bytes(first)) == Layout(352, 10 * 20 * 30 * 2, None, 352)
-    assert nifti_layout(bytes(second)) == Layout(544, 100 * 200 * 300 * 8, f"{order}f8", 544)
-    assert nifti_layout(b"\x00" * 600) is None
-    assert nifti_layout(b"") is None
+    headers = [parse_header(bytes(content)) for content in (first, second)]
+    assert [header and header.layout for header in headers] == [
+        Layout(352, 10 * 20 * 30 * 2, None, 352),
+        Layout(544, 100 * 200 * 300 * 8, f"{order}f8", 544),
+    ]
+    assert parse_header(b"\x00" * 600) is None
+    assert parse_header(b"") is None
 
 
 def test_a_sheared_header_is_refused(tmp_path: Path) -> None:

@@ -186,8 +186,8 @@ def test_an_sform_without_a_place_is_refused_too(value: float, tmp_path: Path) -
 def test_a_header_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(Image(voxels(), np.eye(4)), tmp_path / "scan.nii.gz")
     seen = []
-    read = nifti._geometry
-    monkeypatch.setattr(nifti, "_geometry", lambda header: seen.append(len(header)) or read(header))
+    parse = nifti.parse_header
+    monkeypatch.setattr(nifti, "parse_header", lambda content: seen.append(len(content)) or parse(content))
     read_image(tmp_path / "scan.nii.gz", "T1w")
     assert seen == [544]
 
