@@ -138,6 +138,7 @@ class EachScan:
     def request(self, scan: Scan) -> Request:
         """See batch.Work; the checksums are those of the voxels, so that a renamed file is the same."""
         from .batch_results import Request
+        from .earlier_run import identity_of
         from .image_io import read_image, read_lesions
         from .scan_options import with_contrast
 
@@ -149,7 +150,7 @@ class EachScan:
             own |= self._lpips
         if scan.lesions:
             own["lesions_sha256"] = read_lesions(scan.lesions).as_image().sha256()
-        return Request({**self._provenance, "input_sha256": image.sha256()}, {**self._common, **own})
+        return Request(identity_of(image), self._provenance, {**self._common, **own})
 
     def run(self, scan: Scan, folder: Path, events: Events) -> None:
         """See batch.Work."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .batch_scans import RECORD
+from .earlier_run import is_same_scan
 from .errors import BadInput
 from .formats.nifti import check_nifti
 from .ours import read_json
@@ -38,10 +39,12 @@ class Request:
     """What a scan's results have to have been made of and with.
 
     Attributes:
-        provenance: keys and values that the sidecar must have: input, method, preset, seed, weights, segmenter.
+        scan: which one it is (see earlier_run.identity_of), in whatever format.
+        provenance: keys and values that the sidecar must have: method, preset, seed, weights, segmenter.
         options: all else that changes the results; JSON-serialisable.
     """
 
+    scan: dict[str, Any]
     provenance: dict[str, Any]
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -49,13 +52,15 @@ class Request:
 def finished(place: Path, request: Request) -> list[str] | None:
     """The warnings of the run that made the folder, if it is whole and was made as requested; else None.
 
-    Whole: the record is there and every file has its checksum. As requested: the sidecar names the same input, method,
+    Whole: the record is there and every file has its checksum. As requested: the sidecar names the same scan, method,
     preset, seed and weights, and the record the same options.
     """
     record, provenance = read_json(place / RECORD), read_json(place / SIDECAR)
     if record is None or provenance is None or record.get("schema") != RECORD_SCHEMA:
         return None
     if record.get("options") != json.loads(json.dumps(request.options)):
+        return None
+    if not is_same_scan(provenance, request.scan):
         return None
     if any(provenance.get(key) != value for key, value in request.provenance.items()):
         return None
@@ -104,7 +109,8 @@ def _is_whole(path: Path) -> bool:
 def check_same_scan(place: Path, scan: Path, request: Request) -> None:
     """Refuse to replace the results of another scan, whose file had the same name in another folder.
 
-    The same file with other voxels is the scan as it is now, and a moved one has the voxels that it had.
+    The same file with other voxels is the scan as it is now; one that was moved, or stored in another format, has the
+    voxels that it had, at the same place.
 
     Raises:
         BadInput: see above.
@@ -113,7 +119,7 @@ def check_same_scan(place: Path, scan: Path, request: Request) -> None:
     other = record.get("input")  # absent in folders of an earlier version
     if not isinstance(other, str) or other == os.path.abspath(scan):
         return
-    if provenance.get("input_sha256") != request.provenance.get("input_sha256"):
+    if not is_same_scan(provenance, request.scan):
         raise BadInput(
             f"the folder {place} holds the results of another scan, {other}; choose another output folder, or name the "
             "scans in a table with the columns input and name"

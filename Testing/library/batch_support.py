@@ -86,7 +86,7 @@ class FakeWork:
         if not scan.input.exists():
             raise BadInput(f"the input {scan.input} does not exist")
         digest = hashlib.sha256(scan.input.read_bytes()).hexdigest()
-        return Request({**self.provenance, "input_sha256": digest}, self.options)
+        return Request({"input_sha256": digest}, self.provenance, self.options)
 
     def run(self, scan: Scan, folder: Path, events: Events) -> None:
         assert list(folder.iterdir()) == []
@@ -94,7 +94,8 @@ class FakeWork:
         (folder / batch_results.OUTPUT).write_text(f"{self.provenance} of {scan.input.read_text()}")
         self.during(scan, events)
         events.progress("enhance", 1, 2)
-        (folder / batch_results.SIDECAR).write_text(json.dumps(self.request(scan).provenance))
+        asked = self.request(scan)
+        (folder / batch_results.SIDECAR).write_text(json.dumps({**asked.provenance, **asked.scan}))
         (folder / batch_results.REPORT_JSON).write_text(json.dumps(report_of()))
         (folder / batch_results.REPORT_HTML).write_text("<p>report</p>")
         self.did.append(scan.name)

@@ -15,10 +15,12 @@ from batch_support import RegisteredAnatomy
 from child_support import cancelled_within_two_seconds
 from compare_support import labelled_by
 from phantoms import phantom_head
+from scipy.spatial.transform import Rotation
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.cli import build_parser, main
 from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
+from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels, write_image, write_labels
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 
@@ -137,6 +139,29 @@ def test_a_second_call_leaves_out_what_is_finished_and_does_what_is_different(
     assert (out / "s1_T1w" / "enhanced.nii.gz").stat().st_mtime_ns == before
     code, events = run_json(capsys, "batch", str(data / "s1_T1w.nii.gz"), "-o", str(out), *QUICK, "--brain-only")
     assert (code, events[-1]["done"], events[-1]["done_before"]) == (0, 1, 0)
+
+
+def test_a_scan_that_was_moved_and_stored_in_another_format_is_known_again(
+    data: Path, anatomy: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = read_image(data / "s1_T1w.nii.gz")
+    tilted = np.eye(4)
+    tilted[:3, :3] = Rotation.from_euler("x", 7, degrees=True).as_matrix()
+    oblique = Image(scan.array, tilted @ scan.affine)
+    paths = [tmp_path / place for place in ("old/s_T1w.nrrd", "new/s_T1w.nii.gz", "other/s_T1w.nrrd")]
+    for path, image in zip(paths, (oblique, oblique, Image(scan.array + 1, oblique.affine)), strict=True):
+        path.parent.mkdir()
+        write_image(image, path, "scan")
+    old, new, other = (str(path) for path in paths)
+    assert read_image(old).sha256() != read_image(new).sha256()  # the formats round the affine differently
+    out = str(tmp_path / "out")
+    assert run_json(capsys, "batch", old, "-o", out, *QUICK)[0] == 0
+    code, events = run_json(capsys, "batch", new, "-o", out, *QUICK)
+    assert (code, events[-1]["done"], events[-1]["done_before"]) == (0, 0, 1)
+    code, events = run_json(capsys, "batch", new, "-o", out, *QUICK, "--brain-only")
+    assert (code, events[-1]["done"], events[-1]["done_before"]) == (0, 1, 0)
+    code, events = run_json(capsys, "batch", other, "-o", out, *QUICK)
+    assert code == 2 and "holds the results of another scan" in str(events[-1])
 
 
 def test_an_output_folder_inside_the_input_folder_is_not_picked_up_and_inputs_stay_as_they_were(
