@@ -11,12 +11,11 @@ import numpy as np
 
 from ..errors import BadInput
 from ..image import LEAST_VOLUME, MAX_SHEAR, grid_corners
-from .nifti_header import FLOAT_CODES, HEADER_BYTES, Geometry, Header, Layout, parse_header
+from .nifti_header import HEADER_BYTES, VOXEL_BYTES, Geometry, Header, Layout, parse_header
 
 BLOCK = 1 << 20
 MOST_APART_MM = 1.0  # of the corners, by qform and sform
 MOST_DIFFERENT = 0.01  # share of a voxel's edge, by pixdim and sform
-OTHER_CODES = (2, 4, 8, 32, 128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2304)  # integers, complex, colours
 MARKS = (b"n+1\0", b"ni1\0", b"n+2\0", b"ni2\0")
 MOST_TURNED = 1.001  # of the squares of a quaternion's three numbers; 1 is the most there can be, and rounding more
 
@@ -92,7 +91,7 @@ def _check_kind(header: Header, path: Path) -> None:
             f"the header of {path.name} lacks the mark of NIfTI, so it is Analyze's, which does not say where left and "
             "right are; convert it first"
         )
-    if header.code not in FLOAT_CODES and header.code not in OTHER_CODES:
+    if header.code not in VOXEL_BYTES:
         raise BadInput(f"the header of {path.name} gives its voxels a type that cannot be read (code {header.code})")
 
 

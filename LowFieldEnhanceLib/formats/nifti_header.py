@@ -10,11 +10,15 @@ import numpy as np
 
 HEADER_BYTES = 544  # of NIfTI-2, the longer one, with its extension flag
 FLOAT_CODES = {16: "f4", 64: "f8"}  # NIfTI datatype codes of real floating point
+VOXEL_BYTES = {  # by datatype code: integers, floating point, complex, colours
+    2: 1, 4: 2, 8: 4, 16: 4, 32: 8, 64: 8, 128: 3, 256: 1, 512: 2, 768: 4, 1024: 8, 1280: 8, 1536: 16, 1792: 16,
+    2048: 32, 2304: 4,
+}  # fmt: skip
 # by the length of the header, which is its first field: offset and form of the others
 FIELDS = {
-    348: {"dimensions": (40, "8h"), "type": (70, "2h"), "steps": (76, "4f"), "offset": (108, "f"),
+    348: {"dimensions": (40, "8h"), "code": (70, "h"), "steps": (76, "4f"), "offset": (108, "f"),
           "scale": (112, "2f"), "codes": (252, "2h"), "numbers": (256, "18f"), "mark": (344, "4s")},
-    540: {"dimensions": (16, "8q"), "type": (12, "2h"), "steps": (104, "4d"), "offset": (168, "q"),
+    540: {"dimensions": (16, "8q"), "code": (12, "h"), "steps": (104, "4d"), "offset": (168, "q"),
           "scale": (176, "2d"), "codes": (344, "2i"), "numbers": (352, "18d"), "mark": (4, "4s")},
 }  # fmt: skip
 
@@ -51,7 +55,7 @@ class Header:
         order: of the bytes, ``<`` or ``>``.
         length: of the header, bytes: 348 of NIfTI-1, 540 of NIfTI-2.
         dimensions: how many axes there are, and the number of voxels along each of seven.
-        code, bits: of a voxel's type.
+        code: of a voxel's type, which alone says how long it is, as for ITK: some files hold a bitpix of 0.
         steps: qfac, and the voxel's edges along the first three axes, mm.
         offset: byte at which the voxels begin.
         slope, intercept: of the intensities.
@@ -64,7 +68,6 @@ class Header:
     length: int
     dimensions: tuple[int, ...]
     code: int
-    bits: int
     steps: tuple[float, ...]
     offset: float
     slope: float
@@ -80,7 +83,7 @@ class Header:
         count = math.prod(max(n, 1) for n in self.dimensions[1 : self.dimensions[0] + 1])
         begin = int(self.offset) if math.isfinite(self.offset) else -1
         floats = self.order + FLOAT_CODES[self.code] if self.code in FLOAT_CODES else None
-        return Layout(begin, count * self.bits // 8, floats, self.length + 4)
+        return Layout(begin, count * VOXEL_BYTES.get(self.code, 0), floats, self.length + 4)
 
     @property
     def geometry(self) -> Geometry:
@@ -101,7 +104,7 @@ def parse_header(content: bytes) -> Header | None:
             if len(content) >= length and struct.unpack_from(f"{order}i", content)[0] == length:
                 found = {name: struct.unpack_from(order + form, content, at) for name, (at, form) in fields.items()}
                 return Header(
-                    order, length, found["dimensions"], *found["type"], found["steps"], *found["offset"],
+                    order, length, found["dimensions"], *found["code"], found["steps"], *found["offset"],
                     *found["scale"], *found["codes"], found["numbers"], *found["mark"],
                 )  # fmt: skip
     return None

@@ -152,6 +152,24 @@ def test_a_file_that_ends_too_early_is_refused(version: int, order: str, tmp_pat
         check_nifti(tmp_path / "scan.nii")
 
 
+@pytest.mark.parametrize("bits", [0, 8, -32, 64])
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_a_wrong_number_of_bits_hides_no_damage_and_makes_none(
+    version: int, order: str, bits: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "scan.nii"
+    written(path, version, order, type=(16, bits))
+    assert check_nifti(path)
+    whole = path.read_bytes()
+    for damaged, said in (
+        (whole[:-100], "holds 3860 of the 3960 bytes"),
+        (whole[:-4] + np.array(np.nan, f"{order}f4").tobytes(), "1 voxels"),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(BadInput, match=said):
+            check_nifti(path)
+
+
 BENT = {
     "is singular": np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]),
     "is sheared": np.array([[1.0, 0.1, 0.0], [0.0, np.sqrt(0.99), 0.0], [0.0, 0.0, 1.0]]),
