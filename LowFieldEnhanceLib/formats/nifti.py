@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import BinaryIO
@@ -25,8 +26,8 @@ def read_header(path: Path) -> Header | None:
 
     Raises:
         BadInput: two voxel sizes, none, or a negative one; an orientation that is not a number, no rotation, singular
-            or sheared; voxels of a type that NIfTI does not know; no mark of NIfTI; or the file is compressed, and
-            damaged in its header.
+            or sheared; voxels of a type that NIfTI does not know; intensities with an offset that is not a number, or
+            without a slope; no mark of NIfTI; or the file is compressed, and damaged in its header.
     """
     try:
         with _opened(path) as stream:
@@ -36,6 +37,7 @@ def read_header(path: Path) -> Header | None:
     if header is None:
         return None
     _check_kind(header, path)
+    _check_scale(header, path)
     _check_geometry(header.geometry, path)
     return header
 
@@ -93,6 +95,24 @@ def _check_kind(header: Header, path: Path) -> None:
         )
     if header.code not in VOXEL_BYTES:
         raise BadInput(f"the header of {path.name} gives its voxels a type that cannot be read (code {header.code})")
+
+
+def _check_scale(header: Header, path: Path) -> None:
+    """NIfTI's intensity is slope x voxel + offset, and without a slope the voxel itself. ITK, and so 3D Slicer, adds an
+    offset there too, so a volume read by the standard here would not be the one that the user sees there.
+    """
+    has_slope = header.slope != 0 and math.isfinite(header.slope)
+    if has_slope and not math.isfinite(header.intercept):
+        raise BadInput(
+            f"the header of {path.name} gives intensities an offset that is not a number (scl_inter "
+            f"{header.intercept:g}), so they are unknown"
+        )
+    if not has_slope and math.isfinite(header.intercept) and header.intercept != 0:
+        raise BadInput(
+            f"the header of {path.name} gives intensities an offset without a slope (scl_slope {header.slope:g}, "
+            f"scl_inter {header.intercept:g}), which NIfTI leaves out and 3D Slicer adds; set scl_slope to 1 if it "
+            "counts, else scl_inter to 0"
+        )
 
 
 def _check_geometry(geometry: Geometry, path: Path) -> None:

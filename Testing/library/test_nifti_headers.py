@@ -243,3 +243,35 @@ def test_a_quaternion_that_is_no_rotation_is_refused_where_it_alone_gives_the_or
     for quaternion, codes in ((long, (0, 1)), ((1.00001, 0, 0, *OFFSET), (1, 0))):  # not used; and rounding
         written(tmp_path / "a.nii", version, order, quaternion=quaternion, codes=codes)
         assert check_nifti(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(0, 5), (0, -1024), (np.nan, 5), (np.inf, 5)])
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_an_offset_without_a_slope_is_refused_as_programs_read_it_differently(
+    version: int, order: str, slope: float, offset: float, tmp_path: Path
+) -> None:
+    written(tmp_path / "a.nii", version, order, slope=(slope, offset))
+    said = refused(tmp_path / "a.nii")
+    assert f"an offset without a slope (scl_slope {slope:g}, scl_inter {offset:g})" in said
+
+
+@pytest.mark.parametrize("offset", [np.nan, np.inf])
+@pytest.mark.parametrize(("version", "order"), KINDS)
+def test_an_offset_that_is_no_number_is_refused(version: int, order: str, offset: float, tmp_path: Path) -> None:
+    written(tmp_path / "a.nii", version, order, slope=(2, offset))
+    assert f"an offset that is not a number (scl_inter {offset:g})" in refused(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(
+    ("slope", "offset", "factor", "added"),
+    [
+        (0, 0, 1, 0), (np.nan, np.nan, 1, 0), (np.nan, 0, 1, 0), (0, np.nan, 1, 0), (np.inf, 0, 1, 0), (1, 0, 1, 0),
+        (2, 0, 2, 0), (0.5, -7, 0.5, -7), (-1, 100, -1, 100), (1, 5, 1, 5),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_intensities_are_slope_times_voxel_plus_offset(
+    order: str, slope: float, offset: float, factor: float, added: float, tmp_path: Path
+) -> None:
+    array = written(tmp_path / "a.nii", 1, order, slope=(slope, offset))
+    np.testing.assert_allclose(read_image(tmp_path / "a.nii").array, factor * array + added, rtol=1e-6)
