@@ -75,11 +75,15 @@ def read_elements(path: Path) -> Elements:
                 found[tag] = stream.read(length)
     order = "<" if _text(found, SYNTAX) != BIG_ENDIAN else ">"
     rows, columns, bits, samples = (_number(found, tag, order) for tag in (ROWS, COLUMNS, BITS, SAMPLES))
-    frames = _text(found, FRAMES)
     return Elements(
         _text(found, SOP_CLASS), _text(found, SERIES), rows, columns, bits, samples or 1,
-        int(frames) if frames.isdigit() else 1, pixel_bytes, _text(found, MODALITY), _text(found, DESCRIPTION),
+        frames_of(_text(found, FRAMES)), pixel_bytes, _text(found, MODALITY), _text(found, DESCRIPTION),
     )  # fmt: skip
+
+
+def frames_of(text: str) -> int:
+    """How many frames a file says that it holds; 1 where it does not, or gives no whole number."""
+    return int(text) if text.isdecimal() else 1
 
 
 def _text(found: dict[int, bytes], tag: int) -> str:

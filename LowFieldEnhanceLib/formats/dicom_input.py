@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK
 
 from ..errors import BadInput
+from .dicom_elements import frames_of
 from .dicom_files import check_left_out, check_whole
 from .dicom_frames import place_frames
 from .field_strength import FIELD_STRENGTH
@@ -118,7 +119,7 @@ def read_series(folder: Path) -> tuple[SimpleITK.Image, dict[str, Any]]:
             source = reader.Execute()
     except RuntimeError as error:
         raise BadInput(f"the DICOM series in {folder} cannot be read: {reason_of(error)}") from error
-    if any(int(_text(reader, n, NUMBER_OF_FRAMES) or 1) > 1 for n in range(len(files))):
+    if any(frames_of(_text(reader, n, NUMBER_OF_FRAMES)) > 1 for n in range(len(files))):
         raise BadInput(f"the DICOM series in {folder} has several multi-frame files; give one of them")
     if source.GetDimension() == 3:
         _check_slices(reader, len(files), folder)

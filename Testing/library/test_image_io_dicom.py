@@ -202,6 +202,18 @@ def test_every_slice_has_its_own_scale(tmp_path: Path, first: str) -> None:
     np.testing.assert_allclose(found, np.sort(wanted, axis=None), rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom warns of such values
+@pytest.mark.parametrize("given", [b"abcd", b"1.0 ", b"\xb2   ", b"    "])
+def test_a_number_of_frames_that_is_no_whole_number_counts_as_one(given: bytes, tmp_path: Path) -> None:
+    folder = tmp_path / "series"
+    write_series(folder, counts(), series_affine(), change=lambda data, _: setattr(data, "NumberOfFrames", 7777))
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert b"IS\x04\x007777" in content
+        path.write_bytes(content.replace(b"IS\x04\x007777", b"IS\x04\x00" + given))
+    np.testing.assert_array_equal(image_io.read_image(folder).array, counts())
+
+
 def test_a_folder_that_gdcm_stumbles_over_is_refused_in_a_sentence(tmp_path: Path) -> None:
     def coloured(data: Dataset, _: int) -> None:
         data.PhotometricInterpretation = "PALETTE COLOR"  # without its palette
