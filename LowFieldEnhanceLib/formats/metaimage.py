@@ -79,8 +79,9 @@ def _check_scale(path: Path, fields: dict[str, str]) -> None:
 
 def _check_geometry(path: Path, fields: dict[str, str]) -> None:
     """ITK multiplies axes of another length than 1 with the spacing, others do not; and it takes NaN for 0."""
+    axes = max(_whole(fields.get("ndims")) or 3, 3)  # a fourth one that is one voxel long does no harm
     for name in METAIMAGE_AXES & fields.keys():
-        lengths = np.linalg.norm(np.reshape(_numbers(fields[name], 9), (3, 3)), axis=1)
+        lengths = np.linalg.norm(np.reshape(_numbers(fields[name], axes * axes), (axes, axes)), axis=1)
         if (lengths > 0).all() and np.abs(lengths - 1).max() > MOST_DIFFERENT:  # of others ITK says what they are
             said = " x ".join(f"{length:.4g}" for length in lengths)
             raise BadInput(

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from dicom_support import GRIDS
 from phantoms import refused, voxels
 
-from LowFieldEnhanceLib.image_io import read_image
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import read_image, to_sitk
 
 SHAPE = (8, 9, 10)
 HEADER = """ObjectType = Image
@@ -157,6 +159,18 @@ def test_a_header_that_itk_reads_as_something_else_is_refused(line: bytes, said:
 def test_a_header_that_says_the_same_in_other_words_is_read(line: bytes, tmp_path: Path) -> None:
     scan = read_image(with_line(tmp_path, line))
     np.testing.assert_array_equal(scan.array, voxels(SHAPE).transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize("ending", [".mha", ".mhd"])
+def test_an_oblique_volume_with_a_fourth_axis_of_one_voxel_is_read(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"scan{ending}"
+    SimpleITK.WriteImage(SimpleITK.JoinSeries([to_sitk(Image(voxels(SHAPE), GRIDS["oblique"]))]), str(path))
+    scan = read_image(path)
+    np.testing.assert_array_equal(scan.array, voxels(SHAPE))
+    np.testing.assert_allclose(scan.affine, GRIDS["oblique"], atol=1e-9)
+    text = path.read_bytes().replace(b"0 0 0 1\n", b"0 0 0 2\n", 1)
+    path.write_bytes(text)
+    assert "have the lengths 1 x 1 x 1 x 2" in refused(path)
 
 
 def with_line(folder: Path, line: bytes) -> Path:
