@@ -175,6 +175,6 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """None if it is not there or no JSON object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

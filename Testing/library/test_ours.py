@@ -30,6 +30,7 @@ FOREIGN = {
     "sub-01_T1w.json": '{"EchoTime": 0.1}',
     "list.json": "[1, 2]",
     "broken.json": "no JSON",
+    "brackets.json": "[" * 100_000,
     "participants.csv": "id,age\n1,40\n",
     "index.html": "<!DOCTYPE html><title>My study</title>",
     "sub-02_T1w.nii.gz": "not read at all",
