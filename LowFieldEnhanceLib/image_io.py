@@ -19,7 +19,7 @@ from .errors import BadInput
 from .formats.dicom_elements import is_dicom
 from .formats.dicom_input import read_dicom_file, read_series
 from .formats.field_strength import sidecar_field
-from .formats.itk import check_path, reason_of
+from .formats.itk import NO_READER, check_path, reason_of
 from .formats.nifti_names import away_from_namesake, namesake_of
 from .formats.volume_files import check_volume_file, check_volume_header
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
@@ -35,6 +35,7 @@ RESIDUAL = "residual (y - A x) / sigma"
 DEVIATION = "standard deviation among samples"
 ADDED_DETAIL = "added detail, percent of the local contrast"
 NOTES = (DERIVED, LABELS, SIMULATED, RESIDUAL, DEVIATION, ADDED_DETAIL)  # begin the note in every volume's header
+SECOND_VERSION = "it is NIfTI-2, which the installed ITK does not know; convert it to NIfTI-1"
 VOXELS, VOXEL_DIGITS = "; voxels ", 16  # and end it, with so much of their SHA-256: an editor may keep the note
 
 
@@ -127,7 +128,9 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
         doubt = check_volume_file(path, header)
         return reader.Execute(), doubt
     except RuntimeError as error:
-        raise BadInput(f"{path.name} cannot be read: {reason_of(error)}") from error
+        second = header is not None and header.is_second and NO_READER in str(error)
+        reason = SECOND_VERSION if second else reason_of(error)
+        raise BadInput(f"{path.name} cannot be read: {reason}") from error
 
 
 def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:

@@ -7,10 +7,11 @@ import re
 
 from ..errors import BadInput
 
+NO_READER = "Unable to determine ImageIO reader"
 OWN_WORDS = (  # what ITK says, and what a user is told
     ("determinant is 0", "the axes in its header do not span space, so voxels have no volume"),
     ("Zero-valued spacing", "its header gives a spacing of 0, so voxels have no volume"),
-    ("Unable to determine ImageIO reader", "its content is damaged, or not of the format that its name tells"),
+    (NO_READER, "its content is damaged, or not of the format that its name tells"),
     ("only supports orthonormal", "the axes in its header are not at right angles, which no scanner grid is"),
 )
 

@@ -78,6 +78,11 @@ class Header:
     mark: bytes
 
     @property
+    def is_second(self) -> bool:
+        """Whether it is that of NIfTI-2."""
+        return self.length == 540
+
+    @property
     def layout(self) -> Layout:
         """Where the voxels are."""
         count = math.prod(max(n, 1) for n in self.dimensions[1 : self.dimensions[0] + 1])

@@ -74,6 +74,19 @@ def test_every_voxel_is_read_at_its_place_in_either_byte_order(order: str, tmp_p
     np.testing.assert_allclose(image.affine, oblique()[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_second_version_is_read_or_named_as_the_reason(order: str, tmp_path: Path) -> None:
+    array = written(tmp_path / "scan.nii", 2, order)
+    try:
+        scan = read_image(tmp_path / "scan.nii")
+    except BadInput as refusal:
+        assert "it is NIfTI-2, which the installed ITK does not know" in str(refusal)
+    else:
+        np.testing.assert_array_equal(scan.array, array)
+    written(tmp_path / "first.nii", 1, order, dim=(9, *SIZE, 1, 1, 1, 1))
+    assert "NIfTI-2" not in refused(tmp_path / "first.nii")
+
+
 @pytest.mark.parametrize(("version", "order"), KINDS)
 def test_in_a_good_header_nothing_is_in_doubt(version: int, order: str, tmp_path: Path) -> None:
     written(tmp_path / "scan.nii", version, order)
