@@ -20,6 +20,7 @@ from .image import CONTRASTS
 from .image_io import DERIVED, EXTENSIONS
 from .ours import is_enhanced
 
+Warn = Callable[[str], object]
 COLUMNS = ("input", "contrast", "reference", "lesions", "name")
 DELIMITERS = {".csv": ",;\t", ".tsv": "\t"}  # by the ending of a table
 RECORD = "batch.json"  # in every folder of results, which is thus known and never taken for input
@@ -74,9 +75,7 @@ class _Found:
         return not (self.row is not None and self.row.name) and self.depth < len(self.parts)
 
 
-def find_scans(
-    inputs: Sequence[str], output: str | os.PathLike[str], warn: Callable[[str], object] = lambda _: None
-) -> list[Scan]:
+def find_scans(inputs: Sequence[str], output: str | os.PathLike[str], warn: Warn = lambda _: None) -> list[Scan]:
     """The scans, in the order of the arguments, within a folder in that of their names.
 
     Args:
@@ -84,8 +83,8 @@ def find_scans(
             ``data/**/*_T1w.nii.gz``, or a table (.csv, .tsv) with the columns :data:`COLUMNS`.
         output: folder of the results; what lies in it is no input, nor are the results of another batch.
         warn: called with a sentence if volumes in the folders are left out: those below a folder ``derivatives``, maps
-            and series by their BIDS suffix, enhanced volumes, and DICOM that is not MR. By their own name they are
-            taken.
+            and series by their BIDS suffix, enhanced volumes, and DICOM that is not MR, which are taken by their own
+            name; and with one for each folder that cannot be read.
 
     Raises:
         BadInput: no scan, a table that cannot be understood, two scans of one name, or an input inside ``output``.
@@ -94,7 +93,7 @@ def find_scans(
     found: list[_Found] = []
     left_out: list[Path] = []
     known: set[Path] = set()
-    for item in (item for text in inputs for item in _find(text, target, left_out)):
+    for item in (item for text in inputs for item in _find(text, target, left_out, warn)):
         place = item.path.resolve()
         if item.row is None:  # a table may use one file twice, under two names
             if place in known or _inside(place, target):
@@ -112,12 +111,12 @@ def find_scans(
     return [_scan(item) for item in found]
 
 
-def _find(text: str, target: Path, left_out: list[Path]) -> Iterator[_Found]:
+def _find(text: str, target: Path, left_out: list[Path], warn: Warn) -> Iterator[_Found]:
     path = Path(text)
     if path.suffix.lower() in DELIMITERS:
         yield from (_Found(row.input, row=row) for row in read_table(path, target))
     elif path.is_dir():
-        yield from _in_folder(path, target, left_out)
+        yield from _in_folder(path, target, left_out, warn)
     elif path.exists() or not glob.has_magic(text):
         yield _Found(path)  # one that does not exist is that scan's failure
     else:
@@ -126,16 +125,16 @@ def _find(text: str, target: Path, left_out: list[Path]) -> Iterator[_Found]:
             raise BadInput(f"no file matches the pattern {text}")
         for match in map(Path, matches):
             if match.is_dir() and not _inside(match, target):
-                yield from _in_folder(match, target, left_out)
+                yield from _in_folder(match, target, left_out, warn)
             elif match.is_file() and not any(_is_result(folder, target) for folder in match.parents):
                 if match.name.lower().endswith(EXTENSIONS) or _holds_dicom(match):
                     yield _Found(match)
 
 
-def _in_folder(folder: Path, target: Path, left_out: list[Path]) -> Iterator[_Found]:
+def _in_folder(folder: Path, target: Path, left_out: list[Path], warn: Warn) -> Iterator[_Found]:
     if _inside(folder, target):
         raise BadInput(f"the scans in {folder} lie in the output folder {target}; choose an output folder of its own")
-    for here, files in _walk(folder, target):
+    for here, files in _walk(folder, target, warn):
         seen = sorted(n for n in files if not n.startswith("."))
         depth = len(here.relative_to(folder).parts)
         volumes = [n for n in seen if n.lower().endswith(EXTENSIONS)]
@@ -152,10 +151,14 @@ def _in_folder(folder: Path, target: Path, left_out: list[Path]) -> Iterator[_Fo
                 yield _Found(here / name, depth + 1)
 
 
-def _walk(folder: Path, target: Path) -> Iterator[tuple[Path, list[str]]]:
+def _walk(folder: Path, target: Path, warn: Warn) -> Iterator[tuple[Path, list[str]]]:
     """Every folder below one, and its files; links are followed, each folder once, and never to results."""
     root, walked = folder.resolve(), set()
-    for place, below, files in os.walk(folder, followlinks=True):
+
+    def left_out(error: OSError) -> None:
+        warn(f"the folder {error.filename} cannot be read ({error.strerror}), so the scans in it are left out")
+
+    for place, below, files in os.walk(folder, onerror=left_out, followlinks=True):
         here = Path(place)
         resolved = here.resolve()
         linked = resolved != here.parent.resolve() / here.name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -133,6 +135,20 @@ def test_what_is_no_scan_is_left_out_of_a_folder_with_one_warning(tmp_path: Path
     told.clear()
     find_scans([str(anat / "sub-01_dwi.nii"), str(derived)], tmp_path.parent / "out", told.append)
     assert told == []  # by their own name, they are meant
+
+
+def test_a_folder_that_cannot_be_read_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, locked = os.scandir, str(data / "sub-02")
+
+    def scandir(place: str) -> Any:
+        if place == locked:
+            raise PermissionError(13, "Permission denied", place)
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)  # root, as whom tests may run, is denied nothing
+    told: list[str] = []
+    assert "sub-01_anat_T1w" in names(find_scans([str(data)], data.parent / "out", told.append))
+    assert told == [f"the folder {locked} cannot be read (Permission denied), so the scans in it are left out"]
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
