@@ -17,7 +17,7 @@ from typing import Any
 from .batch_scans import RECORD
 from .earlier_run import is_same_scan
 from .errors import BadInput
-from .formats.nifti import check_nifti
+from .formats import nifti
 from .ours import read_json
 from .weight_files import file_sha256
 
@@ -96,10 +96,7 @@ def _is_whole(path: Path) -> bool:
     """Whether a file can be read to its end; of a kind that does not tell, whether it holds anything."""
     name = path.name.lower()
     if name.endswith((".nii", ".nii.gz")):
-        try:
-            return check_nifti(path)
-        except BadInput:
-            return False
+        return nifti.is_whole(path)
     if name.endswith(".json"):
         return read_json(path) is not None
     content = path.read_bytes()

@@ -16,12 +16,13 @@ import SimpleITK
 
 from .contrast_names import guess_contrast
 from .errors import BadInput
+from .formats import nifti
 from .formats.dicom_elements import is_dicom
 from .formats.dicom_input import read_dicom_file, read_series
 from .formats.field_strength import sidecar_field
 from .formats.itk import NO_READER, check_path, reason_of
 from .formats.nifti_names import away_from_namesake, namesake_of
-from .formats.volume_files import check_volume_file, check_volume_header
+from .formats.volume_files import NIFTI, check_volume_file, check_volume_header
 from .image import LPS_FROM_RAS, ORIENTATION_DOUBT, Image, check_image
 from .safe_files import check_folder, replaced
 from .segmentation.labels import LabelMap
@@ -131,6 +132,17 @@ def _read_placed(place: Path, path: Path) -> tuple[SimpleITK.Image, str | None]:
         second = header is not None and header.is_second and NO_READER in str(error)
         reason = SECOND_VERSION if second else reason_of(error)
         raise BadInput(f"{path.name} cannot be read: {reason}") from error
+
+
+def is_whole(path: Path) -> bool:
+    """Whether nothing of a volume's file is missing or damaged, even if what it holds is no scan, such as NaN."""
+    if path.name.lower().endswith(NIFTI):  # of which NaN counts as damage when it is read
+        return nifti.is_whole(path)
+    try:
+        _read_file(path)
+    except BadInput:
+        return False
+    return True
 
 
 def check_output(path: str | os.PathLike[str], inputs: list[str | os.PathLike[str]]) -> None:

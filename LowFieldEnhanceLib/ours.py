@@ -12,7 +12,7 @@ import SimpleITK
 from .errors import BadInput
 from .formats.itk import check_path
 from .image import Image
-from .image_io import DERIVED, EXTENSIONS, NOTES, VOXELS, read_image, voxels_noted
+from .image_io import DERIVED, EXTENSIONS, NOTES, VOXELS, is_whole, read_image, voxels_noted
 
 SCHEMAS = "lowfieldenhance-"  # begins the schema of every JSON file but the sidecar
 REPORTS = "lowfieldenhance-report/"
@@ -54,13 +54,13 @@ def check_ours(path: str | os.PathLike[str], kind: str | None = None) -> None:
 
 
 def _is_changed(volume: Path, checksum: str) -> bool:
-    """Whether the voxels are others than its note says; what is damaged is nobody's work. Earlier versions noted no
-    checksum.
+    """Whether the voxels are others than its note says; what is damaged is nobody's work, but NaN around a brain that
+    was cut out is. Earlier versions noted no checksum.
     """
     try:
         return voxels_noted(read_image(volume, "other", is_scan=False)) != VOXELS + checksum
     except BadInput:
-        return False
+        return is_whole(volume)
 
 
 def is_enhanced(path: str | os.PathLike[str]) -> bool:

@@ -29,11 +29,7 @@ def read_header(path: Path) -> Header | None:
             or sheared; voxels of a type that NIfTI does not know; intensities with an offset that is not a number, or
             without a slope; no mark of NIfTI; or the file is compressed, and damaged in its header.
     """
-    try:
-        with _opened(path) as stream:
-            header = parse_header(stream.read(HEADER_BYTES))
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise BadInput(f"{path.name} is damaged or cut off: {error}") from error
+    header = _parsed(path)
     if header is None:
         return None
     _check_kind(header, path)
@@ -42,20 +38,15 @@ def read_header(path: Path) -> Header | None:
     return header
 
 
-def check_nifti(path: Path) -> bool:
-    """Refuse a file that :func:`read_header` or :func:`check_voxels` refuses.
-
-    Returns:
-        Whether it is NIfTI at all; of another file nothing is said.
-
-    Raises:
-        BadInput: see above.
-    """
-    header = read_header(path)
-    if header is None:
+def is_whole(path: Path) -> bool:
+    """Whether a file is NIfTI and holds all the voxels that it announces, whatever they are and wherever they lie."""
+    try:
+        header = _parsed(path)
+        if header is not None:
+            _count_bad(path, header.layout)
+    except BadInput:
         return False
-    check_voxels(path, header)
-    return True
+    return header is not None
 
 
 def check_voxels(path: Path, header: Header) -> None:
@@ -64,7 +55,21 @@ def check_voxels(path: Path, header: Header) -> None:
     Raises:
         BadInput: see above.
     """
-    layout = header.layout
+    bad = _count_bad(path, header.layout)
+    if bad:
+        raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the file is damaged")
+
+
+def _parsed(path: Path) -> Header | None:
+    try:
+        with _opened(path) as stream:
+            return parse_header(stream.read(HEADER_BYTES))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadInput(f"{path.name} is damaged or cut off: {error}") from error
+
+
+def _count_bad(path: Path, layout: Layout) -> int:
+    """How many voxels are NaN or infinite; a file that is shorter than announced or fails its checksum is refused."""
     if layout.offset < layout.least_offset:
         raise BadInput(f"the header of {path.name} does not say where its voxels begin")
     try:
@@ -75,8 +80,7 @@ def check_voxels(path: Path, header: Header) -> None:
         raise BadInput(f"{path.name} is damaged or cut off: {error}") from error
     if length < layout.length:
         raise BadInput(f"{path.name} is cut off: it holds {length} of the {layout.length} bytes of voxels it announces")
-    if bad:
-        raise BadInput(f"{bad} voxels of {path.name} are NaN or infinite, so the file is damaged")
+    return bad
 
 
 def _opened(path: Path) -> BinaryIO:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from batch_support import FakeWork, contents, corrected, scans_in
+from phantoms import voxels
 
 from LowFieldEnhanceLib import batch_results
 from LowFieldEnhanceLib.batch import run_batch
@@ -16,6 +18,8 @@ from LowFieldEnhanceLib.batch_results import replaced_folder
 from LowFieldEnhanceLib.batch_scans import RECORD, Scan
 from LowFieldEnhanceLib.batch_summary import KEPT
 from LowFieldEnhanceLib.events import Events
+from LowFieldEnhanceLib.image import Image
+from LowFieldEnhanceLib.image_io import write_image
 
 pytest_plugins = ["batch_fixtures"]
 SUMMARY = {"summary.csv", "summary.html", "summary.json"}
@@ -43,6 +47,17 @@ def test_what_somebody_changed_by_hand_is_not_replaced(
     assert contents(out / "b") == mine
     (out / "b" / RECORD).unlink()
     assert run_batch(scans, out, FakeWork(options=options))[1].state == "done"
+
+
+def test_nor_is_a_volume_of_which_somebody_cut_out_a_part_with_nan(scans: list[Scan], out: Path) -> None:
+    run_batch(scans, out, FakeWork())
+    array = voxels()
+    array[:2] = np.nan
+    write_image(Image(array, np.eye(4)), out / "b" / batch_results.OUTPUT, "mine")
+    mine = contents(out / "b")
+    states = run_batch(scans, out, FakeWork())
+    assert "enhanced.nii.gz was changed after the batch wrote it" in (states[1].failure or {})["message"]
+    assert contents(out / "b") == mine
 
 
 def test_results_of_a_scan_of_the_same_name_in_another_folder_are_not_replaced(tmp_path: Path, out: Path) -> None:

@@ -16,7 +16,7 @@ from test_orientation_doubt import doubt_of
 
 from LowFieldEnhanceLib.errors import BadInput
 from LowFieldEnhanceLib.formats import nifti
-from LowFieldEnhanceLib.formats.nifti import check_nifti
+from LowFieldEnhanceLib.formats.nifti import check_voxels, read_header
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, write_image
 
@@ -64,6 +64,14 @@ def written(path: Path, version: int, order: str, **changes: tuple[float, ...]) 
         struct.pack_into(order + form, header, offset, *values[name])
     path.write_bytes(bytes(header) + array.astype(f"{order}f4").tobytes(order="F"))
     return array
+
+
+def check_nifti(path: Path) -> bool:
+    """What is checked before ITK reads the file; whether it is NIfTI at all."""
+    header = read_header(path)
+    if header is not None:
+        check_voxels(path, header)
+    return header is not None
 
 
 @pytest.mark.parametrize("order", ["<", ">"])

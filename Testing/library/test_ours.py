@@ -212,6 +212,17 @@ def test_nor_is_any_other_volume_whose_voxels_were_changed(kind: str, tmp_path: 
         check_ours(tmp_path / "a.nii.gz", kind)
 
 
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".nrrd", ".mha"])
+def test_nor_is_one_of_which_somebody_cut_out_a_part_with_nan(ending: str, tmp_path: Path) -> None:
+    path = tmp_path / f"e{ending}"
+    image_io.write_image(SCAN, path)
+    resaved(path, cut_out)
+    with pytest.raises(BadInput, match="was changed after"):
+        check_ours(path, image_io.DERIVED)
+    path.write_bytes(path.read_bytes()[:-50])  # damaged: nobody's work
+    check_ours(path, image_io.DERIVED)
+
+
 def test_a_volume_of_an_earlier_version_and_one_that_is_cut_off_are_replaced_as_before(tmp_path: Path) -> None:
     path = tmp_path / "labels.nii"
     image_io.write_labels(LabelMap(np.ones((5, 6, 7), np.uint8), np.eye(4), {}), path)
@@ -225,6 +236,11 @@ def test_a_volume_of_an_earlier_version_and_one_that_is_cut_off_are_replaced_as_
 
 def corrected(array: np.ndarray) -> np.ndarray:
     array[1, 2, 3] += 1
+    return array
+
+
+def cut_out(array: np.ndarray) -> np.ndarray:
+    array[:2] = np.nan
     return array
 
 
