@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import BadInput
 
-LONGEST = 1 << 16  # bytes of a header, of which a real one has hundreds
+LONGEST = 1 << 24  # bytes of a header; most have hundreds, that of a segmentation with many segments 100 000
 PATIENT_SPACES = {"right-anterior-superior", "ras", "left-anterior-superior", "las", "left-posterior-superior", "lps"}
 MILLIMETRES = {"mm", "MM", "millimeter", "millimeters", "millimetre", "millimetres"}
 METAIMAGE_AXES = {"transformmatrix", "rotation", "orientation"}
@@ -64,18 +64,18 @@ def check_text_header(path: Path, fields: Mapping[str, str]) -> str | None:
 
 def read_text_header(path: Path) -> TextHeader:
     """Read the lines up to the empty one of NRRD, or the one of MetaImage that says where the voxels are."""
-    with path.open("rb") as stream:
-        head = stream.read(LONGEST)
     fields: dict[str, str] = {}
-    nrrd, end = head.startswith(b"NRRD"), 0
-    for line in head.splitlines(keepends=True):
-        end += len(line)
-        name, mark, value = line.decode("latin-1").partition(":" if nrrd else "=")
-        name = name.strip().lower()
-        if mark and not (nrrd and value.startswith("=")):  # a pair of key:=value is the user's own
-            fields[name] = value.strip()
-        if (nrrd and not line.strip()) or name == "elementdatafile":
-            break  # voxels may follow
+    nrrd, end = False, 0
+    with path.open("rb") as stream:
+        while end < LONGEST and (line := stream.readline(LONGEST)):
+            nrrd = nrrd or (end == 0 and line.startswith(b"NRRD"))
+            end += len(line)
+            name, mark, value = line.decode("latin-1").partition(":" if nrrd else "=")
+            name = name.strip().lower()
+            if mark and not (nrrd and value.startswith("=")):  # a pair of key:=value is the user's own
+                fields[name] = value.strip()
+            if (nrrd and not line.strip()) or name == "elementdatafile":
+                break  # voxels may follow
     return TextHeader(fields, end)
 
 

@@ -71,6 +71,16 @@ def test_a_pair_of_the_users_own_is_no_field_of_the_header(packed: Path) -> None
     assert read_image(packed).sides_in_doubt is None
 
 
+def test_a_header_may_be_as_long_as_the_names_of_many_segments(packed: Path) -> None:
+    lines = b"".join(b"Segment%d_Tags:=%s\n" % (n, b"Tissue^" * 60) for n in range(300))
+    voxels, whole, begin = read_image(packed).array, packed.read_bytes(), read_text_header(packed).end
+    packed.write_bytes(whole[: begin - 1] + lines + whole[begin - 1 :])
+    np.testing.assert_array_equal(read_image(packed).array, voxels)
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(BadInput, match="cut off"):
+        read_image(packed)
+
+
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
 def test_the_file_is_opened_for_its_header_once_and_for_its_voxels_once(
     ending: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
