@@ -1,11 +1,7 @@
 """The summary of a batch: one row a scan as CSV, JSON and a page, from the scans' own reports.
 
-``summary.json`` (schema :data:`SCHEMA`) holds ``notice``, ``settings``, ``counts`` of the states, and ``scans``, each
-with ``name``, ``input``, ``state``, ``failure`` (``kind`` and ``message``, or null), ``warnings``, ``report`` (path of
-the page relative to the summary, or null), and, once there is a report, ``method``, ``preset``, ``seconds``,
-``has_reference``, ``verdict``, ``fidelity`` (``rms``, ``share_above_3``, ``noise_plausible``), ``outside_range``
-(sentences of the input checks that failed), ``lesions`` (such as "3 of 4", or null), ``summary`` and ``structures`` as
-in the report. As there, the word "error" occurs only where a reference is.
+Every key of ``summary.json`` is described in ``Resources/batch-schema.json``. As in a report, the word "error" occurs
+only where a reference is.
 """
 
 from __future__ import annotations
