@@ -19,6 +19,7 @@ MERGED = {25: 2, 57: 41, 30: 2, 62: 41, 72: 14, 77: 2, 31: 4, 63: 43, 136: 4, 16
 # The corpus callosum in five parts, or as one: white matter whose id does not tell the side.
 CALLOSUM = (192, 251, 252, 253, 254, 255)
 FREE_CSF = 24  # around the brain and in its sulci
+INFERIOR_HORNS = (5, 44)  # of the lateral ventricles, left and right
 LEFT_WHITE, RIGHT_WHITE = WHITE_MATTER = (2, 41)  # cerebral
 
 

@@ -27,6 +27,7 @@ from LowFieldEnhanceLib.evaluation.data_consistency import measure_fidelity
 from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
+from LowFieldEnhanceLib.evaluation.report_structures import LEFT_OUT_OF_SUMMARY
 from LowFieldEnhanceLib.evaluation.volumes import compare_structures
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
@@ -37,7 +38,7 @@ from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, to_working_grid
-from LowFieldEnhanceLib.segmentation.labels import FREE_CSF, LabelMap
+from LowFieldEnhanceLib.segmentation.labels import LabelMap
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import brain_of, data_root
 from LowFieldEnhanceLib.weights import model_info
@@ -46,7 +47,7 @@ FOLDER = Path(__file__).resolve().parent
 HEADS = ("1018", "1038", "1101", "1113", "1125")
 SAME_PERSON = {"1038": "1018"}  # scanned twice: five heads of four persons
 PROTOCOL = Protocol(spacing=(1.6, 1.6, 5.0), snr=20.0)
-SMALL_OR_OPEN = {5, 44, FREE_CSF}  # inferior horns (under 1 mL) and free CSF are left out of the means
+SMALL_OR_OPEN = set(LEFT_OUT_OF_SUMMARY)  # of the means
 CORTEX, WHITE = (3, 42), (2, 41)
 STRUCTURE_FIELDS = ("volume_error", "white_matter_error", "cortex_error", "dice", "hd95", "dice_manual", "structures")
 

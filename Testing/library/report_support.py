@@ -15,6 +15,7 @@ SHAPE = (40, 44, 36)
 AFFINE = np.diag([4.0, 4.0, 4.0, 1.0])  # 0.064 mL a voxel
 BRAIN = np.s_[5:35, 5:35, 5:30]  # 22,500 voxels, 1440 mL
 WHITE, THALAMUS, PUTAMEN, CSF, ACCUMBENS = 2, 10, 12, 24, 26
+HORNS = (5, 44)  # of the lateral ventricles, left and right
 FIDELITY = FidelitySummary(sigma=40.0, rms=1.02, share_above_3=0.0123, slope=1.0, intercept=0.0)
 
 

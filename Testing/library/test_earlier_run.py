@@ -128,6 +128,6 @@ def test_a_report_checks_the_fidelity_with_the_settings_of_the_run(
     assert report["provenance"]["taken_over"] == ["sigma", "fwhm", "profile"]
     assert told["provenance"]["taken_over"] == ["fwhm", "profile"]
     page = render_html(report, {})
-    assert "from: user of the run that made the volume" in page and "slice profile box (as in the run that" in page
+    assert ", as in the run that made the volume." in page and "slice profile box (as in the run that" in page
     assert "4.0 x 4.0 x 7.0 mm (as in the run that made the volume)" in page
     assert list(violations(report, DOCUMENT)) == []

@@ -12,6 +12,7 @@ from report_support import (
     AFFINE,
     CSF,
     FIDELITY,
+    HORNS,
     PUTAMEN,
     SHAPE,
     THALAMUS,
@@ -108,6 +109,22 @@ def test_structures_below_one_millilitre_and_free_fluid_are_not_named_in_the_ver
     # so that it does not call the white matter's 10 % the largest of all
     assert "from the input, of structures of 1 mL or more, is Left Cerebral White Matter +10.0 %" in report["verdict"]
     assert report["summary"]["left_out"] == ["CSF"]
+
+
+def test_inferior_horns_are_left_out_of_verdict_and_means_as_in_the_published_tables() -> None:
+    """The segmenter's Dice there is 0.6, and 0.3 to 0.4 on low-field scans (Testing/benchmarks/segmentation.md)."""
+    before, after = {WHITE: 100, HORNS[0]: 20, HORNS[1]: 20}, {WHITE: 105, HORNS[0]: 60, HORNS[1]: 5}
+    alone = report_of(labels_before=label_map(before), labels_after=label_map(after))
+    assert "is Left Cerebral White Matter +5.0 %" in alone["verdict"] and "Inferior" not in alone["verdict"]
+    assert rows_of(alone)[HORNS[0]]["change_percent"] == pytest.approx(200.0)
+    known = label_map({WHITE: 100, HORNS[0]: 60, HORNS[1]: 60})
+    against = with_reference(
+        labels_before=label_map(before), labels_after=label_map(after), reference_labels=known
+    )["summary"]  # fmt: skip
+    for summary in (alone["summary"], against):
+        assert summary["structures"] == 1
+        assert summary["left_out"] == ["Left Inferior Lateral Ventricle", "Right Inferior Lateral Ventricle"]
+    assert against["mean_absolute_error_enhanced_percent"] == pytest.approx(5.0)
 
 
 @pytest.mark.parametrize(

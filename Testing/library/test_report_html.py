@@ -119,6 +119,25 @@ def test_the_page_of_a_whole_head_says_that_its_cortex_is_too_large_and_that_of_
         assert ("the whole head" in Page(render_html(made, PICTURES)).text) is not alone
 
 
+def test_without_a_reference_the_page_gives_the_mean_change_of_the_data_and_what_it_leaves_out() -> None:
+    made = report()  # the thalamus grew from 500 to 800 voxels, the white matter lost those 300 of its 22,000
+    assert "Mean absolute volume change over 2 structures: 30.7 %." in Page(render_html(made, {})).text
+    made["summary"]["left_out"] = ["CSF"]
+    assert "over 2 structures: 30.7 % (left out: CSF)." in Page(render_html(made, {})).text
+    made["summary"]["mean_absolute_change_percent"] = None
+    assert "Mean absolute volume change" not in Page(render_html(made, {})).text
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("background", "the background"), ("difference", "nearby voxels of the brain"), ("user", "given by the user")],
+)
+def test_where_the_noise_level_comes_from_is_said_in_words(source: str, said: str) -> None:
+    text = Page(render_html(build_report(**{**parts(), "sigma_source": source}), {})).text
+    told = text[text.index("Noise level 40") :].split("Model of the scanner")[0]
+    assert said in told and f"from: {source}" not in told
+
+
 def test_the_verdict_comes_first_then_the_notice() -> None:
     made = report()
     page = Page(render_html(made, PICTURES))
