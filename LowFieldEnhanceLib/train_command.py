@@ -14,7 +14,7 @@ Groups = Any  # argparse's sub-parser action has no public type
 
 def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
     """``train``: one recipe."""
-    parser = groups.add_parser("train", parents=[common], help="train one network (see README, Training)")
+    parser = groups.add_parser("train", parents=[common], help="train one network (see docs/training.md)")
     parser.add_argument("recipe", help="what to train, such as segmenter; an unknown name is answered with the list")
     parser.add_argument(
         "--data", metavar="FOLDER", help="of the training (default: the one that LOWFIELDENHANCE_DATA names)"
@@ -47,7 +47,8 @@ def add_train(groups: Groups, common: argparse.ArgumentParser) -> None:
         "--degradation",
         type=Path,
         metavar="FILE",
-        help="of regression_unet and bridged_bridge: JSON with what the simulated scans are drawn from (see README)",
+        help="of regression_unet and bridged_bridge: JSON with what the simulated scans are drawn from (see "
+        "docs/training.md)",
     )
     parser.add_argument(
         "--preconditioning", choices=("ddpm", "edm"),

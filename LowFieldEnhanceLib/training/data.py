@@ -1,6 +1,6 @@
 """Training heads in memory, and simulated low-field pairs drawn from them.
 
-Data sets (see README, "Training data"): ``oasis/{train,test}`` (T1w and manual labels), ``openms`` and ``brats``
+Data sets (see docs/training.md): ``oasis/{train,test}`` (T1w and manual labels), ``openms`` and ``brats``
 (co-registered T1w, T2w, FLAIR), ``label_maps``. The folder is given by ``--data`` or ``LOWFIELDENHANCE_DATA``.
 """
 
