@@ -24,6 +24,7 @@ from .scan_options import (
     read_others,
     read_reference,
     warn_of_enhanced,
+    warn_of_same,
     with_contrast,
 )
 
@@ -165,9 +166,11 @@ def run_report(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     check_reference(options)
     image = with_contrast(read_image(options.input, options.contrast), events, options.contrast)
     warn_of_enhanced(options.input, image, events)
+    enhanced = read_image(options.enhanced, image.contrast)
+    warn_of_same(options.enhanced, enhanced, image, events)
     result = pipeline.assess(
         image,
-        read_image(options.enhanced, image.contrast),
+        enhanced,
         device=options.device,
         **read_reference(options, image),
         brain=read_mask(options.brain_mask) if options.brain_mask else None,

@@ -98,6 +98,12 @@ def _refuse_same(path: str, image: Image, scan: Image, wanted: str) -> None:
         raise BadInput(f"{path} is the scan itself; {wanted}")
 
 
+def warn_of_same(path: str, enhanced: Image, scan: Image, events: Events) -> None:
+    """Warn of an enhanced volume that has the voxels of the scan: nothing can be seen to have changed."""
+    if np.array_equal(enhanced.array, scan.array):
+        events.warning(f"{path} is the scan itself, so the report judges a scan that nothing has changed")
+
+
 def warn_of_enhanced(path: str, image: Image, events: Events) -> None:
     """Warn of a scan that is an enhanced volume itself."""
     from .ours import is_result

@@ -83,6 +83,22 @@ def test_as_the_scan_of_a_report_or_a_comparison_it_is_named(
         assert [e["message"] for e in events if e["event"] == "warning" and "enhanced volume already" in e["message"]]
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_report_that_would_judge_the_scan_itself_says_so(
+    same: bool, files: dict[str, str], tmp_path: Path, capsys: Any
+) -> None:
+    other = read_image(files["scan"])
+    files["other"] = str(tmp_path / "other.nii.gz")
+    write_image(other.with_array(other.array + 1), files["other"])
+    judged = files["scan" if same else "other"]
+    _, events = run_json(
+        capsys, "report", files["scan"], judged, "-o", str(tmp_path / "r.html"), "--brain-mask", "missing.nii"
+    )
+    told = [e["message"] for e in events if e["event"] == "warning" and "the scan itself" in e["message"]]
+    said = f"{judged} is the scan itself, so the report judges a scan that nothing has changed"
+    assert told == ([said] if same else [])
+
+
 def test_a_series_of_dicom_is_known_by_its_description(tmp_path: Path) -> None:
     said: list[dict[str, Any]] = []
     for description in ("t1 mprage", "ENHANCED - not for diagnosis, t1 mprage"):
