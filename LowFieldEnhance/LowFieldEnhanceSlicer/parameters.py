@@ -6,7 +6,7 @@ from typing import Annotated, Optional, Union
 
 import slicer
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import Decimals, SingleStep, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from .catalogue import ALL_METHODS, METHODS
 from .outputs import CHOICES
@@ -82,7 +82,10 @@ MOST_SEED = 2**31 - 1  # of a spin box; a script may give any
 
 @parameterNodeWrapper
 class LowFieldEnhanceParameterNode:
-    """See :class:`~LowFieldEnhanceSlicer.request.Request` for the meaning of each."""
+    """See :class:`~LowFieldEnhanceSlicer.request.Request` for the meaning of each.
+
+    Decimals and steps are in the .ui file: as annotations Slicer heeds them too, but warns of each at every start.
+    """
 
     inputVolume: slicer.vtkMRMLScalarVolumeNode
     contrast: Contrast = Contrast.T1W
@@ -100,7 +103,7 @@ class LowFieldEnhanceParameterNode:
     lesions: Optional[Union[slicer.vtkMRMLLabelMapVolumeNode, slicer.vtkMRMLSegmentationNode]]  # noqa: UP007, UP045
     brainMask: Optional[Union[slicer.vtkMRMLLabelMapVolumeNode, slicer.vtkMRMLSegmentationNode]]  # noqa: UP007, UP045
     seed: Annotated[int, WithinRange(0, MOST_SEED)] = 0
-    spacing: Annotated[float, WithinRange(0.3, 5.0), Decimals(2), SingleStep(0.1)] = 1.0
+    spacing: Annotated[float, WithinRange(0.3, 5.0)] = 1.0
     n4: bool = False
     brainOnly: bool = False
     makeSegmentation: bool = True
@@ -111,10 +114,10 @@ class LowFieldEnhanceParameterNode:
     dataConsistency: bool = False
     segmentMirrored: bool = False
     # 0: measured, and the voxel size; the panel says so in words
-    noiseLevel: Annotated[float, WithinRange(0.0, MOST_NOISE), Decimals(4), SingleStep(1.0)] = 0.0
-    psfWidthI: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
-    psfWidthJ: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
-    psfWidthK: Annotated[float, WithinRange(0.0, WIDEST_MM), Decimals(2), SingleStep(0.1)] = 0.0
+    noiseLevel: Annotated[float, WithinRange(0.0, MOST_NOISE)] = 0.0
+    psfWidthI: Annotated[float, WithinRange(0.0, WIDEST_MM)] = 0.0
+    psfWidthJ: Annotated[float, WithinRange(0.0, WIDEST_MM)] = 0.0
+    psfWidthK: Annotated[float, WithinRange(0.0, WIDEST_MM)] = 0.0
     sliceProfile: SliceProfile = SliceProfile.GAUSSIAN
     displacementFile: str
     outputVolume: slicer.vtkMRMLScalarVolumeNode

@@ -11,7 +11,7 @@ import pytest
 import slicer
 from panel_tools import choose, grab, press
 from PySide6 import QtWidgets
-from slicer.parameterNodeWrapper import Choice, Minimum, WithinRange, parameterNodeWrapper
+from slicer.parameterNodeWrapper import Choice, Decimals, Default, Minimum, WithinRange, parameterNodeWrapper
 from slicer_host.properties import useSlicerProperties
 
 from LowFieldEnhanceSlicer.scene import writeMrb
@@ -200,6 +200,19 @@ def test_a_default_must_pass_the_checks(application):
     wrapped = parameterNodeWrapper(type("Node", (), {"__annotations__": {"item": Annotated[str, Choice(["a"])]}}))
     with pytest.raises(ValueError, match="Choice"):
         wrapped(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode"))
+
+
+def test_annotations_of_widgets_are_warned_of_though_they_are_heeded(application, caplog):
+    kind = Annotated[float, WithinRange(0.0, 9.0), Decimals(3)]
+    wrapped = parameterNodeWrapper(type("Node", (), {"__annotations__": {"item": kind}, "item": 1.0}))
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert caplog.messages[0].startswith("Unused annotations: [") and "Decimals" in caplog.messages[0]
+    box = QtWidgets.QDoubleSpinBox()
+    wrapped(slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScriptedModuleNode")).connectParametersToGui({"item": box})
+    assert box.decimals() == 3
+    caplog.clear()
+    parameterNodeWrapper(type("Node", (), {"__annotations__": {"item": Annotated[int, Default(3)]}}))
+    assert not caplog.records
 
 
 def test_types_that_slicer_cannot_keep_are_refused(application):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
@@ -10,10 +11,18 @@ from panel_support import optionsOf, run
 from panel_tools import choose, press
 from slicer_host.properties import useSlicerProperties
 
+from LowFieldEnhanceSlicer import parameters
 from LowFieldEnhanceSlicer.catalogue import METHODS, MIRRORED, PROFILES
 from LowFieldEnhanceSlicer.estimate import estimate
 from LowFieldEnhanceSlicer.parameters import SliceProfile, requestOf
-from LowFieldEnhanceSlicer.request import ADDED, NARROWEST_MM, REQUEST_ATTRIBUTE, WIDEST_MM, requestFromProvenance
+from LowFieldEnhanceSlicer.request import (
+    ADDED,
+    MOST_NOISE,
+    NARROWEST_MM,
+    REQUEST_ATTRIBUTE,
+    WIDEST_MM,
+    requestFromProvenance,
+)
 from LowFieldEnhanceSlicer.run_progress import stagesOf
 from LowFieldEnhanceSlicer.scene import writeMrb
 
@@ -159,6 +168,22 @@ def test_noise_and_point_spread_are_measured_unless_the_user_knows_better(person
     options = optionsOf(stub)
     assert (options.sigma, options.profile) == (12.5, "box")
     assert options.psf == pytest.approx([2.0, 1.6, 6.25])  # the voxel size along the axis that was left
+
+
+def test_numbers_have_their_decimals_steps_and_ranges(person):
+    """Ranges come from the parameters, all else from the .ui file."""
+    expected = {"spacing": (2, 0.1, 0.3, 5.0), "noise": (4, 1.0, 0.0, MOST_NOISE)}
+    expected |= {f"psf{axis}": (2, 0.1, 0.0, WIDEST_MM) for axis in "IJK"}
+    for name, figures in expected.items():
+        box = getattr(person.ui, f"{name}SpinBox")
+        assert (box.decimals(), box.singleStep(), box.minimum(), box.maximum()) == pytest.approx(figures), name
+
+
+def test_slicer_has_nothing_to_warn_of_when_it_reads_the_parameters(application, caplog):
+    """It would, at every start, of annotations that are for widgets."""
+    again = importlib.util.spec_from_file_location("LowFieldEnhanceSlicer.parametersAgain", parameters.__file__)
+    again.loader.exec_module(importlib.util.module_from_spec(again))
+    assert not caplog.records
 
 
 def test_what_the_user_knew_of_the_scan_survives_saving_and_run_again(application, person, stub, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import typing
 import weakref
 from collections.abc import Callable
@@ -46,6 +47,10 @@ class Parameter:
         self.validators = [annotation for annotation in annotations if isinstance(annotation, Validator)]
         given = [annotation for annotation in annotations if isinstance(annotation, Default)]
         self.default = default or next(iter(given), Default(self.serializer.default))
+        used = Validator if default is not None else (Validator, Default)
+        unused = [annotation for annotation in annotations if not isinstance(annotation, used)]
+        if unused:  # Slicer's words; what is for the widgets is among it
+            logging.warning("Unused annotations: %s", unused)
 
     def write(self, node: Any, key: str, value: Any) -> None:
         self.serializer.check(value)
