@@ -73,11 +73,12 @@ class LowFieldEnhance(ScriptedLoadableModule):
     def onStartupCompleted(self):
         from LowFieldEnhanceSlicer import leftovers, sample_data
 
-        leftovers.removeOld(slicer.app.temporaryPath)
-        sample_data.registerSampleData(str(Path(__file__).parent))
+        # First what marks derived pictures: whatever fails below, they are marked.
         layout.install()
         installFolderWatch()
         offerOnModuleLogic(self.parent.logic())
+        sample_data.registerSampleData(str(Path(__file__).parent))
+        leftovers.removeOld(slicer.app.temporaryPath)
 
     def onAboutToQuit(self):
         layout.close()

@@ -81,9 +81,13 @@ def registerSampleData(moduleFolder: str | Path) -> None:
     Args:
         moduleFolder: the folder of the module's file, with Resources/Icons in it.
     """
+    try:
+        import SampleData
+    except ModuleNotFoundError:  # an application built on Slicer may leave it out
+        return
     icons = Path(moduleFolder, "Resources", "Icons")
     for arguments in (*_bundled(icons), *_pairs(icons)):
-        _register(arguments)
+        SampleData.SampleDataLogic.registerCustomSampleDataSource(category=CATEGORY, **arguments)
 
 
 def openNeuroPaths(subject: str, contrast: str) -> tuple[str, str]:
@@ -129,9 +133,3 @@ def _pairs(icons: Path) -> list[dict[str, Any]]:
             }
         )
     return samples
-
-
-def _register(arguments: dict[str, Any]) -> None:
-    import SampleData
-
-    SampleData.SampleDataLogic.registerCustomSampleDataSource(category=CATEGORY, **arguments)

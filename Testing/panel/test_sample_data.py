@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import sys
 from pathlib import Path
 from urllib.parse import urlparse
 from urllib.request import url2pathname
 
+import numpy as np
 import pytest
 import slicer
 from slicer.util import extractAlgoAndDigest
 
 from LowFieldEnhanceLib.errors import MissingModel
+from LowFieldEnhanceLib.image_io import DERIVED
 from LowFieldEnhanceSlicer import sample_data
 from LowFieldEnhanceSlicer.sample_data import BUNDLED_NAME, CATEGORY, registerSampleData
 
@@ -92,3 +95,26 @@ def test_without_the_bundled_files_the_rest_is_offered(application, monkeypatch,
     registerSampleData(MODULE_FOLDER)
     names = [source["sampleName"] for source in slicer.modules.sampleDataSources[CATEGORY]]
     assert BUNDLED_NAME not in names and len(names) == len(sample_data.PAIRS)
+
+
+def test_without_slicers_module_for_samples_the_start_goes_on(application, monkeypatch):
+    application.loadModule(MODULE_FOLDER / "LowFieldEnhance.py")
+    monkeypatch.setitem(sys.modules, "SampleData", None)
+    application.finishStartup()
+    assert not hasattr(slicer.modules, "sampleDataSources") and not application.errors
+
+
+def test_derived_volumes_are_marked_even_if_slicer_refuses_the_samples(application, monkeypatch):
+    def refuse(**source):
+        raise TypeError("a setting of another version")
+
+    application.loadModule(MODULE_FOLDER / "LowFieldEnhance.py")
+    monkeypatch.setattr(sys.modules["SampleData"].SampleDataLogic, "registerCustomSampleDataSource", refuse)
+    application.finishStartup()
+    assert str(application.errors.pop()) == "a setting of another version"
+    volume = slicer.util.addVolumeFromArray(np.zeros((4, 4, 4), np.float32), name=f"Head ({DERIVED})")
+    slicer.util.setSliceViewerLayers(background=volume)
+    view = slicer.app.layoutManager().sliceWidget("Red").sliceView()
+    shown = view.renderWindow().GetRenderers().GetFirstRenderer().GetViewProps()
+    texts = [item.GetText(corner) for item in shown if item.IsA("vtkCornerAnnotation") for corner in range(8)]
+    assert DERIVED in texts
