@@ -26,7 +26,8 @@ from LowFieldEnhanceSlicer.folder_watch import installFolderWatch, removeFolderW
 from LowFieldEnhanceSlicer.logic import EnhancementLogic
 from LowFieldEnhanceSlicer.method_comparison import SETTINGS as COMPARISON_SETTINGS
 from LowFieldEnhanceSlicer.method_comparison import comparedMethods
-from LowFieldEnhanceSlicer.pages import removePages
+from LowFieldEnhanceSlicer.pages import PREFIX as PAGES_PREFIX
+from LowFieldEnhanceSlicer.pages import placeOfPages, removePages
 from LowFieldEnhanceSlicer.panel import Panel
 from LowFieldEnhanceSlicer.parameters import LowFieldEnhanceParameterNode, forgetUnknownChoices, setFromRequest
 
@@ -79,6 +80,7 @@ class LowFieldEnhance(ScriptedLoadableModule):
         offerOnModuleLogic(self.parent.logic())
         sample_data.registerSampleData(str(Path(__file__).parent))
         leftovers.removeOld(slicer.app.temporaryPath)
+        leftovers.removeOld(placeOfPages(), prefix=PAGES_PREFIX)
 
     def onAboutToQuit(self):
         layout.close()

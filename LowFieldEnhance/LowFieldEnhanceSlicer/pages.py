@@ -15,7 +15,20 @@ import slicer
 
 from .run import FOLDER_PREFIX
 
+PREFIX = f"{FOLDER_PREFIX}pages-"
+# Ubuntu's browsers are snaps. These see the user's own files, but neither the system's temporary folder, which is where
+# Slicer's is, nor hidden ones (snapcraft.io/docs/home-interface).
+SNAPS = Path("/snap/bin")
+
 _folder: Path | None = None
+
+
+def placeOfPages() -> Path:
+    """In which folder that of the pages is made: Slicer's temporary one, or one that such a browser can read."""
+    if not SNAPS.is_dir():
+        return Path(slicer.app.temporaryPath)
+    downloads = Path.home() / "Downloads"
+    return downloads if downloads.is_dir() else Path.home()
 
 
 def openPage(page: slicer.vtkMRMLTextNode, openUrl: Callable[[Any], Any] | None = None) -> None:
@@ -26,8 +39,9 @@ def openPage(page: slicer.vtkMRMLTextNode, openUrl: Callable[[Any], Any] | None 
     """
     global _folder
     if _folder is None or not _folder.is_dir():
-        Path(slicer.app.temporaryPath).mkdir(parents=True, exist_ok=True)
-        _folder = Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}pages-", dir=slicer.app.temporaryPath))
+        place = placeOfPages()
+        place.mkdir(parents=True, exist_ok=True)
+        _folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         atexit.register(removePages)
     path = _folder / f"{uuid.uuid4().hex}.html"
     path.write_text(page.GetText(), encoding="utf-8")

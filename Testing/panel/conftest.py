@@ -34,8 +34,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
-def application():
+def application(monkeypatch, tmp_path):
     """A Slicer application on an empty scene; whatever VTK calls an error fails the test."""
+    # No pages into the own folders of whoever tests.
+    monkeypatch.setattr("LowFieldEnhanceSlicer.pages.SNAPS", tmp_path / "none")
     with failOnVtkErrors(), slicerApplication() as application:
         yield application
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import slicer
 import vtk
-from panel_support import STRUCTURES, writeEverything
+from panel_support import MODULE, STRUCTURES, writeEverything
 from panel_tools import choose, press, waitUntil
 from slicer_host.properties import useSlicerProperties
 
@@ -259,3 +259,27 @@ def test_every_page_has_a_file_of_its_own_that_goes_with_the_application(applica
     pages.removePages()
     assert not opened[0].parent.exists()
     assert np.all([not path.exists() for path in opened])
+
+
+@pytest.mark.parametrize("folder", ["Downloads", ""])
+def test_a_browser_that_is_a_snap_gets_its_pages_where_it_can_read_them(application, monkeypatch, tmp_path, folder):
+    """Such a browser has a temporary folder of its own; what a killed Slicer left is taken away at the next start."""
+    monkeypatch.setattr(pages, "SNAPS", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    place = tmp_path / folder
+    place.mkdir(exist_ok=True)
+    page = application.scene.AddNewNodeByClass("vtkMRMLTextNode", "Report")
+    page.SetText("<html></html>")
+    opened = []
+    pages.openPage(page, lambda url: opened.append(Path(url.toLocalFile())))
+    assert opened[0].read_text() == "<html></html>" and opened[0].parent.parent == place
+    assert not any(part.startswith(".") for part in opened[0].relative_to(tmp_path).parts)
+    pages.removePages()
+    old, young, users = (place / f"LowFieldEnhance-{name}" for name in ("pages-old", "pages-young", "main"))
+    for path in (old, young, users):
+        path.mkdir()
+    for path in (old, users):
+        os.utime(path, (0, 0))
+    application.loadModule(MODULE)
+    application.finishStartup()
+    assert not old.exists() and young.exists() and users.exists()
