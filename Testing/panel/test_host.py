@@ -16,6 +16,8 @@ from PySide6 import QtCore, QtWidgets
 from slicer_application import slicerApplication
 from slicer_host.properties import strayAttributes, useSlicerProperties
 
+useSlicerProperties(__name__, False)
+
 VOLUME = "vtkMRMLScalarVolumeNode"
 
 

@@ -18,6 +18,7 @@ from LowFieldEnhanceSlicer.scene import writeMrb
 
 DEMO = Path(__file__).parent / "demo" / "HostDemo.py"
 useSlicerProperties("HostDemo")
+useSlicerProperties(__name__, False)
 
 
 @pytest.fixture

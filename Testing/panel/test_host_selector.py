@@ -5,6 +5,9 @@ from __future__ import annotations
 import slicer
 from panel_tools import choose
 from PySide6 import QtWidgets
+from slicer_host.properties import useSlicerProperties
+
+useSlicerProperties(__name__, False)
 
 VOLUME = "vtkMRMLScalarVolumeNode"
 

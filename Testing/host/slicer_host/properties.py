@@ -23,7 +23,9 @@ TRUE_PROPERTY = 2
 def useSlicerProperties(moduleName: str, on: bool = True) -> None:
     """Switch the property style for the code of one module, imported already or not yet.
 
-    A test module asks for it with ``useSlicerProperties(__name__)``.
+    A test module that uses Qt says which style it is in, mostly ``useSlicerProperties(__name__, False)``: pytest
+    imports it without an import statement, so PySide6 may not know of it, and then it would be in the style of
+    whichever module touched Qt before.
     """
     with _withoutTorch():
         feature.set_selection(TRUE_PROPERTY if on else 0, moduleName)
