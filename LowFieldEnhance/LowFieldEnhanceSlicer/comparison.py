@@ -17,7 +17,7 @@ from LowFieldEnhanceLib.image_io import DERIVED
 
 from . import hierarchy, volumes
 from .marks import DERIVED_ATTRIBUTE
-from .slice_layers import keepLayers, putBackLayers, setLayers
+from .slice_layers import keepLayers, layersOf, putBackLayers, setLayers
 from .timers import RepeatedCall
 
 BLINK_MILLISECONDS = 600
@@ -81,7 +81,7 @@ class Comparison(VTKObservationMixin):
     @contextlib.contextmanager
     def uncovered(self) -> Iterator[None]:
         """Inside the block the views have the layers that comparing hides, to be changed; comparing goes on after."""
-        covering = [_layers(node) for node in self._compositeNodes]
+        covering = [layersOf(node) for node in self._compositeNodes]
         self._putBack()
         try:
             yield
@@ -139,15 +139,6 @@ class Comparison(VTKObservationMixin):
                     display.SetWindowLevel(caller.GetWindow(), caller.GetLevel())
         finally:
             self._copying = False
-
-
-def _layers(node: slicer.vtkMRMLSliceCompositeNode) -> tuple[str | None, str | None, float, int]:
-    return (
-        node.GetBackgroundVolumeID(),
-        node.GetForegroundVolumeID(),
-        node.GetForegroundOpacity(),
-        node.GetCompositing(),
-    )
 
 
 def addCheckerboard(

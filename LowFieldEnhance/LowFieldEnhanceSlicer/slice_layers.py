@@ -33,6 +33,16 @@ def changingLayers(compositeNode: slicer.vtkMRMLSliceCompositeNode) -> Iterator[
         compositeNode.SetInteractionFlags(earlier)
 
 
+def layersOf(view: slicer.vtkMRMLSliceCompositeNode) -> tuple[str | None, str | None, float, int]:
+    """What a view shows, as :func:`setLayers` takes it."""
+    return (
+        view.GetBackgroundVolumeID(),
+        view.GetForegroundVolumeID(),
+        view.GetForegroundOpacity(),
+        view.GetCompositing(),
+    )
+
+
 def setLayers(
     view: slicer.vtkMRMLSliceCompositeNode,
     background: str | None,
@@ -50,9 +60,10 @@ def setLayers(
 
 def keepLayers(view: slicer.vtkMRMLSliceCompositeNode) -> None:
     """Remember what a view shows on its node, so that it goes into a scene that is saved meanwhile."""
-    view.SetNodeReferenceID(BACKGROUND_ROLE, view.GetBackgroundVolumeID())
-    view.SetNodeReferenceID(FOREGROUND_ROLE, view.GetForegroundVolumeID())
-    view.SetAttribute(KEPT_ATTRIBUTE, json.dumps([view.GetForegroundOpacity(), view.GetCompositing()]))
+    background, foreground, *blending = layersOf(view)
+    view.SetNodeReferenceID(BACKGROUND_ROLE, background)
+    view.SetNodeReferenceID(FOREGROUND_ROLE, foreground)
+    view.SetAttribute(KEPT_ATTRIBUTE, json.dumps(blending))
 
 
 def putBackLayers(view: slicer.vtkMRMLSliceCompositeNode) -> None:
