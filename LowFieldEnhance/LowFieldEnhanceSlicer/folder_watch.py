@@ -26,6 +26,7 @@ class FolderWatch(VTKObservationMixin):
         self.scene = scene
         self._later: DeferredCall | None = None
         self._helpers: set[str] = set()
+        self._waiting = False  # nodes have gone, and what is left of their runs was not looked for yet
 
     def install(self) -> None:
         """Start."""
@@ -33,6 +34,7 @@ class FolderWatch(VTKObservationMixin):
         self._later = DeferredCall(self.update)
         self.addObserver(self.scene, slicer.vtkMRMLScene.NodeAboutToBeRemovedEvent, self._onNodeGoes)
         self.addObserver(self.scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
+        self.addObserver(self.scene, slicer.vtkMRMLScene.EndBatchProcessEvent, self._onBatchEnd)
 
     def remove(self) -> None:
         """Stop."""
@@ -43,9 +45,10 @@ class FolderWatch(VTKObservationMixin):
 
     def update(self) -> None:
         """Remove what is left of runs whose folder has gone."""
-        helpers, self._helpers = self._helpers, set()
-        if self.scene.IsBatchProcessing():
+        if self.scene.IsBatchProcessing():  # once more at its end
             return
+        self._waiting = False
+        helpers, self._helpers = self._helpers, set()
         hierarchy.removeLeftovers(self.scene)
         for node in filter(None, map(self.scene.GetNodeByID, helpers)):
             served = node.GetDisplayableNode() if node.IsA("vtkMRMLDisplayNode") else node.GetStorableNode()
@@ -59,8 +62,19 @@ class FolderWatch(VTKObservationMixin):
 
     @vtk.calldata_type(vtk.VTK_OBJECT)
     def _onNodeRemoved(self, caller: Any, event: str, node: slicer.vtkMRMLNode) -> None:
+        if self.scene.IsClosing():  # nothing is left of it, and the ids will be those of other nodes
+            self._helpers.clear()
+            return
         if node.GetAttribute(DERIVED_ATTRIBUTE):
             self._helpers |= set(hierarchy.helperIds(node))
+        self._waiting = True
+        self._start()
+
+    def _onBatchEnd(self, caller: Any, event: str) -> None:
+        if self._waiting:
+            self._start()
+
+    def _start(self) -> None:
         if self._later is not None:
             self._later.start()
 

@@ -183,6 +183,29 @@ def test_the_panel_offers_nothing_that_was_deleted_beside_the_result(person, sca
     assert person.parameters.resultVolume is result and ui.beforeAfterButton.isEnabled()
 
 
+def test_nothing_is_left_of_a_run_that_is_deleted_in_a_batch_in_which_events_are_dealt_with(person, scan):
+    """As a progress dialog does while Slicer works on many nodes."""
+    before = content()
+    nodes = person.logic.process(scan).nodes
+    slicer.mrmlScene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    deleteFolder(nodes.enhanced)
+    slicer.mrmlScene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+    QApplication.processEvents()
+    assert content() == before
+
+
+def test_what_takes_the_id_of_a_helper_of_a_closed_scene_stays(person, scan):
+    nodes = person.logic.process(scan).nodes
+    nodes.fidelity.AddDefaultStorageNode()
+    identifier, kind = nodes.fidelity.GetStorageNodeID(), nodes.fidelity.GetStorageNode().GetClassName()
+    slicer.mrmlScene.RemoveNode(nodes.fidelity)
+    slicer.mrmlScene.Clear(0)
+    while slicer.mrmlScene.GetNodeByID(identifier) is None:
+        slicer.mrmlScene.AddNewNodeByClass(kind)  # of nobody yet
+    QApplication.processEvents()
+    assert slicer.mrmlScene.GetNodeByID(identifier) is not None
+
+
 def test_single_outputs_can_be_removed_and_the_rest_stays(person, scan):
     nodes = person.logic.process(scan).nodes
     slicer.mrmlScene.RemoveNode(nodes.fidelity)
