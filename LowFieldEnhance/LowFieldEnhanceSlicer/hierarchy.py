@@ -71,10 +71,12 @@ def replaceInRun(folderItem: int, node: slicer.vtkMRMLNode, replacement: slicer.
 
 
 def release(folderItem: int, node: slicer.vtkMRMLNode) -> None:
-    """The node is the user's from now on: it stays when the run is removed."""
+    """The node is the user's from now on, with the colours of a segmentation: it stays when the run is removed."""
     record = _recordOf(node.GetScene(), folderItem)
+    colours = node.GetLabelmapConversionColorTableNode() if node.IsA("vtkMRMLSegmentationNode") else None
+    released = [item.GetID() for item in (node, colours) if item is not None]
     for n in reversed(range(record.GetNumberOfNodeReferences(OUTPUT_ROLE))):
-        if record.GetNthNodeReferenceID(OUTPUT_ROLE, n) == node.GetID():
+        if record.GetNthNodeReferenceID(OUTPUT_ROLE, n) in released:
             record.RemoveNthNodeReferenceID(OUTPUT_ROLE, n)
 
 

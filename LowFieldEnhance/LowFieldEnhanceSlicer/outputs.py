@@ -170,8 +170,7 @@ def handOver(
     for folder in replaced:
         sources = request.maps.values()
         for node in (node for node in hierarchy.runNodes(folder, mrmlScene) if node in corrected or node in sources):
-            for kept in filter(None, (node, node.GetLabelmapConversionColorTableNode())):
-                hierarchy.release(folder, kept)
+            hierarchy.release(folder, node)
             if node in corrected and node is not left:
                 result.warnings.append(f"'{node.GetName()}' was corrected by hand, so it was kept")
         overlays.takeOff(hierarchy.runNodes(folder, mrmlScene))

@@ -17,10 +17,12 @@ from .result_actions import ResultActions
 
 
 def confirmRemoval(node: slicer.vtkMRMLNode) -> bool:
-    """Ask whether this output and all else that its run has made shall go."""
-    others = (other for other in ResultActions.outputsOf(node) if other is not node)
+    """Ask whether this output and all else that its run has made shall go, but for what was corrected by hand."""
+    others = [other for other in ResultActions.outputsOf(node) if other is not node]
+    kept = [other for other in others if isCorrected(other)]
     question = _("Remove '{name}' and all else that its run has made ({others})? The scan stays.")
-    text = question.format(name=node.GetName(), others=listed(others))
+    text = question.format(name=node.GetName(), others=listed(other for other in others if other not in kept))
+    text += _said(kept)
     # Other runs go on while the question is open.
     return slicer.util.confirmYesNoDisplay(text, _("Low-Field Enhance - Remove")) and node.GetScene() is not None
 
@@ -37,9 +39,7 @@ def confirmReplacing(request: Request) -> bool:
     if not any(node.IsA("vtkMRMLSegmentationNode") for node in going):
         return True
     question = _("All else that the earlier run of the chosen output has made ({others}) will be removed. Go on?")
-    text = question.format(others=listed(going))
-    for node in kept:
-        text += " " + _("'{name}' was corrected by hand and stays.").format(name=node.GetName())
+    text = question.format(others=listed(going)) + _said(kept)
     return slicer.util.confirmYesNoDisplay(text, _("Low-Field Enhance - Apply"))
 
 
@@ -58,9 +58,15 @@ def listed(outputs: Iterable[slicer.vtkMRMLNode]) -> str:
         PAGE: _("report"),
     }
     found = [
-        (_("segmentation corrected by hand") if isCorrected(node) else _("segmentation"))
+        _("segmentation")
         if node.IsA("vtkMRMLSegmentationNode")
         else texts.get(node.GetAttribute(OUTPUT_ATTRIBUTE) or "", "")
         for node in outputs
     ]
     return ", ".join(filter(None, found)) or _("nothing else")
+
+
+def _said(kept: Iterable[slicer.vtkMRMLNode]) -> str:
+    """One sentence for each segmentation that was corrected, to go on with."""
+    sentence = _("'{name}' was corrected by hand and stays.")
+    return "".join(" " + sentence.format(name=node.GetName()) for node in kept)

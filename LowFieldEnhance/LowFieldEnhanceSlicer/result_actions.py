@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import slicer
 
 from . import hierarchy, layout, navigation, overlays
+from .corrections import isCorrected
 from .loading import REPORT_ROLE
 from .marks import BEFORE_AFTER_CHART, ENHANCED, INPUT_ROLE, OUTPUT_ATTRIBUTE, VOLUME_CHART, requireNode
 
@@ -141,13 +142,19 @@ class ResultActions:
         return page is not None
 
     def removeRun(self, node: slicer.vtkMRMLNode) -> bool:
-        """Remove everything that the run or the comparison made; the scan stays."""
+        """Remove everything that the run or the comparison made; the scan stays.
+
+        A segmentation that was corrected by hand stays too: it is the user's work.
+        """
         requireNode(node)
         folder = hierarchy.runFolderOf(node) if node.GetScene() is not None else 0
         if folder:
-            if any(item in (layout.shownPair() or ()) for item in self.outputsOf(node)):
+            outputs = self.outputsOf(node)
+            for corrected in filter(isCorrected, outputs):
+                hierarchy.release(folder, corrected)
+            if any(item in (layout.shownPair() or ()) for item in outputs):
                 self.restoreLayout()
-            overlays.takeOff(self.outputsOf(node))
+            overlays.takeOff(outputs)
             hierarchy.removeRun(folder, node.GetScene())
         return folder != 0
 

@@ -141,8 +141,28 @@ def test_what_the_run_itself_was_made_with_stays(person, first, structures):
     assert structures not in person.logic.outputsOf(first)
 
 
-def test_the_question_before_a_removal_names_the_correction(application, person, first, structures):
+def test_removing_its_run_keeps_the_correction_with_its_colours_and_says_so_before(
+    application, person, first, structures
+):
     correct(structures)
+    scan, made = person.parameters.inputVolume, person.outputs()
+    kept, table = voxels(structures, scan), structures.GetLabelmapConversionColorTableNode()
     application.dialogs.answer(NO)
     press(person.ui.removeButton)
-    assert ", segmentation corrected by hand, " in application.dialogs.messages[0].text
+    asked = application.dialogs.messages[0].text
+    assert asked.endswith(f"The scan stays. '{structures.GetName()}' was corrected by hand and stays.")
+    assert "segmentation," not in asked and person.outputs() == made
+    press(person.ui.removeButton)
+    assert structures.GetScene() is not None and table.GetScene() is not None
+    assert np.array_equal(voxels(structures, scan), kept)
+    assert sorted(person.outputs()) == sorted([structures.GetName(), table.GetName()])
+    tree = hierarchy.subjectHierarchy(slicer.mrmlScene)
+    beside = tree.GetItemParent(tree.GetItemByDataNode(scan))
+    assert tree.GetItemParent(tree.GetItemByDataNode(structures)) == beside
+
+
+def test_a_script_that_removes_the_run_by_its_corrected_segmentation_keeps_that_one(person, first, structures):
+    correct(structures)
+    assert person.logic.removeRun(structures)
+    assert structures.GetScene() is not None and first.GetScene() is None
+    assert person.logic.outputsOf(structures) == [] and not person.logic.removeRun(structures)
