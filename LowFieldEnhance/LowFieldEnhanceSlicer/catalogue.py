@@ -87,22 +87,29 @@ class MethodEntry:
         return tuple(self.evaluations)
 
 
+def _(text: str) -> str:
+    """Marks a text for the tools of translators and leaves it as it is; :mod:`method_texts` translates it."""
+    return text
+
+
 METHODS: dict[str, MethodEntry] = {
     entry.name: entry
     for entry in (
         MethodEntry(
             "bridged",
-            "Bridged diffusion",
-            "A learned bridge from low to high field, refined by a diffusion model of high-field brains.",
+            _("Bridged diffusion"),
+            _("A learned bridge from low to high field, refined by a diffusion model of high-field brains."),
             {"fast": 1, "standard": 2, "paper": 1201},
             ("bridged_bridge", "bridged_companions", "bridged_prior"),
             draws=("standard", "paper"),
         ),
         MethodEntry(
             "diffdeur",
-            "DiffDeuR",
-            "A diffusion prior of high-field slices and a coordinate network that fits the scan; "
-            "no low-field training.",
+            _("DiffDeuR"),
+            _(
+                "A diffusion prior of high-field slices and a coordinate network that fits the scan; "
+                "no low-field training."
+            ),
             {"fast": 8, "standard": 16, "paper": 300},
             ("slice_prior",),
             draws=("fast", "standard", "paper"),
@@ -114,8 +121,8 @@ METHODS: dict[str, MethodEntry] = {
         ),
         MethodEntry(
             "cssdiff",
-            "CSS-Diff",
-            "A diffusion model of slices that starts from the noised scan, trained under cycle consistency.",
+            _("CSS-Diff"),
+            _("A diffusion model of slices that starts from the noised scan, trained under cycle consistency."),
             {"fast": 6, "standard": 15, "paper": 5},
             ("css_generator", "css_sgp"),
             draws=("fast", "standard", "paper"),
@@ -124,8 +131,8 @@ METHODS: dict[str, MethodEntry] = {
         ),
         MethodEntry(
             "latent",
-            "Distilled latent super-resolution",
-            "Latent diffusion of slices along all three axes, distilled into a small network that needs one step.",
+            _("Distilled latent super-resolution"),
+            _("Latent diffusion of slices along all three axes, distilled into a small network that needs one step."),
             {"fast": 3, "standard": 12, "paper": 150},
             ("latent_autoencoder", "latent_teacher", "latent_student"),
             draws=("standard", "paper"),
@@ -138,15 +145,18 @@ METHODS: dict[str, MethodEntry] = {
         ),
         MethodEntry(
             "regression",
-            "Regression U-Net",
-            "One pass of a residual U-Net trained with an L1 loss; the baseline of this project.",
+            _("Regression U-Net"),
+            _("One pass of a residual U-Net trained with an L1 loss; the baseline of this project."),
             {"fast": 1},
             ("regression_unet",),
         ),
         MethodEntry(
             "dps",
-            "DPS",
-            "Diffusion posterior sampling with the high-field slice prior; a gradient step on the scan at each level.",
+            _("DPS"),
+            _(
+                "Diffusion posterior sampling with the high-field slice prior; a gradient step on the scan at each "
+                "level."
+            ),
             {"fast": 8, "paper": 1000},
             ("slice_prior",),
             draws=("fast", "paper"),
@@ -154,33 +164,38 @@ METHODS: dict[str, MethodEntry] = {
         ),
         MethodEntry(
             "irem",
-            "IREM",
-            "A coordinate network fitted to this scan alone through the forward model; nothing is learned elsewhere.",
+            _("IREM"),
+            _(
+                "A coordinate network fitted to this scan alone through the forward model; nothing is learned "
+                "elsewhere."
+            ),
             {"fast": 0},
             draws=("fast",),
             work={"fast": 40 * FIT_EPOCH},
         ),
         MethodEntry(
             "cubic",
-            "Cubic interpolation",
-            "Cubic interpolation of the scan to the output grid; nothing is added.",
+            _("Cubic interpolation"),
+            _("Cubic interpolation of the scan to the output grid; nothing is added."),
             {"fast": 0},
             seconds=0.5,
             bytesPerVoxel=16,
         ),
         MethodEntry(
             "linear",
-            "Linear interpolation",
-            "Linear interpolation of the scan to the output grid; nothing is added.",
+            _("Linear interpolation"),
+            _("Linear interpolation of the scan to the output grid; nothing is added."),
             {"fast": 0},
             seconds=0.5,
             bytesPerVoxel=16,
         ),
         MethodEntry(
             "bm4d",
-            "Cubic interpolation + BM4D",
-            "Cubic interpolation, then BM4D denoising at the scan's measured noise level; its package is free for "
-            "non-commercial use alone.",
+            _("Cubic interpolation + BM4D"),
+            _(
+                "Cubic interpolation, then BM4D denoising at the scan's measured noise level; its package is free for "
+                "non-commercial use alone."
+            ),
             {"fast": 0},
             seconds=25.0,
             bytesPerVoxel=64,

@@ -21,6 +21,7 @@ from .method_comparison import (
     disagreementText,
     pageOf,
 )
+from .method_texts import methodSummary, methodTitle
 from .pages import openPage
 from .parameters import LowFieldEnhanceParameterNode
 from .removal import confirmRemoval
@@ -50,9 +51,9 @@ class CompareView:
         self._openUrl = openUrl
         self._filling = False
         self._items: dict[str, Any] = {}
-        for name, entry in METHODS.items():
-            item = qt.QListWidgetItem(entry.title)
-            item.setToolTip(entry.summary)
+        for name in METHODS:
+            item = qt.QListWidgetItem(methodTitle(name))
+            item.setToolTip(methodSummary(name))
             item.setFlags(qt.Qt.ItemIsUserCheckable | qt.Qt.ItemIsEnabled)
             item.setCheckState(qt.Qt.Checked)
             ui.methodsList.addItem(item)
@@ -95,7 +96,7 @@ class CompareView:
         try:
             for name, item in self._items.items():
                 item.setCheckState(qt.Qt.Checked if name in presets else qt.Qt.Unchecked)
-                title, first, preset = METHODS[name].title, METHODS[name].presets[0], presets.get(name, "")
+                title, first, preset = methodTitle(name), METHODS[name].presets[0], presets.get(name, "")
                 item.setText(title if preset in ("", first) else f"{title}: {preset}")
         finally:
             self._filling = False

@@ -18,6 +18,7 @@ from .catalogue import ALL_METHODS, METHODS
 from .job import Job
 from .loading import PAGE, REPORT_ROLE, addDerived, addPage, presentInput, readText
 from .marks import ATTRIBUTE_PREFIX, madeOf
+from .method_texts import methodTitle
 from .report import addTable
 from .request import FORWARD, Request, record, scanArguments
 from .scene import DERIVED, RunResult
@@ -211,5 +212,5 @@ def _disagreementOf(document: dict[str, Any]) -> str:
 
 def _cell(key: str, value: Any) -> Any:
     if key == "method":
-        return METHODS[value].title if value in METHODS else str(value).capitalize()
+        return methodTitle(value) if value in METHODS else str(value).capitalize()
     return 100.0 * value if key.startswith("share_") and value is not None else value

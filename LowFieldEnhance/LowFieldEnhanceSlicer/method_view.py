@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from .catalogue import METHODS, cardPaths
 from .estimate import estimateRequest, torchIsInstalled
+from .method_texts import methodSummary, methodTitle
 from .parameters import LowFieldEnhanceParameterNode, requestOf
 from .request import Request
 
@@ -32,7 +33,7 @@ class MethodView:
     def refresh(self, request: Request) -> None:
         """Show the chosen method, its presets and what the run will take."""
         ui, entry = self._ui, METHODS[request.method]
-        ui.methodLabel.text = entry.summary
+        ui.methodLabel.text = methodSummary(entry.name)
         ui.cardButton.enabled = bool(entry.models)
         ui.cardButton.toolTip = (
             _("What the method's networks are, what they were trained on and their licence")
@@ -68,7 +69,7 @@ class MethodView:
         self.card = qt.QDialog(slicer.util.mainWindow())
         self.card.setAttribute(qt.Qt.WA_DeleteOnClose)
         self.card.finished.connect(self._onCardGone)
-        self.card.windowTitle = _("Model card: {title}").format(title=entry.title)
+        self.card.windowTitle = _("Model card: {title}").format(title=methodTitle(entry.name))
         text = qt.QTextBrowser()
         text.openExternalLinks = True
         text.markdown = "\n\n---\n\n".join(path.read_text(encoding="utf-8") for path in cardPaths(entry.name))

@@ -9,13 +9,14 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from .catalogue import ALL_METHODS, METHODS
+from .method_texts import methodTitle
 from .outputs import CHOICES
 from .request import MOST_NOISE, MOST_SAMPLES, PSF_WIDTHS, WIDEST_MM, Request
 
 
 class _Method(enum.Enum):
     def label(self):
-        return METHODS[self.value].title
+        return methodTitle(self.value)
 
 
 # BRIDGED = "bridged" and so on: the methods of the catalogue, as on the command line

@@ -7,8 +7,8 @@ from datetime import datetime
 import slicer
 from slicer.i18n import tr as _
 
-from .catalogue import METHODS
 from .marks import ATTRIBUTE_PREFIX, INPUT_NAME, INPUT_ROLE, MADE
+from .method_texts import methodTitle
 from .parameters import Preset
 
 
@@ -17,8 +17,7 @@ def resultLine(node: slicer.vtkMRMLNode) -> str:
     method, preset = _said(node, "method"), _said(node, "preset")
     scan = node.GetNodeReference(INPUT_ROLE)
     name = scan.GetName() if scan is not None else _said(node, INPUT_NAME)
-    title = METHODS[method].title if method in METHODS else method
-    parts = [title, _presetLabel(preset), _localTime(_said(node, MADE))]
+    parts = [methodTitle(method), _presetLabel(preset), _localTime(_said(node, MADE))]
     parts.append(_("of '{name}'").format(name=name) if name else "")
     return ", ".join(filter(None, parts))
 
