@@ -1,8 +1,9 @@
 """The Python packages that a run needs beyond Slicer's own: what is missing, how large it is, and how it gets there.
 
 Nothing is looked at or installed at import. torch comes through the PyTorch extension, which picks the build for the
-graphics card (and imports it in Slicer to see that it works); the rest through ``slicer.packaging`` (Slicer 5.12) or
-``slicer.util.pip_install`` (5.10). This module never imports torch: the runs do that in processes of their own.
+graphics card (and imports it in Slicer to see that it works); the rest through ``slicer.packaging``, which came with
+Slicer 5.12, or in 5.10 ``slicer.util.pip_install``. This module never imports torch: the runs do that in processes of
+their own.
 """
 
 from __future__ import annotations
