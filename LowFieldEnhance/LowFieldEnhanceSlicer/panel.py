@@ -26,6 +26,7 @@ from .parameters import (
     Device,
     LowFieldEnhanceParameterNode,
     forget,
+    renewContrastOf,
     requestOf,
     usePossiblePreset,
 )
@@ -86,6 +87,7 @@ class Panel(Observing):
         if parameters is not None:
             # What was saved with the scene counts, so nothing is guessed for the volume that is chosen already.
             self._guessedFor = parameters.inputVolume
+            renewContrastOf(parameters)
             self._guiTag = parameters.connectParametersToGui(self._connectedWidgets())
             self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._onModified)
             self.addObserver(slicer.mrmlScene, NODE_GOES, self._onNodeGoes)

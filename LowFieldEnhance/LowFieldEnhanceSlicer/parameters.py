@@ -216,6 +216,16 @@ def _choice(name: str, value: str) -> enum.Enum:
         ) from error
 
 
+def renewContrastOf(parameters: LowFieldEnhanceParameterNode) -> None:
+    """After a scene was loaded, let the contrast be that of the input volume, whose id may be another than it was.
+
+    Else it would be taken for that of whichever volume has the earlier id now.
+    """
+    if parameters.contrastOf:
+        node = parameters.inputVolume
+        parameters.contrastOf = node.GetID() if node is not None else ""
+
+
 def forget(parameters: LowFieldEnhanceParameterNode, node: slicer.vtkMRMLNode) -> None:
     """Nothing is chosen any more where this node was."""
     held = [name for name in NODES if getattr(parameters, name) is node]

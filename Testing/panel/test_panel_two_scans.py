@@ -14,6 +14,7 @@ from LowFieldEnhanceSlicer.also_used import CARRIED_COLOUR
 from LowFieldEnhanceSlicer.cancelling import COMPARE, RUN_AGAIN, ClickGuard
 from LowFieldEnhanceSlicer.parameters import SliceProfile
 from LowFieldEnhanceSlicer.request import requestFromProvenance
+from LowFieldEnhanceSlicer.scene import writeMrb
 from LowFieldEnhanceSlicer.source import guessContrast
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -244,6 +245,22 @@ def test_a_contrast_set_by_hand_is_kept_with_its_volume(person):
     assert ui.contrastComboBox.currentText() == "FLAIR" and guessContrast(first) == "FLAIR"
     choose(ui.contrastComboBox, "Other (taken for T1w)")
     assert guessContrast(first) == "other" and first.GetAttribute("LowFieldEnhance.Contrast") is None
+
+
+def test_the_contrast_of_a_loaded_scene_is_not_that_of_the_volume_that_has_the_id_now(application, person, tmp_path):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan("Saved T1w"))
+    choose(ui.contrastComboBox, "FLAIR")
+    path = writeMrb(application.scene, tmp_path / "scene.mrb")
+    application.scene.Clear(0)
+    here = person.loadScan("Here T1w")
+    assert application.scene.ReadFromMRB(str(path), False)
+    loaded = person.parameters.inputVolume
+    assert loaded is slicer.util.getNode("Saved T1w") and ui.contrastComboBox.currentText() == "FLAIR"
+    ui.inputSelector.setCurrentNode(here)
+    assert ui.contrastComboBox.currentText() == "T1w" and guessContrast(here) == "T1w"
+    ui.inputSelector.setCurrentNode(loaded)
+    assert ui.contrastComboBox.currentText() == "FLAIR"
 
 
 def test_a_map_stays_over_the_anatomy_in_the_side_by_side_views(person):
