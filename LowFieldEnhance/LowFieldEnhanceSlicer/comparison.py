@@ -18,7 +18,7 @@ from LowFieldEnhanceLib.image_io import DERIVED
 from . import hierarchy, volumes
 from .marks import DERIVED_ATTRIBUTE
 from .slice_layers import keepLayers, layersOf, putBackLayers, setLayers
-from .timers import RepeatedCall
+from .timers import DeferredCall, RepeatedCall
 
 BLINK_MILLISECONDS = 600
 SQUARE_MM = 25.0
@@ -49,10 +49,12 @@ class Comparison(VTKObservationMixin):
         self._boardNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._timer: RepeatedCall | None = None
         self._copying = False
+        self._boardLater = DeferredCall(self._renewBoard)
         self.addObserver(self.scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
         self.addObserver(self.scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose)
         volumes.copyDisplay(inputNode, enhancedNode)
         for node in (inputNode, enhancedNode):
+            self.addObserver(node, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent, self._onVoxelsModified)
             if node.GetDisplayNode() is not None:
                 self.addObserver(node.GetDisplayNode(), vtk.vtkCommand.ModifiedEvent, self._onDisplayModified)
 
@@ -74,9 +76,7 @@ class Comparison(VTKObservationMixin):
         if mode == BLINK:
             self._startBlink()
         else:
-            self._boardNode = addCheckerboard(self.inputNode, self.enhancedNode)
-            for node in self._compositeNodes:
-                setLayers(node, self._boardNode.GetID(), None, 0.0)
+            self._showBoard()
 
     @contextlib.contextmanager
     def uncovered(self) -> Iterator[None]:
@@ -102,7 +102,20 @@ class Comparison(VTKObservationMixin):
         self._timer = RepeatedCall(self.toggle, BLINK_MILLISECONDS)
         self._timer.start()
 
+    def _showBoard(self) -> None:
+        self._boardNode = addCheckerboard(self.inputNode, self.enhancedNode)
+        for node in self._compositeNodes:
+            setLayers(node, self._boardNode.GetID(), None, 0.0)
+
+    def _renewBoard(self) -> None:
+        """The squares hold copies of voxels: a run may have filled the enhanced volume anew meanwhile."""
+        earlier = self._boardNode
+        if earlier is not None and all(node.GetImageData() for node in (self.inputNode, self.enhancedNode)):
+            self._showBoard()
+            hierarchy.removeNode(self.scene, earlier)
+
     def _restore(self) -> None:
+        self._boardLater.stop()
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -126,6 +139,10 @@ class Comparison(VTKObservationMixin):
         self.close()
         if self._closed is not None:
             self._closed()
+
+    def _onVoxelsModified(self, caller: Any, event: str) -> None:
+        if self._boardNode is not None:
+            self._boardLater.start()
 
     def _onDisplayModified(self, caller: slicer.vtkMRMLScalarVolumeDisplayNode, event: str) -> None:
         if self._copying:

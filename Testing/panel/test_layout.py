@@ -7,6 +7,7 @@ import pytest
 import slicer
 import vtk
 from panel_tools import waitUntil
+from PySide6.QtWidgets import QApplication
 
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceSlicer import comparison, layout, volumes
@@ -162,6 +163,23 @@ def test_the_checkerboard_shows_cubes_of_both_in_turn(pair, scene):
     parity = np.indices(values.shape).sum(axis=0) % 2
     assert sorted({float(values[parity == 0].min()), float(values[parity == 1].min())}) == [10.0, 20.0]
     assert np.ptp(values[parity == 0]) == np.ptp(values[parity == 1]) == 0
+    layout.setCheckerboard(False)
+    assert names(scene) == ["Head", "Better head"]
+    assert composites(ENHANCED)[0].GetBackgroundVolumeID() == pair[1].GetID()
+
+
+def test_the_checkerboard_follows_voxels_that_change_as_when_a_run_fills_the_volume_anew(pair, scene):
+    layout.showSideBySide(*pair)
+    layout.setCheckerboard(True)
+    earlier = scene.GetNodeByID(composites(ENHANCED)[0].GetBackgroundVolumeID())
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (-30, -40, -20)
+    volumes.updateVolumeNode(pair[1], Image(np.full((30, 40, 25), 30, np.float32), affine, "T1w"))
+    QApplication.processEvents()
+    board = scene.GetNodeByID(composites(ENHANCED)[0].GetBackgroundVolumeID())
+    found = set(np.unique(slicer.util.arrayFromVolume(board)).tolist())
+    assert board.GetImageData().GetDimensions() == (30, 40, 25) and {10.0, 30.0} <= found and 20.0 not in found
+    assert earlier.GetScene() is None and layout.comparisonMode() == "checkerboard"
     layout.setCheckerboard(False)
     assert names(scene) == ["Head", "Better head"]
     assert composites(ENHANCED)[0].GetBackgroundVolumeID() == pair[1].GetID()
