@@ -32,6 +32,7 @@ class SurfaceMaker:
         self._waiting: deque[str] = deque()
         self._current: tuple[str, Background] | None = None
         self._surfaces: dict[str, Any] = {}
+        self._madeOf: dict[str, int] = {}  # when the layer of each was changed last
         self._count = 0
         self._timer = RepeatedCall(self._advance, POLL_MILLISECONDS)
 
@@ -83,13 +84,17 @@ class SurfaceMaker:
         segment = segmentation.GetSegment(segmentId)
         if segment is not None and segment.GetRepresentation(BINARY_LABELMAP) is not None:
             layer, settings = SegmentLayer(segment), self._settings
+            self._madeOf[segmentId] = _changed(segment)
             self._current = segmentId, Background(lambda: layer.surface(settings))
 
     def _show(self, node: slicer.vtkMRMLSegmentationNode) -> None:
         """All at once: a segmentation whose segments differ in their representations is not valid."""
         segmentation = node.GetSegmentation()
-        made = [(segmentation.GetSegment(segmentId), surface) for segmentId, surface in self._surfaces.items()]
+        segments = {segmentId: segmentation.GetSegment(segmentId) for segmentId in self._surfaces}
+        made = [(segments[segmentId], surface) for segmentId, surface in self._surfaces.items()]
         complete = len(made) == segmentation.GetNumberOfSegments() and all(None not in pair for pair in made)
+        # An edit, or a run that fills the segmentation anew: Slicer makes the surfaces of what is there now.
+        complete = complete and all(_changed(segments[name]) == self._madeOf[name] for name in segments)
         if complete and not segmentation.ContainsRepresentation(CLOSED_SURFACE):
             # The smallest is left to Slicer, which finds the others done and tells everybody of the new representation.
             for segment, surface in sorted(made, key=lambda pair: pair[1].GetNumberOfPoints())[1:]:
@@ -98,3 +103,9 @@ class SurfaceMaker:
         node.CreateDefaultDisplayNodes()
         node.GetDisplayNode().SetVisibility3D(True)
         showThreeDView()
+
+
+def _changed(segment: slicer.vtkSegment) -> int:
+    """VTK's count of when the voxels of a segment were changed last; 0 if it has none."""
+    layer = segment.GetRepresentation(BINARY_LABELMAP)
+    return layer.GetMTime() if layer is not None else 0

@@ -178,16 +178,22 @@ def test_surfaces_are_made_one_by_one_while_the_window_lives(person, nodes):
     assert nodes.segmentation.GetDisplayNode().GetVisibility3D()
 
 
-def test_surfaces_are_those_of_slicer(person, nodes):
-    """The oracle is Slicer's own call, which makes them all at once."""
-    segmentation = nodes.segmentation.GetSegmentation()
+@pytest.mark.parametrize("edited", [False, True])
+def test_surfaces_are_those_of_slicer(person, nodes, edited):
+    """The oracle is Slicer's own call, which makes them all at once; also of voxels that change meanwhile."""
+    segmentation, button = nodes.segmentation.GetSegmentation(), person.ui.surfaceButton
 
     def bounds() -> list[tuple[float, ...]]:
         parts = [segmentation.GetSegment(name) for name in segmentation.GetSegmentIDs()]
         return [part.GetRepresentation("Closed surface").GetBounds() for part in parts]
 
-    press(person.ui.surfaceButton)
-    waitUntil(lambda: person.ui.surfaceButton.text() == "Show in 3-D")
+    press(button)
+    if edited:
+        waitUntil(lambda: button.text().startswith("Surface 3 "))
+        voxels = slicer.util.arrayFromSegmentInternalBinaryLabelmap(nodes.segmentation, segmentation.GetNthSegmentID(0))
+        voxels[: len(voxels) // 2] = 0
+        segmentation.GetNthSegment(0).GetRepresentation("Binary labelmap").Modified()
+    waitUntil(lambda: button.text() == "Show in 3-D")
     made = bounds()
     nodes.segmentation.RemoveClosedSurfaceRepresentation()
     nodes.segmentation.CreateClosedSurfaceRepresentation()
