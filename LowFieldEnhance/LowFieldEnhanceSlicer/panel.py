@@ -85,13 +85,18 @@ class Panel(Observing):
         self.parameters = parameters
         self._observeInput(None)
         if parameters is not None:
-            # What was saved with the scene counts, so nothing is guessed for the volume that is chosen already.
-            self._guessedFor = parameters.inputVolume
+            if parameters.inputVolume is not self._guessedFor:
+                self._takeAsSaved(parameters.inputVolume)
             renewContrastOf(parameters)
             self._guiTag = parameters.connectParametersToGui(self._connectedWidgets())
             self.addObserver(parameters, vtk.vtkCommand.ModifiedEvent, self._onModified)
             self.addObserver(slicer.mrmlScene, NODE_GOES, self._onNodeGoes)
         self.refresh()
+
+    def _takeAsSaved(self, node: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """What was saved with a scene counts: nothing is guessed for its input, for which all of it was chosen."""
+        self._guessedFor, self._lastInput = node, node.GetName() if node is not None else ""
+        self._alsoUsed.chosenAnew()
 
     def pause(self) -> None:
         """Work out nothing while another module is shown; runs go on.

@@ -263,6 +263,21 @@ def test_the_contrast_of_a_loaded_scene_is_not_that_of_the_volume_that_has_the_i
     assert ui.contrastComboBox.currentText() == "FLAIR"
 
 
+def test_settings_of_a_loaded_scene_are_called_those_of_its_own_scan(application, person, tmp_path):
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan("Saved T1w"))
+    person.parameters.noiseLevel = 33.0
+    path = writeMrb(application.scene, tmp_path / "scene.mrb")
+    here = person.loadScan("Here T1w")
+    ui.inputSelector.setCurrentNode(here)
+    assert ui.alsoUsedLabel.text() == "Still set, as chosen for 'Saved T1w': noise level 33."
+    person.parameters.noiseLevel = 0.0
+    assert application.scene.ReadFromMRB(str(path), False)
+    assert ui.alsoUsedLabel.text() == "Also used: noise level 33."
+    ui.inputSelector.setCurrentNode(here)
+    assert ui.alsoUsedLabel.text().startswith("Still set, as chosen for 'Saved T1w")
+
+
 def test_a_map_stays_over_the_anatomy_in_the_side_by_side_views(person):
     nodes = enhance(person).nodes
     choose(person.ui.overlayComboBox, "Fidelity (residual / noise)")
