@@ -38,7 +38,9 @@ class OverlayView:
         self._filling = True
         try:
             if offered != self._nodes:
-                earlier = overlays.shownOverlay([node for node in self._nodes if node is not None])
+                # Those that have gone had ids that other nodes may have now.
+                there = [node for node in self._nodes if node is not None and node.GetScene() is not None]
+                earlier = overlays.shownOverlay(there)
                 if earlier is not None and earlier not in offered:
                     self._onChosen("")  # of another scan, and there would be no way to take it off here
                 self._names, self._nodes = ["", *nodes], offered

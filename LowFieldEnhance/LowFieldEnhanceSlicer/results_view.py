@@ -80,7 +80,8 @@ class ResultsView:
         named = self._actions.namedOutputs(node)
         self._structures.show(named.get(STRUCTURE_TABLE))
         self._lesions.show(named.get(LESION_TABLE))
-        self._overlays.show({name: named[name] for name in MAPS if name in named})
+        if self._parameters() is not None:  # else a scene is being loaded or closed, and what is shown is its matter
+            self._overlays.show({name: named[name] for name in MAPS if name in named})
         for name in BUTTONS:
             getattr(self._ui, name).enabled = node is not None
         if node is not None:

@@ -10,8 +10,10 @@ from panel_support import STRUCTURES, layers, writeResults
 from panel_tools import choose, press, waitUntil
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
+from slicer_session import newScene
 
 from LowFieldEnhanceSlicer import layout, overlays
+from LowFieldEnhanceSlicer.scene import writeMrb
 
 pytestmark = pytest.mark.usefixtures("stub")
 pytest_plugins = ["panel_fixtures"]
@@ -115,6 +117,19 @@ def test_what_the_user_chose_in_the_place_of_the_overlay_stays_when_it_is_turned
     person.panel.refresh()
     choose(person.ui.overlayComboBox, "None")
     assert foregrounds() == set()
+
+
+def test_a_map_stays_over_the_anatomy_while_a_file_is_loaded_beside_it(application, person, nodes, tmp_path):
+    with newScene() as other:
+        other.scene.AddNewNodeByClass("vtkMRMLModelNode", "Loaded")
+        path = writeMrb(other.scene, tmp_path / "model.mrb")
+    choose(person.ui.overlayComboBox, FIDELITY)
+    shown = layers()
+    assert application.scene.ReadFromMRB(str(path), False) and slicer.util.getNode("Loaded") is not None
+    QApplication.processEvents()
+    assert layers() == shown and person.ui.overlayComboBox.currentText() == FIDELITY
+    person.parameters.resultVolume = None
+    assert foregrounds() == set(), "there would be no way to take it off"
 
 
 def test_an_overlay_ends_blinking(person, nodes):
