@@ -49,7 +49,7 @@ class Comparison(VTKObservationMixin):
         self._boardNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self._timer: RepeatedCall | None = None
         self._copying = False
-        self._boardLater = DeferredCall(self._renewBoard)
+        self._boardLater: DeferredCall | None = None
         self.addObserver(self.scene, slicer.vtkMRMLScene.NodeRemovedEvent, self._onNodeRemoved)
         self.addObserver(self.scene, slicer.vtkMRMLScene.StartCloseEvent, self._onSceneClose)
         volumes.copyDisplay(inputNode, enhancedNode)
@@ -76,6 +76,7 @@ class Comparison(VTKObservationMixin):
         if mode == BLINK:
             self._startBlink()
         else:
+            self._boardLater = DeferredCall(self._renewBoard)
             self._showBoard()
 
     @contextlib.contextmanager
@@ -115,7 +116,9 @@ class Comparison(VTKObservationMixin):
             hierarchy.removeNode(self.scene, earlier)
 
     def _restore(self) -> None:
-        self._boardLater.stop()
+        if self._boardLater is not None:
+            self._boardLater.stop()
+            self._boardLater = None
         if self._timer is not None:
             self._timer.stop()
             self._timer = None
@@ -141,7 +144,7 @@ class Comparison(VTKObservationMixin):
             self._closed()
 
     def _onVoxelsModified(self, caller: Any, event: str) -> None:
-        if self._boardNode is not None:
+        if self._boardLater is not None:
             self._boardLater.start()
 
     def _onDisplayModified(self, caller: slicer.vtkMRMLScalarVolumeDisplayNode, event: str) -> None:

@@ -8,7 +8,7 @@ from panel_support import layers, run, writeResults
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
 
-from LowFieldEnhanceSlicer import hierarchy, layout
+from LowFieldEnhanceSlicer import comparison, hierarchy, layout
 from LowFieldEnhanceSlicer.layout_description import ENHANCED, INPUT, sliceViews
 
 pytestmark = pytest.mark.usefixtures("stub")
@@ -111,7 +111,8 @@ def sideLayers(side: str) -> list[tuple[str | None, float]]:
 
 
 @pytest.mark.parametrize("mode", ["setBlink", "setCheckerboard"])
-def test_a_map_below_a_comparison_is_deleted_and_the_foreground_of_the_user_comes_back(person, scan, mode):
+def test_a_map_below_a_comparison_is_deleted_and_the_foreground_of_the_user_comes_back(person, scan, mode, monkeypatch):
+    monkeypatch.setattr(comparison, "BLINK_MILLISECONDS", 60_000)  # not while it is looked at
     mine = person.loadScan("Mine", (8.0, 8.0, 8.0))
     nodes = person.logic.process(scan).nodes
     assert person.logic.showSideBySide(nodes.enhanced)
