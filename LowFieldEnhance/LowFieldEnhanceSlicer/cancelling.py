@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import slicer
 from slicer.i18n import tr as _
@@ -29,17 +30,23 @@ class ClickGuard:
         self._clock = clock
         self._last = ""
         self._at = 0.0
-        self._begun: dict[str, float] = {}
+        self._worked: dict[str, float] = {}  # when the work of the last click on each button was done
 
     def did(self, action: str) -> None:
         """START or CANCEL has just happened."""
         self._last, self._at = action, self._clock()
 
-    def isMeantAgain(self, action: str) -> bool:
-        """Whether a click on a button that does the same each time is not the second one of a double click."""
-        meant = action not in self._begun or self._clock() - self._begun[action] >= _doubleClickSeconds()
-        self._begun[action] = self._clock()
-        return meant
+    def once(self, action: str, work: Callable[[], Any]) -> None:
+        """Do the work of a click on a button that does the same each time, but not of the second of a double click.
+
+        That one waits until the work of the first is done, which may take longer than any double click.
+        """
+        meant = action not in self._worked or self._clock() - self._worked[action] >= _doubleClickSeconds()
+        try:
+            if meant:
+                work()
+        finally:
+            self._worked[action] = self._clock()
 
     def isMeant(self, action: str) -> bool:
         """Whether a click now means this action, and is not the rest of one that meant the opposite."""

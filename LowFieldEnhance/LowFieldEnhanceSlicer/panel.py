@@ -211,8 +211,7 @@ class Panel(Observing):
             self.refresh()
 
     def _onQueue(self) -> None:
-        if self._clicks.isMeantAgain(QUEUE):
-            self._startAsked()
+        self._clicks.once(QUEUE, self._startAsked)
 
     def _startAsked(self) -> None:
         request = requestOf(self.parameters)
@@ -224,8 +223,8 @@ class Panel(Observing):
         return self._launch(request, lambda: self.logic.start(request, self.runView.refresh, self._onFinished))
 
     def _onCompare(self) -> None:
-        if self._clicks.isMeantAgain(COMPARE):
-            self._compare(comparisonRequest(requestOf(self.parameters)), self.parameters.comparedMethods)
+        request, methods = comparisonRequest(requestOf(self.parameters)), self.parameters.comparedMethods
+        self._clicks.once(COMPARE, lambda: self._compare(request, methods))
 
     def _compare(self, request: Request, methods: str | Sequence[str]) -> Job | None:
         return self._launch(
@@ -280,9 +279,10 @@ class Panel(Observing):
             self.start(request)
 
     def _onRunAgain(self, node: slicer.vtkMRMLNode) -> None:
+        self._clicks.once(RUN_AGAIN, lambda: self._runAgain(node))
+
+    def _runAgain(self, node: slicer.vtkMRMLNode) -> None:
         """The panel's own settings stay."""
-        if not self._clicks.isMeantAgain(RUN_AGAIN):
-            return
         try:
             request = requestFromProvenance(node)
         except ValueError as error:

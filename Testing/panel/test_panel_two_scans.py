@@ -9,9 +9,8 @@ from panel_support import writeResults
 from panel_tools import choose, press, waitUntil
 from slicer_host.properties import useSlicerProperties
 
-from LowFieldEnhanceSlicer import cancelling, overlays
+from LowFieldEnhanceSlicer import overlays
 from LowFieldEnhanceSlicer.also_used import CARRIED_COLOUR
-from LowFieldEnhanceSlicer.cancelling import COMPARE, RUN_AGAIN, ClickGuard
 from LowFieldEnhanceSlicer.parameters import SliceProfile
 from LowFieldEnhanceSlicer.request import requestFromProvenance
 from LowFieldEnhanceSlicer.scene import writeMrb
@@ -179,36 +178,6 @@ def test_any_output_of_a_run_leads_to_its_views_and_its_page(person, stub, tmp_p
     assert len(opened) == 5
     scan = person.parameters.inputVolume
     assert not logic.showSideBySide(scan) and not logic.openReport(scan, opened.append)
-
-
-def test_a_double_click_compares_once(person):
-    person.ui.inputSelector.setCurrentNode(person.loadScan())
-    person.ui.compareButton.click()
-    person.ui.compareButton.click()
-    assert len(person.logic.jobs) == 1
-    person.logic.cancelAll()
-    person.waitForEnd()
-
-
-def test_a_double_click_on_start_next_adds_one_run(person, stub):
-    stub.set(STUB_MODE="slow")
-    person.ui.inputSelector.setCurrentNode(person.loadScan())
-    press(person.ui.applyButton)
-    for _ in range(2):
-        press(person.ui.queueButton)
-    assert len(person.logic.jobs) == 2
-    person.logic.cancelAll()
-    person.waitForEnd()
-
-
-def test_a_button_is_meant_again_after_the_time_of_a_double_click(application):
-    now = [10.0]
-    guard = ClickGuard(lambda: now[0])
-    assert guard.isMeantAgain(COMPARE) and guard.isMeantAgain(RUN_AGAIN)
-    now[0] += 0.3
-    assert not guard.isMeantAgain(COMPARE)
-    now[0] += cancelling.LEAST_SECONDS
-    assert guard.isMeantAgain(COMPARE)
 
 
 def test_the_buttons_follow_a_comparison_that_ends_by_itself(person):
