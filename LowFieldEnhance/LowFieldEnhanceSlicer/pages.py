@@ -19,13 +19,14 @@ PREFIX = f"{FOLDER_PREFIX}pages-"
 # Ubuntu's browsers are snaps. These see the user's own files, but neither the system's temporary folder, which is where
 # Slicer's is, nor hidden ones (snapcraft.io/docs/home-interface).
 SNAPS = Path("/snap/bin")
+BROWSERS = ("brave", "chromium", "firefox", "opera", "vivaldi")  # those there are as snaps
 
 _folder: Path | None = None
 
 
 def placeOfPages() -> Path:
     """In which folder that of the pages is made: Slicer's temporary one, or one that such a browser can read."""
-    if not SNAPS.is_dir():
+    if not any((SNAPS / name).exists() for name in BROWSERS):
         return Path(slicer.app.temporaryPath)
     downloads = Path.home() / "Downloads"
     return downloads if downloads.is_dir() else Path.home()

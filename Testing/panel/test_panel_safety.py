@@ -264,8 +264,12 @@ def test_every_page_has_a_file_of_its_own_that_goes_with_the_application(applica
 @pytest.mark.parametrize("folder", ["Downloads", ""])
 def test_a_browser_that_is_a_snap_gets_its_pages_where_it_can_read_them(application, monkeypatch, tmp_path, folder):
     """Such a browser has a temporary folder of its own; what a killed Slicer left is taken away at the next start."""
-    monkeypatch.setattr(pages, "SNAPS", tmp_path)
+    monkeypatch.setattr(pages, "SNAPS", tmp_path / "bin")
     monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "code").touch()
+    assert pages.placeOfPages() == Path(slicer.app.property("temporaryPath"))  # a snap that is no browser
+    (tmp_path / "bin" / "firefox").touch()
     place = tmp_path / folder
     place.mkdir(exist_ok=True)
     page = application.scene.AddNewNodeByClass("vtkMRMLTextNode", "Report")
