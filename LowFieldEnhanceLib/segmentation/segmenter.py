@@ -6,7 +6,7 @@ left and right alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,46 +102,38 @@ class Segmenter:
             labels = LabelMap(np.round(moved).astype(np.uint8), image.affine, {})
         return LabelMap(labels.array, image.affine, confidence)
 
-    def label(
-        self, array: np.ndarray, events: Events, beside: Sequence[np.ndarray] = ()
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """(I, J, K) intensities -> uint8 channels and float32 posterior of each voxel's own label.
-
-        ``beside``: other contrasts of this head, of the same shape; the posterior is then the mean over all.
-
-        Raises:
-            BadInput: an image without a voxel above 0.
-        """
+    def label(self, array: np.ndarray, events: Events) -> tuple[np.ndarray, np.ndarray]:
+        """(I, J, K) intensities -> uint8 channels and float32 posterior of each voxel's own label."""
         box = _head_box(array)
-        values = [np.maximum(a[box], 0) for a in (array, *beside)]
-        size = values[0].shape
-        padding = [(0, -n % int(self.network.multiple)) for n in size]
+        values = np.maximum(array[box], 0)
+        top = float(np.percentile(values, TOP_PERCENTILE))
+        if not top > 0:
+            raise BadInput("the image has no intensities above 0, so it cannot be segmented")
+        shown = torch.from_numpy(np.clip(values / top, 0, 1.5) * 2 - 1)[None, None]
+        multiple = int(self.network.multiple)
+        padding = [(0, -size % multiple) for size in values.shape]
         if self.mirrored:
-            padding[0] = _even(values[0], sum(padding[0]))
+            padding[0] = _even(values, sum(padding[0]))
         pad = [n for both in reversed(padding) for n in both]
-        xs = [F.pad(_scaled(v), pad, mode="constant", value=-1.0).to(self.device) for v in values]
-        channels = np.zeros(xs[0].shape[2:], dtype=np.uint8)
-        posterior = np.ones(channels.shape, dtype=np.float32)
+        x = F.pad(shown, pad, mode="constant", value=-1.0).to(self.device)
+        channels, posterior = np.zeros(x.shape[2:], dtype=np.uint8), np.ones(x.shape[2:], dtype=np.float32)
         with torch.no_grad(), checked(self.network, events.check), half_precision(self.device):
             try:
-                looks = [look for x in xs for look in self._looks(x)]
+                looks = [self._look(x, mirrored=False)]
+                level = _brain_level(looks[0])
+                if level < DARK_BRAIN:
+                    x = ((x + 1) / level).clamp(0, 3) - 1
+                    looks = [self._look(x, mirrored=False)]
+                if self.mirrored:
+                    looks.append(self._look(x, mirrored=True))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 raise _known(error) from error
             for place, best, value in self._fine(looks):
                 channels[place], posterior[place] = best, value
-        inner = tuple(slice(first, first + n) for (first, _), n in zip(padding, size, strict=True))
+        inner = tuple(slice(first, first + n) for (first, _), n in zip(padding, values.shape, strict=True))
         whole, certain = np.zeros(array.shape, dtype=np.uint8), np.ones(array.shape, dtype=np.float32)
         whole[box], certain[box] = channels[inner], posterior[inner]
         return whole, certain
-
-    def _looks(self, x: Tensor) -> list[_Look]:
-        """At the head with the brain's own scale if fat outshines it, and where asked for at its mirror image."""
-        look = self._look(x, mirrored=False)
-        level = _brain_level(look)
-        if level < DARK_BRAIN:
-            x = ((x + 1) / level).clamp(0, 3) - 1
-            look = self._look(x, mirrored=False)
-        return [look, self._look(x, mirrored=True)] if self.mirrored else [look]
 
     def _look(self, x: Tensor, mirrored: bool) -> _Look:
         shown = x.flip(SIDES) if mirrored else x
@@ -182,14 +174,6 @@ class Segmenter:
             look.x[(..., *place)], look.features[(..., *deep)], look.scores[(..., *middle)]
         )[0, ..., kept].float()
         return logits.flip(1)[torch.from_numpy(mirrored_channels()).to(logits.device)] if look.mirrored else logits
-
-
-def _scaled(values: np.ndarray) -> Tensor:
-    """(I, J, K) -> (1, 1, I, J, K), -1 at 0 and 1 at :data:`TOP_PERCENTILE`."""
-    top = float(np.percentile(values, TOP_PERCENTILE))
-    if not top > 0:
-        raise BadInput("the image has no intensities above 0, so it cannot be segmented")
-    return torch.from_numpy(np.clip(values / top, 0, 1.5) * 2 - 1)[None, None]
 
 
 def _known(error: Exception) -> Exception:

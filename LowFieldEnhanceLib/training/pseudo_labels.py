@@ -1,10 +1,9 @@
 """Labels for heads that have none, so that the segmenter meets real T2w and FLAIR images (self-training, Lee 2013).
 
-The segmenter labels the T1w and T2w images of a head together (the mean of both posteriors); these labels then serve
-for all of its contrasts. FLAIR has no say in them, because on it the segmenter took too much white matter for cortex,
-and is drawn more often for the same reason. Fluid in the sulci is told by the T1w intensity. Brain that it missed is
-left open, and so is a tumour. Labels that it is not sure of count too: those are the borders, and with them left open
-nothing told the network how large a structure is on T2w and FLAIR.
+The segmenter labels the T1w image of a head with several co-registered contrasts; these labels then serve for all of
+its contrasts. Fluid in the sulci is told by the T1w intensity. Brain that it missed is left open, and so is a tumour.
+Labels that it is not sure of count too: those are the borders, and with them left open nothing told the network how
+large a structure is on T2w and FLAIR.
 """
 
 from __future__ import annotations
@@ -21,23 +20,21 @@ from .free_fluid import FREE_FLUID, open_sulci
 from .labelled_heads import IGNORE, LabelledHead
 from .surroundings import nearness, padded
 
-Labeller = Callable[[list[np.ndarray]], np.ndarray]
-TIMES = (1, 1, 2)  # each contrast stands in the list: T1w, T2w, FLAIR
+Labeller = Callable[[np.ndarray], np.ndarray]
 
 
 def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = None) -> list[LabelledHead]:
-    """A labelled head for each contrast of ``head``, FLAIR's twice, cropped to the brain; [] without a T1w image.
+    """One labelled head for each contrast of ``head``, cropped to the brain; [] without a T1w image.
 
     Args:
         head: co-registered contrasts.
-        label: non-negative intensities (I, J, K) of the T1w image and of the T2w, if there is one -> uint8 channels.
+        label: (I, J, K) non-negative T1w intensities -> uint8 channels.
         tumour: above 0 where the labels are left open.
     """
     if not bool(head.present[0]):
         return []
-    images = (head.images.float() + 1) / 2
-    shown = images[0].numpy()
-    channels = label([images[n].numpy() for n in (0, 1) if bool(head.present[n])])
+    shown = ((head.images[0].float() + 1) / 2).numpy()
+    channels = label(shown)
     brain = head.mask.numpy()
     for fluid in open_sulci(shown, channels, brain):
         channels = np.where(fluid, FREE_FLUID, channels)
@@ -49,11 +46,11 @@ def pseudo_labelled(head: Head, label: Labeller, tumour: np.ndarray | None = Non
     box = bounding_box(brain)
     cropped = padded(torch.from_numpy(np.ascontiguousarray(target[box])))
     near = nearness(padded(head.mask[box]))
-    result = []
-    for channel, times in enumerate(TIMES):
-        if bool(head.present[channel]):
-            result += times * [LabelledHead(cropped, cropped, padded(images[(channel, *box)].half()), near)]
-    return result
+    return [
+        LabelledHead(cropped, cropped, padded(((head.images[(channel, *box)].float() + 1) / 2).half()), near)
+        for channel in range(3)
+        if bool(head.present[channel])
+    ]
 
 
 def load_pseudo_labelled(root: Path, label: Labeller) -> list[LabelledHead]:

@@ -98,12 +98,11 @@ def _segmenter(data: Path, seed: int, device: str) -> tuple[dict[str, Any], Loss
         from .pseudo_labels import load_pseudo_labelled
 
         teacher = Segmenter(device)
-        others = load_pseudo_labelled(data, lambda images: teacher.label(images[0], Events(), images[1:])[0])
+        others = load_pseudo_labelled(data, lambda array: teacher.label(array, Events())[0])
     generator = HeadGenerator.from_folder(data, seed, others)
     text = f"{len(generator.maps)} label maps painted at random, {len(generator.real)} oasis/train heads degraded"
     if others:
-        images = len({id(head) for head in others})  # some stand in the list more than once
-        text += f"; {images} images of openms/train and brats/train with labels of an earlier state of the network"
+        text += f"; {len(others)} images of openms/train and brats/train with labels of an earlier state of the network"
     return ARCHITECTURE, SegmenterLoss(generator, 1, device), text
 
 

@@ -58,7 +58,7 @@ class HeadGenerator:
         seed: int = 0,
         voxel: float = 1.0,
         others: Sequence[LabelledHead] = (),
-        other_share: float = 0.45,
+        other_share: float = 0.4,
     ) -> None:
         self.others, self.other_share = list(others), other_share if others else 0.0
         self.voxel = voxel

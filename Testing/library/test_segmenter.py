@@ -118,23 +118,6 @@ def test_a_thick_slice_scan_is_labelled_on_its_own_grid(segmenter: Segmenter) ->
     assert 0.8 < (labels.array > 0).sum() * 16 / (32 * 16 * 16) < 1.3
 
 
-def test_contrasts_that_are_looked_at_together_have_the_mean_of_their_posteriors(segmenter: Segmenter) -> None:
-    whole, half = block().array, block().array.copy()
-    half[..., 16:24] = 0  # the network finds brain there on the one and not on the other
-    brain = whole > 0
-    sure = math.exp(4) / (math.exp(4) + CHANNELS - 1)
-    missed = 1 / (math.exp(4) + CHANNELS - 1)
-    channels, posterior = segmenter.label(whole, Events(), (half, 5 * whole))
-    assert np.array_equal(channels > 0, brain)
-    np.testing.assert_allclose(posterior[20, 12, 12], sure, rtol=1e-2)
-    np.testing.assert_allclose(posterior[20, 12, 20], (2 * sure + missed) / 3, rtol=1e-2)
-    channels, posterior = segmenter.label(whole, Events(), (half, half))
-    assert np.array_equal(channels > 0, half > 0)
-    np.testing.assert_allclose(posterior[20, 12, 20], (2 * sure + missed) / 3, rtol=1e-2)
-    with pytest.raises(BadInput, match="no intensities above 0"):
-        segmenter.label(whole, Events(), (0 * whole,))
-
-
 def test_confidence_is_the_posterior_of_the_winning_label(segmenter: Segmenter) -> None:
     labels = segmenter.segment(block())
     posterior = math.exp(4) / (math.exp(4) + CHANNELS - 1)
