@@ -58,7 +58,7 @@ def add_batch(groups: Groups, common: argparse.ArgumentParser) -> None:
                              "the columns input, and contrast, reference, lesions, name")  # fmt: skip
     parser.add_argument("-o", "--output", required=True, help="folder for one folder a scan, and the summary")
     parser.add_argument("--maps", action="store_true",
-                        help="write fidelity and added detail as volumes too, uncertainty with --samples")  # fmt: skip
+                        help="write fidelity, added detail and, where it is known, uncertainty as volumes")  # fmt: skip
     parser.add_argument("--dicom", action="store_true", help="write a DICOM MR series, SEG and SR of each scan too")
     borrowed = _Borrowed(parser)
     add_enhance(borrowed, common)
@@ -107,10 +107,11 @@ class EachScan:
         from .devices import choose_device
         from .evaluation.lpips import read_lpips
         from .methods.base import models_of
+        from .methods.expected_deviation import expecting, has_uncertainty
         from .methods.registry import get_method
         from .pipeline import Options
         from .weight_files import file_sha256
-        from .weights import model_info
+        from .weights import model_info, name_and_sha256
 
         method = get_method(options.method)
         preset = options.preset or method.presets[0]
@@ -121,8 +122,9 @@ class EachScan:
         self._provenance = {
             **{name: getattr(self._options, name) for name in IN_PROVENANCE},
             "weights": {name: model_info(name)[0].sha256 for name in used},
-            "segmenter": {"name": "segmenter", "sha256": model_info("segmenter")[0].sha256},
+            **{name: name_and_sha256(name) for name in ("segmenter", *expecting(method, preset, options.samples))},
         }
+        self._uncertain = has_uncertainty(method, preset, options.samples)
         apart = (*IN_PROVENANCE, *WITHOUT_EFFECT, "displacement", "lpips")
         self._common = {name: getattr(options, name) for name in options.borrowed if name not in apart}
         self._common |= {"maps": options.maps, "dicom": options.dicom}
@@ -166,7 +168,7 @@ class EachScan:
             "report_json": results.REPORT_JSON, "report_csv": results.REPORT_CSV,
             "fidelity": results.FIDELITY if options.maps else None,
             "added_detail": results.ADDED_DETAIL if options.maps else None,
-            "uncertainty": results.UNCERTAINTY if options.maps and options.samples > 1 else None,
+            "uncertainty": results.UNCERTAINTY if options.maps and self._uncertain else None,
             "dicom": results.DICOM if options.dicom else None,
         }  # fmt: skip
         return argparse.Namespace(

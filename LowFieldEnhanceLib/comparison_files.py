@@ -15,11 +15,19 @@ from .dicom.files import new_folder
 from .evaluation.comparison_page import render_comparison
 from .evaluation.input_checks import failed_checks
 from .evaluation.report_files import spreadsheet_text
+from .evaluation.report_text import LEAST_SHARE
 from .image_io import DERIVED, write_image
 from .ours import sidecar_of, sidecar_text
 
 SCHEMA = "lowfieldenhance-comparison/1"
 WHAT = "the comparison"
+
+
+def _in_percent(share: float) -> str:
+    """Two decimals; what is little is not nothing, as in a report."""
+    value = 100.0 * share
+    return f"< {LEAST_SHARE:g}" if 0 < value < LEAST_SHARE else f"{value:.2f}"
+
 
 FORMATS: dict[str, Callable[[Any], str]] = {
     "mean_absolute_error_enhanced_percent": "{:.1f}".format,
@@ -29,8 +37,8 @@ FORMATS: dict[str, Callable[[Any], str]] = {
     "ssim": "{:.3f}".format,
     "lpips": "{:.4f}".format,
     "residual_rms": "{:.2f}".format,
-    "share_above_3": lambda share: f"{100 * share:.2f}",
-    "share_contradicting": lambda share: f"{100 * share:.2f}",
+    "share_above_3": _in_percent,
+    "share_contradicting": _in_percent,
     "seconds": "{:.1f}".format,
 }
 

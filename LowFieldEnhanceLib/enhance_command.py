@@ -75,8 +75,8 @@ def add_enhance(groups: Groups, common: argparse.ArgumentParser) -> None:
                         help="number of results, 1 (default) to 64: with other seeds or, where a method draws nothing, "
                              "of the mirrored scan (at most 8); from 2 on with their spread")  # fmt: skip
     parser.add_argument("--uncertainty", metavar="FILE",
-                        help="write the standard deviation among the samples, or among the slice orientations of a "
-                             "method that has several")  # fmt: skip
+                        help="write the standard deviation among the samples; of a single result, the one that is "
+                             "expected (bridged, regression), or that among its slice orientations")  # fmt: skip
     parser.add_argument("--data-consistency", action="store_true",
                         help="project the result onto the acquired scan, down to its noise")  # fmt: skip
     add_dicom_options(parser)
@@ -87,13 +87,17 @@ def run_enhance(options: argparse.Namespace, events: Events) -> dict[str, Any]:
     """Enhance one scan; every output is checked before any work and written at the very end."""
     from . import outputs, pipeline
     from .image_io import read_image, read_lesions, read_mask
+    from .methods.expected_deviation import has_uncertainty
     from .methods.registry import get_method
     from .preprocess.unwarp import read_displacement
 
     method = get_method(options.method)
     preset = options.preset or method.presets[0]
-    if options.uncertainty and options.samples < 2 and preset not in getattr(method, "spreads", ()):
-        raise BadInput("--uncertainty is the spread among several results, so it needs --samples 2 or more")
+    if options.uncertainty and not has_uncertainty(method, preset, options.samples):
+        raise BadInput(
+            f"the uncertainty of a single result of {method.title} ({preset}) is not known: --uncertainty is the "
+            "spread among several here, so it needs --samples 2 or more"
+        )
     check_reference(options)
     wanted = outputs.Wanted.of(options)
     given = [options.reference, options.reference_labels, options.brain_mask, options.lesions, options.displacement]

@@ -20,6 +20,7 @@ from .image import Image, no_sides
 from .image_io import DERIVED
 from .judge import Result, judge, shown_part
 from .methods.base import models_of
+from .methods.expected_deviation import expecting
 from .methods.registry import get_method
 from .options import Options
 from .preprocess.brain import is_stripped
@@ -30,7 +31,7 @@ from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
 from .subject import Subject, check_companions, check_images, doubts_of, file_and_sha256, open_subject
-from .weights import ModelInfo, common_range, foreign, model_info
+from .weights import ModelInfo, common_range, foreign, model_info, name_and_sha256
 
 __all__ = [
     "Options",
@@ -86,7 +87,7 @@ def enhance(
     used = models_of(method, options.preset, bool(contrasts))
     choose_device(options.device)
     options.check()
-    _models(used)  # a missing one ends the run here
+    _models((*used, *expecting(method, options.preset, options.samples)))  # a missing one ends the run here
     if displacement is not None and not getattr(method, "unwarps", False):
         events.warning(f"{method.title} does not use the displacement field; the method 'latent' does")
     subject = subject_of(image, options, contrasts, reference, reference_labels, brain, events, lesions, displacement)
@@ -129,7 +130,8 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
     events = events or Events()
     method = get_method(options.method)
     used = models_of(method, options.preset, bool(subject.others))
-    models = _models(used)
+    told_by = expecting(method, options.preset, options.samples)
+    models = _models((*used, *told_by))
     for sentence in foreign(models.values()):
         events.warning(sentence)
     started = time.monotonic()
@@ -176,6 +178,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         "brain_only": options.brain_only,
         "method_spacing": grid_mm or options.spacing,
         "weights": {name: models[name].sha256 for name in used},
+        **{name: name_and_sha256(name) for name in told_by},
         "licences": {name: info.licence for name, info in models.items()},
         "device": subject.device,
     }
@@ -292,9 +295,5 @@ def _finer(spacing: float, grid_mm: float) -> str:
 
 
 def _models(names: tuple[str, ...]) -> dict[str, ModelInfo]:
-    """The registered networks of a run, and the segmenter.
-
-    Raises:
-        MissingModel: one is not installed.
-    """
+    """The registered networks of a run, and the segmenter; MissingModel if one is not installed."""
     return {name: model_info(name)[0] for name in (*names, "segmenter")}

@@ -1,4 +1,7 @@
-"""One result of a method, or several whose spread tells how unsure the method is: other seeds, or the mirrored scan."""
+"""One result of a method, or several whose spread tells how unsure the method is: other seeds, or the mirrored scan.
+
+A single result has an uncertainty of its own where the method's slices have one, or a network tells it.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,21 @@ import numpy as np
 import torch
 
 from .errors import BadInput
-from .evaluation.uncertainty import FLIPS, ORIENTATIONS, SAMPLES, RunningMoments, Uncertainty
+from .evaluation.uncertainty import EXPECTED, FLIPS, INTERVAL, ORIENTATIONS, SAMPLES, RunningMoments, Uncertainty
 from .evaluation.volumes import label_volumes_ml
 from .events import Events
 from .image import Image
 from .methods.base import Case, Method, run_batch, run_method, spread_of
+from .methods.expected_deviation import deviation_limit, expecting
+from .preprocess.grid import Grid, resample, same_grid
 from .preprocess.prepare import Prepared
 from .segmentation.segmenter import Segmenter
 
 MOST_SAMPLES = 64
 MOST_TOGETHER = 8  # samples in one batch
 SEGMENT_ORIENTATIONS = "segment the orientations"  # a stage of the progress
+EXPECT = "expect the deviation"  # another
+SINGLE = (ORIENTATIONS, EXPECTED)  # kinds of a single result's own
 AXES = ("left-right", "antero-posterior", "supero-inferior")
 FLIP_AXES = ((), (0,), (1,), (0, 1), (2,), (0, 2), (1, 2), (0, 1, 2))  # of the RAS-like working grid
 
@@ -47,7 +54,7 @@ class Samples:
 
     def drawn(self, seed: int) -> dict[str, Any]:
         """For the provenance: how many ``samples``, their ``seeds`` and ``flips``; ``seed`` is that of a single one."""
-        if self.uncertainty is None or self.uncertainty.kind == ORIENTATIONS:
+        if self.uncertainty is None or self.uncertainty.kind in SINGLE:
             return {"samples": 1, "seeds": [seed], "flips": []}
         spread = self.uncertainty
         return {"samples": spread.samples, "seeds": list(spread.seeds), "flips": list(spread.flips)}
@@ -140,6 +147,8 @@ def run_samples(
         only = prepared.back(land(outcome.array))
         along = [land(array) for array in outcome.along]
         own = _among_orientations(along, prepared, segmenter, events) if along else None
+        if expecting(method, preset, samples):
+            own = _expected(case, prepared, outcome.array, events)
         return Samples(only, only, outcome.details, own)
     draws = method.stochastic(preset)
     if not draws and samples > len(FLIP_AXES):
@@ -194,6 +203,17 @@ def _among_orientations(
         events.progress(SEGMENT_ORIENTATIONS, number + 1, count)
     deviation = prepared.on_grid.with_array(prepared.difference_back(spread_of(along)))
     return Uncertainty(ORIENTATIONS, deviation, volumes=tuple(volumes), orientations=count)
+
+
+def _expected(case: Case, prepared: Prepared, result: np.ndarray, events: Events) -> Uncertainty:
+    """How far a single result is expected to lie from the truth: the limit for 95 % as if deviations were Gaussian."""
+    events.progress(EXPECT, 0, 1)
+    deviation = Image(deviation_limit(case, result, events.check) / np.float32(INTERVAL), case.grid.affine)
+    target = Grid.of(prepared.on_grid)
+    if not same_grid(case.grid, target):
+        deviation = resample(deviation, target, "linear")
+    events.progress(EXPECT, 1, 1)
+    return Uncertainty(EXPECTED, prepared.on_grid.with_array(prepared.difference_back(deviation.array)))
 
 
 def mirrored(case: Case, axes: tuple[int, ...]) -> Case:

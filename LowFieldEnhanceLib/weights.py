@@ -107,6 +107,15 @@ def model_info(name: str) -> tuple[ModelInfo, Path]:
     raise MissingModel(f"the model '{name}' is not registered in models.json")
 
 
+def name_and_sha256(name: str) -> dict[str, str]:
+    """For the provenance: a network's ``name`` and the ``sha256`` of its weights.
+
+    Raises:
+        MissingModel, CorruptModel: see :func:`model_info`.
+    """
+    return {"name": name, "sha256": model_info(name)[0].sha256}
+
+
 def common_range(infos: Iterable[ModelInfo]) -> dict[str, Any]:
     """What all of several networks were trained for: the overlap of their ``valid_range``.
 

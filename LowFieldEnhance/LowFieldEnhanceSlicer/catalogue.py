@@ -33,6 +33,7 @@ AUTOENCODER, STUDENT_STEP, TEACHER_STEP, N4 = (
     RELATIVE_COST[part] for part in ("autoencoder", "student", "teacher", "n4")
 )
 GENERATOR = RELATIVE_COST["generator"]
+EXPECTED_DEVIATION = RELATIVE_COST["expected_deviation"]
 MIRRORED = 8  # ways to mirror a head along three axes
 ORIENTATIONS = 3  # of slices, in the methods that compare them
 
@@ -53,6 +54,7 @@ class MethodEntry:
         packages: optional ones that it needs.
         draws: presets for which another seed gives another result.
         spreads: presets whose single result comes with the spread among its slice orientations.
+        expects: presets for whose single result a network tells how far it is expected to lie from the truth.
     """
 
     name: str
@@ -66,6 +68,7 @@ class MethodEntry:
     draws: tuple[str, ...] = ()
     work: dict[str, float] = field(default_factory=dict)
     spreads: tuple[str, ...] = ()
+    expects: tuple[str, ...] = ()
 
     def workOf(self, preset: str) -> float:
         """What the time is proportional to; that of the default preset for one it does not have."""
@@ -76,6 +79,10 @@ class MethodEntry:
         """How many volumes are labelled for their spread alone: every result, or every orientation of a single one."""
         samples = self.samplesOf(preset, samples)
         return samples if samples > 1 else ORIENTATIONS if preset in self.spreads else 0
+
+    def toldOf(self, preset: str, samples: int) -> float:
+        """What telling the expected deviation of a single result takes, in evaluations of the usual size."""
+        return EXPECTED_DEVIATION if samples == 1 and preset in self.expects else 0.0
 
     def samplesOf(self, preset: str, samples: int) -> int:
         """How many results are made: a preset that draws nothing has one for each way to mirror the head."""
@@ -102,6 +109,7 @@ METHODS: dict[str, MethodEntry] = {
             {"fast": 1, "standard": 2, "paper": 1201},
             ("bridged_bridge", "bridged_companions", "bridged_prior"),
             draws=("standard", "paper"),
+            expects=("fast", "standard"),
         ),
         MethodEntry(
             "diffdeur",
@@ -149,6 +157,7 @@ METHODS: dict[str, MethodEntry] = {
             _("One pass of a residual U-Net trained with an L1 loss; the baseline of this project."),
             {"fast": 1},
             ("regression_unet",),
+            expects=("fast",),
         ),
         MethodEntry(
             "dps",

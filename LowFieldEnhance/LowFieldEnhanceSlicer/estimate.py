@@ -77,7 +77,7 @@ def estimate(
     samples = entry.samplesOf(preset, samples)
     segmentations += entry.labelledOf(preset, samples)
     labelled = looks * segmentations * voxelsOf(volumeNode, NETWORK_SPACING)
-    evaluations = samples * entry.workOf(preset)
+    evaluations = samples * entry.workOf(preset) + entry.toldOf(preset, samples)
     devices = ("cuda", "cpu") if device == "auto" else (device,)
     seconds = {
         name: FIXED_SECONDS

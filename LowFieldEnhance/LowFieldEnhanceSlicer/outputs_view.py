@@ -55,6 +55,8 @@ class OutputsView:
             if request.samples > 1
             else _("A map of the standard deviation among the method's three slice orientations")
             if request.preset in entry.spreads
+            else _("A map of how far the result is expected to lie from a high-field scan, as in simulated scans")
+            if request.preset in entry.expects
             else _("A map of the standard deviation among the samples: needs two samples or more")
         )
         for name, edit in self._paths.items():

@@ -27,6 +27,7 @@ UNCERTAINTY_TITLES = {
     "flips": "SD among mirrored runs",
     "samples": "SD among samples",
     "orientations": "SD among slice orientations",
+    "expected": "Expected deviation (SD)",
 }
 
 
@@ -45,7 +46,7 @@ def showUncertainty(node: slicer.vtkMRMLScalarVolumeNode, limit: float, kind: st
 
     Args:
         limit: shown in the brightest colour.
-        kind: "samples", "flips" or "orientations", as in the report.
+        kind: "samples", "flips", "orientations" or "expected", as in the report.
     """
     title = UNCERTAINTY_TITLES.get(kind, "Standard deviation")
     _show(node, 0.0, limit if limit > 0 else 1.0, UNCERTAINTY_COLOURS, title)

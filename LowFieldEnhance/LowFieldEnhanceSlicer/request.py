@@ -46,7 +46,8 @@ class Request:
         n4: correct the bias field first.
         brainOnly: 0 outside the brain.
         makeSegmentation, makeFidelity: outputs beside the enhanced volume and the report.
-        makeUncertainty: the spread among the samples as a volume; with one sample, only of some methods.
+        makeUncertainty: the spread among the samples as a volume, or what is expected of a single result; with one
+            sample, only of some methods.
         makeAddedDetail: what the scan does not support, as a volume in percent of the local contrast.
         samples: 1 to 32 results, whose spread is reported: with other seeds, or of the mirrored scan if the method
             draws nothing.
@@ -114,14 +115,14 @@ class Request:
 
     @property
     def makesUncertainty(self) -> bool:
-        """Whether there is a spread to show and it is wanted."""
+        """Whether there is an uncertainty to show and it is wanted."""
         return self.makeUncertainty and self.hasUncertainty
 
     @property
     def hasUncertainty(self) -> bool:
-        """Whether there is a spread: among several samples, or of a method that has one by itself."""
+        """Whether there is one: the spread of several samples, or of a method whose single result has one."""
         entry = METHODS.get(self.method)
-        return self.samples > 1 or (entry is not None and self.preset in entry.spreads)
+        return self.samples > 1 or (entry is not None and self.preset in (*entry.spreads, *entry.expects))
 
     @property
     def registersReference(self) -> bool:

@@ -20,12 +20,13 @@ WEIGHTS = {
     "segment the reference": SEGMENT,
     "enhance": EVALUATION,
     "segment the orientations": 3 * SEGMENT,
+    "expect the deviation": 8.0,
     "data consistency": 8.0,
     "check fidelity": 5.0,
     "segment the result": SEGMENT,
     "report": 4.0,
 }
-ORIENTATIONS = "segment the orientations"
+ORIENTATIONS, EXPECTED = "segment the orientations", "expect the deviation"
 ONCE = ("read", "segment the input", "register the reference", "segment the reference")  # in a comparison
 LEAST_FRACTION = 0.02  # below it, or in the first second, a time left would be a guess
 LEAST_SECONDS = 1.0
@@ -52,8 +53,7 @@ def stagesOf(arguments: Sequence[str]) -> Stages:
         return _comparison(_value(arguments, "--methods", ""), left_out)
     samples = _number(arguments, "--samples")
     method, preset = _value(arguments, "--method", DEFAULT_METHOD), _value(arguments, "--preset", "")
-    if samples > 1 or not _spreads(method, preset):
-        left_out.add(ORIENTATIONS)
+    left_out |= _notOf(method, preset, samples)
     labelled = samples * SEGMENT if samples > 1 else 0.0
     weights = {**WEIGHTS, "enhance": samples * _work(method, preset) + labelled}
     return tuple((stage, weight) for stage, weight in weights.items() if stage not in left_out)
@@ -65,7 +65,7 @@ def _comparison(methods: str, left_out: set[str]) -> Stages:
     for number, choice in enumerate(methods.split(","), start=1):
         name, _, preset = choice.partition(":")
         own = {**WEIGHTS, "enhance": _work(name, preset)}
-        absent = {*ONCE, *left_out, *(() if _spreads(name, preset) else (ORIENTATIONS,))}
+        absent = {*ONCE, *left_out, *_notOf(name, preset)}
         stages += [(f"{number}: {stage}", own[stage]) for stage in own if stage not in absent]
     return tuple(stages)
 
@@ -78,11 +78,16 @@ def _work(method: str, preset: str) -> float:
     return max(EVALUATION * work, 1.0)
 
 
-def _spreads(method: str, preset: str) -> bool:
-    """Whether a single result of the method is one of several orientations, which are labelled then."""
+def _notOf(method: str, preset: str, samples: int = 1) -> set[str]:
+    """Of the stages that only some methods' single results have, those that these have not."""
     from .catalogue import METHODS
 
-    return method in METHODS and (preset or METHODS[method].presets[0]) in METHODS[method].spreads
+    if samples > 1 or method not in METHODS:
+        return {ORIENTATIONS, EXPECTED}
+    entry = METHODS[method]
+    preset = preset or entry.presets[0]
+    having = {ORIENTATIONS: entry.spreads, EXPECTED: entry.expects}
+    return {stage for stage, presets in having.items() if preset not in presets}
 
 
 def _value(arguments: Sequence[str], option: str, default: str) -> str:

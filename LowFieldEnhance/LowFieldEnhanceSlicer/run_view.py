@@ -205,6 +205,7 @@ def _stageText(stage: str) -> str:
         "segment the input": _("segmenting the scan"),
         "enhance": _("enhancing"),
         "segment the orientations": _("segmenting each orientation's result"),
+        "expect the deviation": _("telling how far the result may be off"),
         "data consistency": _("agreeing with the scan"),
         "check fidelity": _("checking the fidelity"),
         "segment the result": _("segmenting the result"),

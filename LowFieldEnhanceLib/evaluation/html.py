@@ -28,8 +28,8 @@ NARROW = "_narrow"  # ends the name of a picture's other layout, for a phone
 
 
 def result_pictures(result: Any, reference: Image | None = None) -> dict[str, bytes]:  # noqa: ANN401
-    """The pictures of one run, by the names that the page knows: planes, labels, added_detail, residual, uncertainty,
-    volumes; of the first three also a narrow layout under the name with ``_narrow``.
+    """The pictures of one run, by the names that the page knows: planes, labels, added_detail, uncertainty, residual,
+    volumes; of the first four also a narrow layout under the name with ``_narrow``.
 
     Args:
         result: what the pipeline returns, or anything with the attributes ``before``, ``enhanced``, ``brain``,
@@ -51,9 +51,12 @@ def result_pictures(result: Any, reference: Image | None = None) -> dict[str, by
             pictures["added_detail" + ending] = added_detail_picture(
                 result.enhanced, result.added_detail, result.brain, place, narrow
             )
+        if getattr(result, "uncertainty", None) is not None:
+            kind = ((report or {}).get("uncertainty") or {}).get("kind")
+            pictures["uncertainty" + ending] = uncertainty_picture(
+                result.enhanced, result.uncertainty, result.brain, kind, narrow
+            )
     pictures["residual"] = residual_picture(result.fidelity)
-    if getattr(result, "uncertainty", None) is not None:
-        pictures["uncertainty"] = uncertainty_picture(result.enhanced, result.uncertainty, result.brain)
     if report and report["structures"]:
         pictures["volumes"] = volume_bars(report)
     return pictures

@@ -37,6 +37,7 @@ from .panels import (
     to_ras,
     window,
 )
+from .uncertainty import EXPECTED
 
 MARGIN_MM = 12.0
 RESIDUAL_LIMITS = (-5.0, 5.0)  # in standard deviations of the noise
@@ -44,6 +45,7 @@ MONTAGE_COLUMNS, MONTAGE_SLICES, MONTAGE_INCHES = 5, 20, 1.6
 OVERLAY = 0.55
 SERIES = {"input": "#8c8c8c", "enhanced": "#0072b2"}  # as in the Slicer chart; apart for colour-blind readers
 BAR_LIMIT = 60.0
+UNCERTAINTY_BAR = 0.75  # inches below the cuts
 
 
 def three_plane_figure(
@@ -132,12 +134,16 @@ def residual_picture(residual: Image) -> bytes:
     return to_png(residual_figure(residual))
 
 
-def uncertainty_figure(enhanced: Image, uncertainty: Image, brain: np.ndarray) -> Figure:
-    """The cuts of :func:`three_plane_figure`: the enhanced scan beside the standard deviation among the samples.
+def uncertainty_figure(
+    enhanced: Image, uncertainty: Image, brain: np.ndarray, kind: str | None = None, narrow: bool = False
+) -> Figure:
+    """Axial, coronal and sagittal cuts of the standard deviation, those of :func:`three_plane_figure`, side by side.
 
     Args:
         enhanced, uncertainty: on one RAS-like grid, one intensity unit.
         brain: bool on the grid.
+        kind: of the uncertainty (see evaluation.uncertainty).
+        narrow: two panels side by side, the third below, for a phone.
 
     Raises:
         BadInput: the shapes differ.
@@ -147,18 +153,28 @@ def uncertainty_figure(enhanced: Image, uncertainty: Image, brain: np.ndarray) -
     inside = brain_or_all(brain)
     own = window(enhanced.array[inside])
     limit = float(np.percentile(uncertainty.array[inside], 99.5)) or 0.01 * (own[1] - own[0])
-    bar = "standard deviation, intensity"
-    layers = [
-        Layer("enhanced", enhanced.array, own, notice=True),
-        Layer("spread of the results", uncertainty.array, (0.0, limit), "inferno", bar),
-    ]
-    note = f"R = patient's right, A = front.\nWindow of the scan: {own[0]:.4g} to {own[1]:.4g}."
-    return plane_grid(layers, inside, enhanced.spacing, note, MARGIN_MM)
+    box = box_around(inside, enhanced.spacing, MARGIN_MM)
+    figure, places = plane_row(
+        box_size(box, enhanced.spacing), UNCERTAINTY_BAR, NARROW_COLUMNS if narrow else len(PLANES)
+    )
+    layer = Layer("uncertainty", uncertainty.array, (0.0, limit), "inferno", notice=True)
+    for plane, axes in places:
+        cut = int(round(float(np.nonzero(inside)[plane.axis].mean()))) - box[plane.axis].start
+        picture = draw(axes, uncertainty.array[box], enhanced.spacing, plane, cut, layer)
+    what = "expected deviation" if kind == EXPECTED else "spread of the results"
+    text = f"{what} (standard deviation), intensity; the enhanced scan is shown from {own[0]:.4g} to {own[1]:.4g}"
+    width = float(figure.get_size_inches()[0])
+    colour_bar(
+        figure, picture, width / 2 - 2, UNCERTAINTY_BAR - 0.1, 4.0, text.replace("; ", ";\n") if narrow else text
+    )
+    return figure
 
 
-def uncertainty_picture(enhanced: Image, uncertainty: Image, brain: np.ndarray) -> bytes:
+def uncertainty_picture(
+    enhanced: Image, uncertainty: Image, brain: np.ndarray, kind: str | None = None, narrow: bool = False
+) -> bytes:
     """PNG of :func:`uncertainty_figure`."""
-    return to_png(uncertainty_figure(enhanced, uncertainty, brain))
+    return to_png(uncertainty_figure(enhanced, uncertainty, brain, kind, narrow), NARROW_DPI if narrow else DPI)
 
 
 def label_overlay_figure(enhanced: Image, labels: LabelMap, narrow: bool = False) -> Figure:

@@ -194,6 +194,7 @@ class Method(Protocol):
         models: registry names of all networks that its presets need.
 
     A method may also have ``spreads`` (presets whose single result comes with a spread, that of Enhancement.along),
+    ``expects`` (presets on whose results the network of methods.expected_deviation was trained, for theirs),
     ``unwarps`` (true: it uses the case's Jacobian determinant), ``companions`` (true: it uses the case's further
     contrasts), ``models_of(preset, companions)`` (see :func:`models_of`) and
     ``enhance_batch(case, preset, generators, events)``: several samples at once, one a generator, each as

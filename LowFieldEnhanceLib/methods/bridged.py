@@ -79,6 +79,7 @@ class BridgedDiffusion(Configured[BridgedSettings]):
     models = ("bridged_bridge", "bridged_companions", "bridged_prior")
     settings_of = PRESETS
     companions = True  # listens to further contrasts
+    expects = ("fast", "standard")  # presets whose results methods.expected_deviation knows
 
     def stochastic(self, preset: str) -> bool:
         """The prior draws; the bridge alone does not."""

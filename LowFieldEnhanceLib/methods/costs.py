@@ -19,3 +19,6 @@ RELATIVE_COST |= {"autoencoder": 0.8, "student": 0.45, "teacher": 0.8, "n4": 0.2
 
 # The same for CSS-Diff: one evaluation of the generator along one orientation.
 RELATIVE_COST |= {"generator": 1.6}
+
+# The same for the expected deviation of a single result.
+RELATIVE_COST |= {"expected_deviation": 0.3}

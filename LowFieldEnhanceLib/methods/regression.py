@@ -22,6 +22,7 @@ class RegressionUNet:
     contrasts = CONTRASTS
     presets = ("fast",)
     models = ("regression_unet",)
+    expects = presets  # methods.expected_deviation knows its results
 
     def stochastic(self, preset: str) -> bool:
         """Nothing is drawn."""

@@ -26,6 +26,8 @@ from ..weights import is_installed, model_info
 from . import companions, css, css_lsc, css_sgp, latent_autoencoder, latent_student, latent_teacher
 from .checkpoint import read_checkpoint
 from .degradation import DegradationRange
+from .expected_deviation import JUDGED
+from .expected_deviation import recipe as expected_deviation
 from .loop import LearningLoss, LossFunction, Plan, train
 from .warm_start import warm_start
 
@@ -134,6 +136,7 @@ RECIPES: dict[str, Recipe] = {
     "latent_autoencoder": latent_autoencoder.recipe,
     "latent_teacher": latent_teacher.recipe,
     "latent_student": latent_student.recipe,
+    "expected_deviation": expected_deviation,
 }
 
 
@@ -152,6 +155,7 @@ LEARNING_RATES = {
     "latent_autoencoder": 1e-3,
     "latent_teacher": 1e-3,
     "latent_student": 1e-3,
+    "expected_deviation": 1e-3,
 }
 
 
@@ -170,6 +174,7 @@ BUILT_ON = {
     "css_generator": ("css_sgp",),
     "latent_teacher": ("latent_autoencoder",),
     "latent_student": ("latent_autoencoder",),
+    "expected_deviation": JUDGED,
 }
 
 

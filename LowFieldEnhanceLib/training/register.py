@@ -33,10 +33,11 @@ TITLES = {
     "latent_autoencoder": "Distilled latent super-resolution: the autoencoder",
     "latent_teacher": "Distilled latent super-resolution: the teacher",
     "latent_student": "Distilled latent super-resolution: the student",
+    "expected_deviation": "How far results of U-Net and bridge probably lie from the truth",
 }
 # Networks of slices, whose errors the average over three orientations evens out, and one that only trains: half the
 # size for the loss of precision in Testing/benchmarks/precision.md.
-EIGHT_BITS = ("css_lsc", "css_sgp", "latent_student", "latent_teacher")
+EIGHT_BITS = ("css_lsc", "css_sgp", "expected_deviation", "latent_student", "latent_teacher")
 # Least and greatest of Testing/benchmarks/intensity_range.json with a margin; see evaluation.input_intensity.
 INTENSITY = {
     "T1w": {"clipped_percent": [0, 1], "white_level": [0.62, 0.8], "grey_to_white": [0.6, 0.97]},
@@ -61,6 +62,7 @@ RANGES = {
     "latent_autoencoder": ENHANCEMENT,
     "latent_teacher": DEGRADED,
     "latent_student": DEGRADED,
+    "expected_deviation": DEGRADED,
     # noise of 0 to 8 % of the brightest voxel (training.synthetic); white matter of real heads has half of it and more
     "segmenter": {
         "contrasts": ["any"],

@@ -20,12 +20,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from quality import HEADS, Subject, fidelity_fields, load_subject, structure_scores, table
 
 from LowFieldEnhanceLib.evaluation.data_consistency import make_consistent, measure_fidelity
 from LowFieldEnhanceLib.evaluation.intensity import linear_coefficients, psnr, reference_range, score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
-from LowFieldEnhanceLib.evaluation.uncertainty import calibration
+from LowFieldEnhanceLib.evaluation.uncertainty import Calibration, calibration
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.methods.base import Case
 from LowFieldEnhanceLib.methods.registry import get_method
@@ -75,7 +76,7 @@ def run_row(row: str, samples: int, subject: Subject, segmenter: Segmenter, lpip
         "kind": spread.kind,
         "results": spread.samples,
         "seeds": list(spread.seeds),
-        **asdict(_calibration(subject, result.mean, spread.deviation)),
+        **asdict(calibrated(subject.truth, subject.brain, result.mean, spread.deviation)),
         "deviation_mean": float(spread.deviation.array[subject.brain].mean()) / prepared.sigma,
         "psnr_one": _psnr(subject, result.first),
         "psnr_mean": _psnr(subject, result.mean),
@@ -85,11 +86,13 @@ def run_row(row: str, samples: int, subject: Subject, segmenter: Segmenter, lpip
     }
 
 
-def _calibration(subject: Subject, mean: Image, deviation: Image):  # noqa: ANN202 - evaluation.uncertainty.Calibration
-    """Mean and deviation on the reference's intensity scale."""
-    slope, intercept = linear_coefficients(subject.truth.array, mean.array, subject.brain)
+def calibrated(
+    truth: Image, brain: np.ndarray, mean: Image, deviation: Image, inside: np.ndarray | None = None
+) -> Calibration:
+    """Mean and deviation, brought to the reference's intensity scale in the brain, judged there or inside a part."""
+    slope, intercept = linear_coefficients(truth.array, mean.array, brain)
     fitted = slope * mean.array + intercept
-    return calibration(subject.truth.array, fitted, abs(slope) * deviation.array, subject.brain)
+    return calibration(truth.array, fitted, abs(slope) * deviation.array, brain if inside is None else inside)
 
 
 def _psnr(subject: Subject, image: Image) -> float:

@@ -67,7 +67,8 @@ def tilted(degrees: float) -> Change:
         centre = np.eye(4)
         centre[:3, 3] = (image.affine @ [*(np.array(image.shape) / 2), 1])[:3]
         seen = Grid(image.shape, centre @ turn @ np.linalg.inv(centre) @ image.affine)
-        moved = resample(image, seen, "cubic").array
+        inside = resample(image.with_array(brain_of(image.array).astype(np.float32)), seen, "linear").array > 0.5
+        moved = resample(image, seen, "cubic").array * inside  # whose overshoot off the brain would pass for brain
         names = resample(labels.as_image(), seen, "nearest").array.astype(np.uint8)
         return Image(np.maximum(moved, 0), image.affine, image.contrast), LabelMap(names, image.affine, {})
 

@@ -109,6 +109,15 @@ def weights_in(name: str, *rows: str) -> Callable[[Any], str]:
     return read
 
 
+def _held(results: Any) -> Figures:
+    """Share within 1.96 deviations, rank correlation and factor, by method; means over the heads."""
+    keys = ("coverage", "spearman", "factor")
+    return {
+        row: {key: rounded(float(np.mean([head[key] for head in heads.values()]))) for key in keys}
+        for row, heads in results["v1"].items()
+    }
+
+
 def _quality(name: str, *rows: str) -> Source:
     return Source(ULF_SIM, QUALITY + " ".join(rows), rows_of(*rows), weights_in(name, *rows))
 
@@ -129,6 +138,9 @@ SOURCES = {
     "css_lsc": Source(
         "mean absolute error of repaired slices, model range", "precision.py --data DATA",
         lambda results: {"l1": rounded(results["css_lsc"]["8"]["l1"])},
+    ),
+    "expected_deviation": Source(
+        "ULF-sim v1", "expected_deviation.py --data DATA", _held, lambda results: results["weights"],
     ),
     "latent_autoencoder": _quality("latent_autoencoder", "latent:fast"),
     "latent_student": _quality("latent_student", "latent:fast", "latent:standard"),

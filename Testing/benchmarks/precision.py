@@ -8,8 +8,9 @@ quality.py), the teacher with one step, the encoder of further contrasts on all 
 brats/test (see contrasts.py): PSNR and LPIPS against the truth, and the root mean square by which the image differs
 from that of the float32 weights, in units of the scan's noise. For the segmenter, on that scan of ULF-sim v1, it is
 Dice against the labels drawn by hand and the share of the brain's voxels that are labelled otherwise than by float32;
-for css_lsc the L1 of repaired slices, over the same batches. Writes precision.json and precision.md beside this file;
-other networks' lines are kept.
+for css_lsc the L1 of repaired slices, over the same batches; for expected_deviation the share of true values within
+1.96 expected deviations of the bridge's result, and the change of the map in % of its mean. Writes precision.json and
+precision.md beside this file; other networks' lines are kept.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from typing import Any
 import contrasts
 import numpy as np
 import torch
+from calibration import calibrated
 from latent import load
 from quality import FOLDER, HEADS, PROTOCOL, SMALL_OR_OPEN
 
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
+from LowFieldEnhanceLib.evaluation.uncertainty import INTERVAL
 from LowFieldEnhanceLib.evaluation.volumes import compare_structures
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
@@ -37,6 +40,7 @@ from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.methods.base import Case, Method, run_method
 from LowFieldEnhanceLib.methods.bridged import BridgedDiffusion
 from LowFieldEnhanceLib.methods.cssdiff import CssDiff
+from LowFieldEnhanceLib.methods.expected_deviation import NETWORK, deviation_limit
 from LowFieldEnhanceLib.methods.latent import DistilledLatent, LatentSettings
 from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import simulate
@@ -139,9 +143,26 @@ def repairing(root: Path) -> Measure:
     return measure
 
 
+def expecting(root: Path) -> Measure:
+    """How many true values the expected deviation of the bridge's result holds, and how the map changes."""
+    prepared, truth, brain = load(root, HEADS[0], PROTOCOL)
+    case = Case.of(prepared)
+    result = run_method(BridgedDiffusion(), case, "fast", torch.Generator().manual_seed(0), Events()).array
+    first: list[np.ndarray] = []
+
+    def measure() -> dict[str, Any]:
+        deviation = deviation_limit(case, result) / INTERVAL
+        first.append(deviation[brain])
+        change = 100 * float(np.sqrt(np.mean((deviation[brain] - first[0]) ** 2)) / first[0].mean())
+        spread = prepared.on_grid.with_array(prepared.difference_back(deviation))
+        return {"held": calibrated(truth, brain, prepared.back(result), spread).coverage, "map_change": change}
+
+    return measure
+
+
 def measure_of(name: str, root: Path) -> Measure:
     """How the network is measured."""
-    apart = {"css_lsc": repairing, "segmenter": labelling}
+    apart = {"css_lsc": repairing, "segmenter": labelling, NETWORK: expecting}
     return apart[name](root) if name in apart else enhancing(name, root)
 
 
@@ -152,6 +173,8 @@ COLUMNS = (
     ("dice", "Dice manual ↑", "{:.5f}"),
     ("relabelled", "relabelled %", "{:.3f}"),
     ("l1", "L1 ↓", "{:.4f}"),
+    ("held", "within 1.96 SD (best 0.95)", "{:.4f}"),
+    ("map_change", "change of the map %", "{:.2f}"),
 )
 
 

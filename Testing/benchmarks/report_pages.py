@@ -28,7 +28,7 @@ from LowFieldEnhanceLib.resources import resource
 
 FOLDER = Path(__file__).resolve().parents[2] / "Resources" / "Screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTHS = {1280: 8000, 390: 12000}  # pixels, and more height than the page needs at that width
+WIDTHS = {1280: 9500, 390: 13000}  # pixels, and more height than the page needs at that width
 MOST_PAGES = 2
 FRAME = """<!DOCTYPE html><body><iframe style="width: {width}px; height: 1000px; border: 0" srcdoc="{page}"></iframe>
 <script>

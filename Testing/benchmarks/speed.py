@@ -24,7 +24,7 @@ import torch
 FOLDER = Path(__file__).resolve().parent
 STAGES = (
     "segment", "regression:fast", "bridged:fast", "bridged:standard", "latent:fast", "latent:standard", "cssdiff:fast",
-    "whole:bridged:fast",
+    "expected deviation", "whole:bridged:fast",
 )  # fmt: skip
 
 
@@ -34,6 +34,7 @@ def stage_function(stage: str) -> tuple[Callable[[], object], int]:
     from LowFieldEnhanceLib.events import Events
     from LowFieldEnhanceLib.image_io import read_image
     from LowFieldEnhanceLib.methods.base import Case, run_method
+    from LowFieldEnhanceLib.methods.expected_deviation import deviation_limit
     from LowFieldEnhanceLib.methods.registry import get_method
     from LowFieldEnhanceLib.preprocess.prepare import prepare, to_working_grid
     from LowFieldEnhanceLib.resources import resource
@@ -48,7 +49,6 @@ def stage_function(stage: str) -> tuple[Callable[[], object], int]:
     segmenter = Segmenter()
     if stage == "segment":
         return lambda: segmenter.segment(on_grid), voxels
-    name, preset = stage.split(":")
     prepared = prepare(scan, on_grid, Segmenter().segment(on_grid))
     case = Case(
         {"T1w": prepared.model_input},
@@ -58,7 +58,11 @@ def stage_function(stage: str) -> tuple[Callable[[], object], int]:
         0.05,
         acquisitions={"T1w": prepared.acquisition},
     )
-    method, inner = get_method(name), case.cropped()[0]
+    inner = case.cropped()[0]
+    if stage == "expected deviation":
+        return lambda: deviation_limit(case, case.inputs["T1w"].array), int(inner.mask.size)
+    name, preset = stage.split(":")
+    method = get_method(name)
     return lambda: run_method(method, case, preset, torch.Generator().manual_seed(0), Events()), int(inner.mask.size)
 
 

@@ -62,6 +62,7 @@ def tiny_architectures() -> dict[str, dict[str, Any]]:
         companions,
         css_networks,
         css_sgp,
+        expected_deviation,
         latent_autoencoder,
         latent_student,
         latent_teacher,
@@ -82,6 +83,7 @@ def tiny_architectures() -> dict[str, dict[str, Any]]:
         "latent_autoencoder": _tiny(latent_autoencoder.ARCHITECTURE),
         "latent_teacher": _tiny(latent_teacher.ARCHITECTURE),
         "latent_student": _tiny(latent_student.ARCHITECTURE),
+        "expected_deviation": _tiny(expected_deviation.ARCHITECTURE),
     }
 
 

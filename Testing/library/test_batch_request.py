@@ -149,5 +149,7 @@ def test_a_scan_is_enhanced_with_its_own_files_and_writes_what_was_asked_for(sca
     assert full["contrast"] == "FLAIR" and full["register"] is True
     assert [Path(full[name]).parent for name in outputs] == [tmp_path] * 4
     assert len({full[name] for name in outputs}) == 4
-    one = vars(work("--maps", "--register").of_one_scan(without_reference(scan), tmp_path))
+    single = vars(work("--maps").of_one_scan(scan, tmp_path))
+    assert single["uncertainty"] == full["uncertainty"], "of a single result of the bridge it is known"
+    one = vars(work("--maps", "--register", "-m", "cubic").of_one_scan(without_reference(scan), tmp_path))
     assert one["uncertainty"] is None and one["fidelity"] is not None and one["register"] is False

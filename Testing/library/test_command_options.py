@@ -230,7 +230,7 @@ def test_no_output_of_enhance_takes_the_place_of_a_file_that_was_given(
         (["--reference-labels", "{reference_labels}"], "--reference-labels needs --reference"),
         (["--with", "T1w={other_T2w}"], "T1w was given twice"),
         (["--with", "T2w={other_T2w}", "--with", "T2w={flair}"], "T2w was given twice"),
-        (["--uncertainty", "{new2}"], "needs --samples 2 or more"),
+        (["--uncertainty", "{new2}", "-m", "cubic"], "needs --samples 2 or more"),
         (["--report-json", "r.csv"], "--report-json must end in .json, and r.csv does not"),
         (["--report-csv", "r.HTML"], "--report-csv must end in .csv, and r.HTML does not"),
     ],

@@ -245,3 +245,12 @@ def test_the_command_refuses_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="unknown method"):
         run_command("no-scan.nii.gz", "-m", "magic", "-o", str(tmp_path / "out"), events=Events(seen.append))
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"), [(0.0, "0.00"), (3e-6, "< 0.01"), (1.2e-4, "0.01"), (0.0027, "0.27"), (0.2, "20.00")]
+)
+def test_a_share_that_is_little_is_not_shown_as_none(share: float, shown: str) -> None:
+    """The verdict beside it says "less than 0.01 %"."""
+    for key in ("share_above_3", "share_contradicting"):
+        assert module._cell(key, share) == shown

@@ -16,7 +16,7 @@ from LowFieldEnhanceLib.evaluation.data_consistency import Projection
 from LowFieldEnhanceLib.evaluation.fidelity import FidelitySummary
 from LowFieldEnhanceLib.evaluation.lesions import lesion_report, lesion_section
 from LowFieldEnhanceLib.evaluation.report import SCHEMA, build_report
-from LowFieldEnhanceLib.evaluation.uncertainty import FLIPS, ORIENTATIONS, SAMPLES, Uncertainty
+from LowFieldEnhanceLib.evaluation.uncertainty import EXPECTED, FLIPS, ORIENTATIONS, SAMPLES, Uncertainty
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 
@@ -74,7 +74,8 @@ def undescribed(schema: dict[str, Any], path: str) -> Iterator[str]:
 def uncertainty(made: dict[str, Any], kind: str) -> dict[str, Any]:
     deviation = Image(np.full(made["before"].shape, 3.0), made["before"].affine)
     drawn = {SAMPLES: {"seeds": (1, 2)}, FLIPS: {"flips": ("none", "left-right")}, ORIENTATIONS: {"orientations": 2}}
-    found = Uncertainty(kind, deviation, **drawn[kind], volumes=({2: 10.0}, {2: 12.0, 10: 3.0}))
+    volumes = () if kind == EXPECTED else ({2: 10.0}, {2: 12.0, 10: 3.0})
+    found = Uncertainty(kind, deviation, **drawn.get(kind, {}), volumes=volumes)
     return found.as_report(made["brain"], 40.0)
 
 
@@ -112,7 +113,7 @@ def test_a_report_has_exactly_the_documented_keys_and_types(reference: bool, seg
     assert list(violations(report(reference=reference, segmented=segmented), DOCUMENT)) == []
 
 
-@pytest.mark.parametrize("kind", [SAMPLES, FLIPS, ORIENTATIONS])
+@pytest.mark.parametrize("kind", [SAMPLES, FLIPS, ORIENTATIONS, EXPECTED])
 @pytest.mark.parametrize("reference", [True, False], ids=["reference", "alone"])
 def test_so_has_a_report_with_every_section(reference: bool, kind: str) -> None:
     made = parts(reference=reference)

@@ -13,7 +13,7 @@ from test_report_schema import sections
 
 from LowFieldEnhanceLib.evaluation.html import render_html
 from LowFieldEnhanceLib.evaluation.report import build_report
-from LowFieldEnhanceLib.evaluation.uncertainty import FLIPS, SAMPLES
+from LowFieldEnhanceLib.evaluation.uncertainty import EXPECTED, FLIPS, SAMPLES
 
 BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
 EVERY = {**PICTURES, "added_detail": b"\x89PNG detail", "uncertainty": b"\x89PNG spread"}
@@ -90,6 +90,23 @@ def test_how_far_too_small_the_spread_is_said_to_be_is_what_was_measured() -> No
         factors = f"{min(means):.0f} to {max(means):.0f}"
         assert f"had to be multiplied by {factors} to hold the truth in 95 % of the voxels" in text
         assert "does not show in their spread" in text
+
+
+def test_what_the_expected_deviation_is_said_to_hold_is_what_was_measured() -> None:
+    recorded = json.loads((BENCHMARKS / "expected_deviation.json").read_text(encoding="utf-8"))
+
+    def held(*groups: str) -> dict[str, float]:
+        lines = {name: heads.values() for group in groups for name, heads in recorded[group].items()}
+        return {name: 100 * sum(head["coverage"] for head in line) / len(line) for name, line in lines.items()}
+
+    text = page_of(whole(kind=EXPECTED)).text
+    usual, others, lesions = held("v1").values(), held("unlike", "contrasts"), held("lesions").values()
+    own = [others.pop(name) for name in ("bias field of 40 %", "contrast of 64 mT")]  # of the scan, not of the truth
+    assert {f"held the truth in {share:.0f} % of the voxels" in text for share in usual} == {True}
+    assert f"in {min(others.values()):.0f} to {max(others.values()):.0f} % on scans unlike" in text
+    assert f"in {min(lesions):.0f} to {max(lesions):.0f} % inside of lesions" in text
+    assert f"against one without them it held {min(own):.0f} to {max(own):.0f} %" in text
+    assert "does not show in their spread" not in text
 
 
 def test_the_structures_have_the_variation_of_their_volume() -> None:

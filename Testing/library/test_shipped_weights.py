@@ -11,6 +11,8 @@ import torch
 
 from LowFieldEnhanceLib import pipeline
 from LowFieldEnhanceLib.evaluation.input_checks import input_checks
+from LowFieldEnhanceLib.evaluation.intensity import linear_coefficients
+from LowFieldEnhanceLib.evaluation.uncertainty import calibration
 from LowFieldEnhanceLib.evaluation.volumes import label_volumes_ml
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image
@@ -23,7 +25,9 @@ from LowFieldEnhanceLib.weight_files import file_sha256
 from LowFieldEnhanceLib.weights import common_range, foreign, model_info, model_names
 
 TRAINING_ONLY = {"css_lsc"}  # shipped so that its generator can be trained further
-NEEDED = sorted({"segmenter", *TRAINING_ONLY, *(model for method in METHODS.values() for model in method.models)})
+EXPECTED = "expected_deviation"  # beside the methods: how far their results may be off
+OF_METHODS = {model for method in METHODS.values() for model in method.models}
+NEEDED = sorted({"segmenter", EXPECTED, *TRAINING_ONLY, *OF_METHODS})
 # of the last part of a training; the generator's card tells of the earlier part
 LEAST_MINUTES = {
     "bridged_companions": 20, "latent_autoencoder": 15, "latent_student": 20,
@@ -126,6 +130,20 @@ def test_the_enhanced_head_is_nearer_to_its_reference_than_interpolation(result:
     # the scan's bias field of 10 %, which methods keep, limits the gain in PSNR
     assert images["enhanced"]["psnr"] >= images["input"]["psnr"] + 0.7
     assert images["enhanced"]["ssim"] >= images["input"]["ssim"] + 0.05
+
+
+def test_the_expected_deviation_holds_the_reference_and_is_larger_in_cortex_than_in_white_matter(
+    result: pipeline.Result,
+) -> None:
+    assert result.reference is not None and result.uncertainty is not None and result.labels_after is not None
+    truth, found, brain = result.reference.array, result.enhanced.array, result.brain
+    slope, offset = linear_coefficients(truth, found, brain)
+    held = calibration(truth, slope * found + offset, abs(slope) * result.uncertainty.array, brain)
+    assert (
+        0.85 < held.coverage < 0.99 and held.spearman is not None and held.spearman > 0.1
+    )  # its bias field, which methods keep, hides some
+    white, cortex = (np.isin(result.labels_after.array, ids) for ids in ((2, 41), (3, 42)))
+    assert result.uncertainty.array[cortex].mean() > 1.3 * result.uncertainty.array[white].mean()
 
 
 @pytest.mark.parametrize("which", ["labels_before", "labels_after"])

@@ -63,7 +63,7 @@ def writeResults(folder: Path, spacing: float, spread: bool = False) -> Path:
         {"name": name, "label_id": value, "volume_input_ml": 10.0 + value, "volume_enhanced_ml": 10.5 + value}
         for value, name in STRUCTURES.items()
     ]
-    uncertainty = None
+    uncertainty = {"kind": "expected", "samples": 1, "seeds": []}
     if spread:
         for n, row in enumerate(rows):
             row |= {"volume_mean_ml": 10.2, "volume_sd_ml": 0.2, "volume_cv_percent": 1.5 + n}

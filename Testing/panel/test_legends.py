@@ -53,6 +53,14 @@ def nodes(person, drawn, stub, tmp_path):
     return job.nodes
 
 
+def test_the_legend_of_a_single_results_uncertainty_says_that_it_is_expected(person, drawn):
+    person.ui.inputSelector.setCurrentNode(person.loadScan())
+    press(person.ui.applyButton)
+    person.waitForEnd()
+    choose(person.ui.overlayComboBox, "Uncertainty")
+    assert allTitles() == {("Expected deviation (SD)",)}
+
+
 def test_each_overlay_is_drawn_with_its_legend_and_no_other(person, drawn, nodes):
     assert allTitles() == {()}, "a run alone puts no legend into the views"
     titles = {

@@ -34,10 +34,21 @@ def test_one_sample_and_no_projection_unless_asked_for(person, stub):
     ui = person.ui
     ui.inputSelector.setCurrentNode(person.loadScan())
     assert ui.samplesSpinBox.value() == 1 and not ui.consistencyCheckBox.isChecked()
-    assert not ui.uncertaintyCheckBox.isEnabled() and not ui.outputUncertaintySelector.isEnabled()
     run(person)
     options = optionsOf(stub)
-    assert (options.samples, options.uncertainty, options.data_consistency, options.dicom) == (1, None, False, None)
+    assert (options.samples, options.data_consistency, options.dicom) == (1, False, None)
+
+
+def test_a_single_result_has_a_map_where_one_is_known(person, stub):
+    """Of the bridge a network tells how far it may be off, of interpolation nothing does."""
+    ui = person.ui
+    ui.inputSelector.setCurrentNode(person.loadScan())
+    for method, known in (("Bridged diffusion", True), ("Cubic interpolation", False)):
+        choose(ui.methodComboBox, method)
+        assert ui.uncertaintyCheckBox.isEnabled() == ui.outputUncertaintySelector.isEnabled() == known
+        run(person)
+        options = optionsOf(stub)
+        assert (options.samples, bool(options.uncertainty)) == (1, known)
 
 
 def test_samples_and_consistency_reach_the_command_line(person, stub):
@@ -87,6 +98,7 @@ def test_the_catalogue_knows_which_presets_draw_and_in_how_many_ways_a_head_is_m
         method = get_method(name)
         assert entry.draws == tuple(preset for preset in entry.presets if method.stochastic(preset))
         assert entry.spreads == getattr(method, "spreads", ())
+        assert entry.expects == getattr(method, "expects", ())
     assert len(FLIP_AXES) == MIRRORED
 
 

@@ -120,7 +120,8 @@ def test_clicks_that_an_installer_lets_through_start_nothing(person, stub, monke
     [
         ("LATENT", 1, "three slice orientations"),
         ("LATENT", 2, "among the samples"),
-        ("BRIDGED", 1, "needs two samples"),
+        ("BRIDGED", 1, "expected to lie from a high-field scan"),
+        ("DIFFDEUR", 1, "needs two samples"),
     ],
 )
 def test_the_map_of_uncertainty_says_what_it_is_the_spread_of(person, method, samples, said):

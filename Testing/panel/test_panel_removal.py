@@ -18,8 +18,8 @@ useSlicerProperties(__name__, False)
 
 NO = QMessageBox.StandardButton.No
 MADE = (
-    "fidelity map, map of added detail, segmentation, table of structures, chart of volumes, chart before and after, "
-    "report"
+    "fidelity map, uncertainty map, map of added detail, segmentation, table of structures, chart of volumes, "
+    "chart before and after, report"
 )
 
 

@@ -149,8 +149,8 @@ def test_the_selection_of_the_overlay_follows_the_slice_views(person, nodes):
 
 def test_a_result_without_maps_offers_no_overlay(person):
     person.ui.inputSelector.setCurrentNode(person.loadScan())
-    person.ui.fidelityCheckBox.click()
-    person.ui.addedDetailCheckBox.click()
+    for box in (person.ui.fidelityCheckBox, person.ui.uncertaintyCheckBox, person.ui.addedDetailCheckBox):
+        box.click()
     press(person.ui.applyButton)
     person.waitForEnd()
     assert not person.ui.overlayComboBox.isEnabled() and person.ui.overlayComboBox.count() == 1

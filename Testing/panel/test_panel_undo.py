@@ -173,8 +173,8 @@ def test_the_panel_offers_nothing_that_was_deleted_beside_the_result(person, sca
     result = person.parameters.resultVolume
     named, offered = person.logic.namedOutputs(result), ui.overlayComboBox.count()
     buttons = (ui.chartButton, ui.reportButton, ui.surfaceButton, ui.sideBySideButton)
-    assert all(button.isEnabled() for button in buttons) and ui.structuresTable.isVisible() and offered == 3
-    gone = [named[name] for name in ("fidelity", "structure table", "volume chart", "page")]
+    assert all(button.isEnabled() for button in buttons) and ui.structuresTable.isVisible() and offered == 4
+    gone = [named[name] for name in ("fidelity", "uncertainty", "structure table", "volume chart", "page")]
     for node in (*gone, person.logic.segmentationOf(result), scan):
         slicer.mrmlScene.RemoveNode(node)
     QApplication.processEvents()

@@ -43,8 +43,14 @@ def test_the_stages_follow_the_command_line() -> None:
     assert orientations in names("enhance", "a.nii", "--method", "cssdiff", "--preset", "standard")
     assert orientations not in names("enhance", "a.nii", "--method", "cssdiff", "--preset", "paper")
     assert orientations not in names("enhance", "a.nii", "--method", "latent", "--samples", "2")
-    compared = names("compare", "a.nii", "--methods", "cubic:fast,latent:fast,cssdiff:paper")
+    expected = "expect the deviation"
+    assert expected in names("enhance", "a.nii", "--method", "bridged")
+    assert expected not in names("enhance", "a.nii", "--method", "bridged", "--preset", "paper")
+    assert expected not in names("enhance", "a.nii", "--method", "bridged", "--samples", "2")
+    assert expected not in names("enhance", "a.nii", "--method", "latent")
+    compared = names("compare", "a.nii", "--methods", "cubic:fast,latent:fast,cssdiff:paper,bridged:fast")
     assert [name for name in compared if orientations in name] == [f"2: {orientations}"]
+    assert [name for name in compared if expected in name] == [f"4: {expected}"]
 
 
 def weightOf(method: str, preset: str, *more: str) -> float:
