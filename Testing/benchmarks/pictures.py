@@ -1,4 +1,4 @@
-"""The pictures of the README: three planes before, after and residual, of the bundled head and the real 64 mT scans.
+"""The pictures of the README: three planes, labels, residual and expected deviation of the bundled head and real scans.
 
     python Testing/benchmarks/pictures.py --data DATA --preset standard
 
@@ -41,7 +41,7 @@ def main() -> None:
         )
         fidelity[name] = result.report["fidelity"]
         for kind, png in result_pictures(result).items():
-            if kind in ("planes", "labels", "residual"):
+            if kind in ("planes", "labels", "residual", "uncertainty"):
                 (FOLDER / (f"{name}.png" if kind == "planes" else f"{name}-{kind}.png")).write_bytes(png)
         print(name, result.report["verdict"], f"{result.report['provenance']['seconds']} s", flush=True)
     record = {"method": options.method, "preset": options.preset, "scans": fidelity}
