@@ -31,6 +31,7 @@ from .overlays import ADDED_DETAIL, FIDELITY, MAPS, UNCERTAINTY
 from .request import Request, record
 
 LESION_TABLE, PAGE, REGISTRATION = "lesion table", "page", "registration"
+LOOKED_AT = 1 << 20  # voxels
 BRIGHTEST_PERCENTILE = 99.5  # of the uncertainty inside the head: a few voxels at the skull must not decide
 REPORT_ROLE = ATTRIBUTE_PREFIX + "Report"
 
@@ -96,7 +97,9 @@ def readResults(folder: Path) -> ResultFiles:
 
 
 def _brightest(array: np.ndarray) -> float:
-    inside = array[array > 0]
+    """Of every n-th voxel, some million: to pick out those of all holds the interpreter, and the window with it."""
+    some = array.reshape(-1)[:: array.size // LOOKED_AT | 1]
+    inside = some[some > 0]
     return float(np.percentile(inside, BRIGHTEST_PERCENTILE)) if inside.size else 0.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 
+import numpy as np
 import pytest
 import slicer
 import vtk
@@ -11,7 +12,7 @@ from panel_tools import press
 from PySide6.QtWidgets import QApplication
 from slicer_host.properties import useSlicerProperties
 
-from LowFieldEnhanceSlicer import corner_text
+from LowFieldEnhanceSlicer import corner_text, loading
 from LowFieldEnhanceSlicer.loading import ResultFiles
 
 pytest_plugins = ["panel_fixtures"]
@@ -77,3 +78,12 @@ def test_what_was_read_of_the_results_of_a_run(person, stub):
     job = person.logic.process(person.loadScan(spacing=(8.0, 8.0, 8.0)))
     gc.collect()
     assert job.done and not [item for item in gc.get_objects() if type(item) is ResultFiles]
+
+
+@pytest.mark.parametrize("shape", [(9, 10, 11), (150, 160, 170)])
+def test_the_brightest_of_a_large_map_is_found_without_looking_at_all_of_it(shape):
+    array = np.random.default_rng(0).gamma(2.0, 1.0, shape).astype(np.float32)
+    array[: shape[0] // 2] = 0
+    inside = array[array > 0]
+    assert loading._brightest(array) == pytest.approx(float(np.percentile(inside, 99.5)), rel=0.01)
+    assert loading._brightest(0 * array) == 0.0
