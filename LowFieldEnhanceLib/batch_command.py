@@ -111,7 +111,7 @@ class EachScan:
         from .methods.registry import get_method
         from .pipeline import Options
         from .weight_files import file_sha256
-        from .weights import model_info, name_and_sha256
+        from .weights import model_info
 
         method = get_method(options.method)
         preset = options.preset or method.presets[0]
@@ -122,7 +122,10 @@ class EachScan:
         self._provenance = {
             **{name: getattr(self._options, name) for name in IN_PROVENANCE},
             "weights": {name: model_info(name)[0].sha256 for name in used},
-            **{name: name_and_sha256(name) for name in ("segmenter", *expecting(method, preset, options.samples))},
+            **{
+                name: model_info(name)[0].identity
+                for name in ("segmenter", *expecting(method, preset, options.samples))
+            },
         }
         self._uncertain = has_uncertainty(method, preset, options.samples)
         apart = (*IN_PROVENANCE, *WITHOUT_EFFECT, "displacement", "lpips")

@@ -31,7 +31,7 @@ from .samples import run_samples
 from .segmentation.labels import LabelMap
 from .segmentation.segmenter import Segmenter
 from .subject import Subject, check_companions, check_images, doubts_of, file_and_sha256, open_subject
-from .weights import ModelInfo, common_range, foreign, model_info, name_and_sha256
+from .weights import ModelInfo, common_range, foreign, model_info
 
 __all__ = [
     "Options",
@@ -178,7 +178,7 @@ def enhance_subject(subject: Subject, options: Options, events: Events | None = 
         "brain_only": options.brain_only,
         "method_spacing": grid_mm or options.spacing,
         "weights": {name: models[name].sha256 for name in used},
-        **{name: name_and_sha256(name) for name in told_by},
+        **{name: models[name].identity for name in told_by},
         "licences": {name: info.licence for name, info in models.items()},
         "device": subject.device,
     }

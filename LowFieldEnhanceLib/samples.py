@@ -148,7 +148,7 @@ def run_samples(
         along = [land(array) for array in outcome.along]
         own = _among_orientations(along, prepared, segmenter, events) if along else None
         if expecting(method, preset, samples):
-            own = _expected(case, prepared, outcome.array, events)
+            own = expected_of(case, prepared, outcome.array, events)
         return Samples(only, only, outcome.details, own)
     draws = method.stochastic(preset)
     if not draws and samples > len(FLIP_AXES):
@@ -205,8 +205,16 @@ def _among_orientations(
     return Uncertainty(ORIENTATIONS, deviation, volumes=tuple(volumes), orientations=count)
 
 
-def _expected(case: Case, prepared: Prepared, result: np.ndarray, events: Events) -> Uncertainty:
-    """How far a single result is expected to lie from the truth: the limit for 95 % as if deviations were Gaussian."""
+def expected_of(case: Case, prepared: Prepared, result: np.ndarray, events: Events | None = None) -> Uncertainty:
+    """How far a single result is expected to lie from the truth: the limit for 95 % as if deviations were Gaussian.
+
+    Args:
+        case: that the method was given.
+        prepared: leads to the scan's intensities, and to its grid if the case is on another.
+        result: on the case's grid, model range.
+        events: progress and cancel.
+    """
+    events = events or Events()
     events.progress(EXPECT, 0, 1)
     deviation = Image(deviation_limit(case, result, events.check) / np.float32(INTERVAL), case.grid.affine)
     target = Grid.of(prepared.on_grid)

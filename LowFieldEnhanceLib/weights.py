@@ -61,6 +61,11 @@ class ModelInfo:
     valid_range: dict[str, Any] = field(default_factory=dict)
     measured: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def identity(self) -> dict[str, str]:
+        """For the provenance: ``name`` and ``sha256``."""
+        return {"name": self.name, "sha256": self.sha256}
+
 
 def _folders() -> list[Path]:
     bundled = resource("Models")
@@ -105,15 +110,6 @@ def model_info(name: str) -> tuple[ModelInfo, Path]:
                 raise MissingModel(f"the weights of '{name}' are missing: {path} does not exist")
             return info, path
     raise MissingModel(f"the model '{name}' is not registered in models.json")
-
-
-def name_and_sha256(name: str) -> dict[str, str]:
-    """For the provenance: a network's ``name`` and the ``sha256`` of its weights.
-
-    Raises:
-        MissingModel, CorruptModel: see :func:`model_info`.
-    """
-    return {"name": name, "sha256": model_info(name)[0].sha256}
 
 
 def common_range(infos: Iterable[ModelInfo]) -> dict[str, Any]:

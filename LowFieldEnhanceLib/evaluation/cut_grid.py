@@ -11,7 +11,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .panels import DARK, LIGHT, MUTED, PLANES, Layer, Plane, box_around, box_size, colour_bar, draw, panel, write
+from .panels import (
+    DARK,
+    LIGHT,
+    MUTED,
+    PLANES,
+    Layer,
+    Plane,
+    box_around,
+    box_size,
+    centre_of,
+    colour_bar,
+    draw,
+    panel,
+    write,
+)
 
 PANEL_INCHES, GAP = 2.75, 0.08
 TITLE_INCHES, BAR_INCHES, NOTE_INCHES = 0.36, 0.48, 0.5
@@ -38,7 +52,7 @@ def plane_grid(
     """
     columns = min(columns or len(layers), len(layers))
     blocks = [layers[n : n + columns] for n in range(0, len(layers), columns)]
-    centre = [int(round(float(indices.mean()))) for indices in np.nonzero(inside)]
+    centre = centre_of(inside)
     box = box_around(inside, spacing, margin_mm)
     size = box_size(box, spacing)
     scale = PANEL_INCHES / max(size[0], size[1])

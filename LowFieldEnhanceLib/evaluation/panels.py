@@ -126,6 +126,11 @@ def brain_or_all(brain: np.ndarray) -> np.ndarray:
     return inside if inside.any() else np.ones(inside.shape, dtype=bool)
 
 
+def centre_of(inside: np.ndarray) -> list[int]:
+    """The voxel at the centre of a mask that is not empty."""
+    return [int(round(float(indices.mean()))) for indices in np.nonzero(inside)]
+
+
 def box_around(mask: np.ndarray, spacing: tuple[float, float, float], margin_mm: float) -> tuple[slice, slice, slice]:
     """Slices of the box around a mask that is not empty, widened in mm where the grid allows."""
     parts = []

@@ -29,6 +29,7 @@ from .panels import (
     box_around,
     box_size,
     brain_or_all,
+    centre_of,
     colour_bar,
     draw,
     oriented,
@@ -158,8 +159,9 @@ def uncertainty_figure(
         box_size(box, enhanced.spacing), UNCERTAINTY_BAR, NARROW_COLUMNS if narrow else len(PLANES)
     )
     layer = Layer("uncertainty", uncertainty.array, (0.0, limit), "inferno", notice=True)
+    centre = centre_of(inside)
     for plane, axes in places:
-        cut = int(round(float(np.nonzero(inside)[plane.axis].mean()))) - box[plane.axis].start
+        cut = centre[plane.axis] - box[plane.axis].start
         picture = draw(axes, uncertainty.array[box], enhanced.spacing, plane, cut, layer)
     what = "expected deviation" if kind == EXPECTED else "spread of the results"
     text = f"{what} (standard deviation), intensity; the enhanced scan is shown from {own[0]:.4g} to {own[1]:.4g}"

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import nn
 
-from ..diffusion.denoiser import EpsilonDenoiser
-from ..diffusion.samplers import gaussian_noise, renoise_average
+from ..diffusion.denoiser import Denoiser, EpsilonDenoiser
+from ..diffusion.samplers import Callback, NoiseSource, gaussian_noise, renoise_average
 from ..diffusion.schedules import CosineSchedule, strided_timesteps
 from ..events import Events
 from ..image import CONTRASTS
@@ -129,7 +129,7 @@ class BridgedDiffusion(Configured[BridgedSettings]):
             prior = self._prior(target, case.device, windowed)
             parts = []
             for number, group in enumerate(groups):
-                refined = self._refine(
+                refined = refine(
                     prior, (estimate * target).expand(len(group), -1, -1, -1, -1), target, settings, group,
                     lambda done, of, n=number: events.progress("enhance", first + (n * of + done) // count, total),
                 )  # fmt: skip
@@ -164,14 +164,22 @@ class BridgedDiffusion(Configured[BridgedSettings]):
         network, _ = load_network(self.models[2], device)
         return EpsilonDenoiser(windowed(network), SCHEDULE, PRESENCE_VALUE * presence)
 
-    def _refine(self, prior, estimate, presence, settings, draws, callback) -> torch.Tensor:  # noqa: ANN001
-        """Re-noise and denoise with the prior along the timesteps: (B, 3, I, J, K), one sample for each draw."""
 
-        def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
-            return (prior(x * presence, sigma) * presence).clamp(-1.0, 1.5)
+def refine(
+    prior: Denoiser,
+    estimate: torch.Tensor,
+    presence: torch.Tensor,
+    settings: BridgedSettings,
+    draws: Sequence[NoiseSource],
+    callback: Callback | None = None,
+) -> torch.Tensor:
+    """Re-noise and denoise with the prior along the timesteps: (B, 3, I, J, K), one sample for each draw."""
 
-        def noise() -> torch.Tensor:
-            return torch.cat([draw() for draw in draws])
+    def denoise(x: torch.Tensor, sigma: float) -> torch.Tensor:
+        return (prior(x * presence, sigma) * presence).clamp(-1.0, 1.5)
 
-        sigmas = [float(SCHEDULE.sigma(t)) for t in settings.timesteps]
-        return renoise_average(denoise, estimate, sigmas, settings.repeats, noise, callback)
+    def noise() -> torch.Tensor:
+        return torch.cat([draw() for draw in draws])
+
+    sigmas = [float(SCHEDULE.sigma(t)) for t in settings.timesteps]
+    return renoise_average(denoise, estimate, sigmas, settings.repeats, noise, callback)

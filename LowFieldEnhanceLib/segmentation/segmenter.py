@@ -75,7 +75,7 @@ class Segmenter:
     def provenance(self) -> dict[str, str]:
         """Name and checksum of the weights."""
         info: ModelInfo = self.info
-        return {"name": info.name, "sha256": info.sha256}
+        return info.identity
 
     def segment(self, image: Image, events: Events | None = None) -> LabelMap:
         """Labels of a whole head or a brain, on the image's own grid.

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from ..diffusion.denoiser import EpsilonDenoiser
-from ..diffusion.samplers import renoise_average
+from ..diffusion.samplers import gaussian_noise
 from ..methods.base import PRESENCE_VALUE
-from ..methods.bridged import PRESETS, SCHEDULE
+from ..methods.bridged import PRESETS, SCHEDULE, refine
 from ..methods.expected_deviation import HELD, mean_and_limit
 from ..networks.companions import roles, told_of
 from ..physics.acquisition import COORDINATES
@@ -79,16 +79,8 @@ class Judged:
         if kind == 1:
             return estimate[0, channel]
         prior = EpsilonDenoiser(self.networks[PRIOR], SCHEDULE, PRESENCE_VALUE * wanted)
-        settings = PRESETS["standard"]
-
-        def denoise(x: Tensor, sigma: float) -> Tensor:
-            return (prior(x * wanted, sigma).float() * wanted).clamp(-1.0, 1.5)
-
-        def noise() -> Tensor:
-            return torch.randn(estimate.shape, generator=generator).to(estimate)
-
-        sigmas = [float(SCHEDULE.sigma(t)) for t in settings.timesteps]
-        return renoise_average(denoise, estimate, sigmas, settings.repeats, noise)[0, channel]
+        draw = gaussian_noise(estimate.shape, generator, estimate.device)
+        return refine(prior, estimate, wanted, PRESETS["standard"], [draw])[0, channel]
 
 
 class DeviationLoss:

@@ -24,21 +24,21 @@ import contrasts
 import numpy as np
 import torch
 from calibration import calibrated
-from generalisation import VARIATIONS, WHITE
+from generalisation import VARIATIONS, WHITE, on_working_grid
 from lesions import marks
 from quality import HEADS, load_subject, named, table
 
-from LowFieldEnhanceLib.evaluation.uncertainty import INTERVAL
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
 from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.methods.base import Case, run_method
-from LowFieldEnhanceLib.methods.expected_deviation import NETWORK, deviation_limit
+from LowFieldEnhanceLib.methods.expected_deviation import NETWORK
 from LowFieldEnhanceLib.physics.simulate import simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
-from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, to_working_grid
+from LowFieldEnhanceLib.preprocess.prepare import Prepared
+from LowFieldEnhanceLib.samples import expected_of
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
-from LowFieldEnhanceLib.training.data import brain_of, data_root
+from LowFieldEnhanceLib.training.data import data_root
 from LowFieldEnhanceLib.weights import model_info
 
 FOLDER = Path(__file__).resolve().parent
@@ -61,7 +61,7 @@ def judged(row: str, prepared: Prepared, truth: Image, parts: dict[str, np.ndarr
     case, brain = Case.of(prepared), parts["brain"]
     array = run_method(method, case, preset, torch.Generator().manual_seed(0), Events()).array
     result = prepared.back(array)
-    deviation = result.with_array(prepared.difference_back(deviation_limit(case, array) / INTERVAL))
+    deviation = expected_of(case, prepared, array).deviation
     return {
         what: {
             **asdict(calibrated(truth, brain, result, deviation, mask)),
@@ -102,17 +102,12 @@ def unlike(root: Path, segmenter: Segmenter) -> tuple[Found, Found]:
     found, lesions = {}, {}
     for variation, (protocol, change) in VARIATIONS.items():
         head, labels = change(high, manual)
-        low = simulate(head, protocol, 1000, labels)
-        on_grid = to_working_grid(low, 1.0)
-        grid = Grid.of(on_grid)
-        truth = resample(head, grid, "cubic")
-        truth = truth.with_array(np.maximum(truth.array, 0))
-        brain = resample(head.with_array(brain_of(head.array).astype(np.float32)), grid, "nearest").array > 0.5
+        prepared, truth, brain = on_working_grid(head, simulate(head, protocol, 1000, labels), segmenter)
         parts = {"brain": brain}
         if "lesions" in variation:
             changed = head.with_array(((head.array != high.array) & np.isin(manual.array, WHITE)).astype(np.float32))
-            parts["lesions"] = resample(changed, grid, "nearest").array > 0.5
-        scores = judged(ONE_METHOD, prepare(low, on_grid, segmenter.segment(on_grid)), truth, parts)
+            parts["lesions"] = resample(changed, Grid.of(truth), "nearest").array > 0.5
+        scores = judged(ONE_METHOD, prepared, truth, parts)
         found[variation] = {name: scores["brain"]}
         if "lesions" in scores:
             lesions[variation] = {name: scores["lesions"]}
@@ -146,11 +141,11 @@ def markdown(results: dict[str, Any]) -> str:
     titles = {
         "v1": "method",
         "unlike": f"scan ({ONE_METHOD})",
-        "contrasts": "contrast",
-        "lesions": "inside of",
-        "others": "method",
+        "contrasts": f"contrast ({ONE_METHOD})",
+        "lesions": f"inside of ({ONE_METHOD})",
+        "others": "method that it never saw",
     }
-    return "\n".join(table(titles[group], found, COLUMNS) for group, found in results.items() if group in titles)
+    return "\n".join(table(title, results[group], COLUMNS) for group, title in titles.items() if group in results)
 
 
 def main() -> None:

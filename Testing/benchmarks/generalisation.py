@@ -32,7 +32,7 @@ from LowFieldEnhanceLib.methods.base import Case, run_method
 from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import Protocol, simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
-from LowFieldEnhanceLib.preprocess.prepare import prepare, to_working_grid
+from LowFieldEnhanceLib.preprocess.prepare import Prepared, prepare, to_working_grid
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training.data import brain_of, data_root
@@ -122,13 +122,20 @@ VARIATIONS: dict[str, tuple[Protocol, Change]] = {
 }
 
 
+def on_working_grid(high: Image, low: Image, segmenter: Segmenter) -> tuple[Prepared, Image, np.ndarray]:
+    """The scan, prepared, and ``high`` and its brain on the pipeline's working grid."""
+    on_grid = to_working_grid(low, 1.0)
+    grid = Grid.of(on_grid)
+    truth = resample(high, grid, "cubic")
+    inside = high.with_array(brain_of(high.array).astype(np.float32))
+    brain = resample(inside, grid, "nearest").array > 0.5
+    prepared = prepare(low, on_grid, segmenter.segment(on_grid))
+    return prepared, truth.with_array(np.maximum(truth.array, 0)), brain
+
+
 def score(high: Image, low: Image, rows: list[str], segmenter: Segmenter, lpips: Lpips) -> dict[str, Any]:
     """All methods on one scan; the truth is ``high`` on the pipeline's working grid."""
-    on_grid = to_working_grid(low, 1.0)
-    truth = resample(high, Grid.of(on_grid), "cubic")
-    inside = high.with_array(brain_of(high.array).astype(np.float32))
-    brain = resample(inside, Grid.of(on_grid), "nearest").array > 0.5
-    prepared = prepare(low, on_grid, segmenter.segment(on_grid))
+    prepared, truth, brain = on_working_grid(high, low, segmenter)
     result = {}
     for row in rows:
         name, _, preset = row.partition(":")
@@ -137,7 +144,7 @@ def score(high: Image, low: Image, rows: list[str], segmenter: Segmenter, lpips:
             method, Case.of(prepared), preset or method.presets[0], torch.Generator().manual_seed(0), Events()
         )
         enhanced = prepared.back(outcome.array)
-        scores = score_images(np.maximum(truth.array, 0), enhanced.array, brain, lpips)
+        scores = score_images(truth.array, enhanced.array, brain, lpips)
         result[row] = {k: getattr(scores, k) for k in ("psnr", "ssim", "lpips")}
     return result
 

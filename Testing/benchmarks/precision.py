@@ -32,7 +32,6 @@ from quality import FOLDER, HEADS, PROTOCOL, SMALL_OR_OPEN
 
 from LowFieldEnhanceLib.evaluation.intensity import score_images
 from LowFieldEnhanceLib.evaluation.lpips import Lpips
-from LowFieldEnhanceLib.evaluation.uncertainty import INTERVAL
 from LowFieldEnhanceLib.evaluation.volumes import compare_structures
 from LowFieldEnhanceLib.events import Events
 from LowFieldEnhanceLib.image import Image
@@ -40,12 +39,13 @@ from LowFieldEnhanceLib.image_io import read_image, read_labels
 from LowFieldEnhanceLib.methods.base import Case, Method, run_method
 from LowFieldEnhanceLib.methods.bridged import BridgedDiffusion
 from LowFieldEnhanceLib.methods.cssdiff import CssDiff
-from LowFieldEnhanceLib.methods.expected_deviation import NETWORK, deviation_limit
+from LowFieldEnhanceLib.methods.expected_deviation import NETWORK
 from LowFieldEnhanceLib.methods.latent import DistilledLatent, LatentSettings
 from LowFieldEnhanceLib.methods.registry import get_method
 from LowFieldEnhanceLib.physics.simulate import simulate
 from LowFieldEnhanceLib.preprocess.grid import Grid, resample
 from LowFieldEnhanceLib.preprocess.prepare import Prepared, to_working_grid
+from LowFieldEnhanceLib.samples import expected_of
 from LowFieldEnhanceLib.segmentation.labels import LabelMap
 from LowFieldEnhanceLib.segmentation.segmenter import Segmenter
 from LowFieldEnhanceLib.training import css_lsc
@@ -151,11 +151,11 @@ def expecting(root: Path) -> Measure:
     first: list[np.ndarray] = []
 
     def measure() -> dict[str, Any]:
-        deviation = deviation_limit(case, result) / INTERVAL
-        first.append(deviation[brain])
-        change = 100 * float(np.sqrt(np.mean((deviation[brain] - first[0]) ** 2)) / first[0].mean())
-        spread = prepared.on_grid.with_array(prepared.difference_back(deviation))
-        return {"held": calibrated(truth, brain, prepared.back(result), spread).coverage, "map_change": change}
+        deviation = expected_of(case, prepared, result).deviation
+        inside = deviation.array[brain]
+        first.append(inside)
+        change = 100 * float(np.sqrt(np.mean((inside - first[0]) ** 2)) / first[0].mean())
+        return {"held": calibrated(truth, brain, prepared.back(result), deviation).coverage, "map_change": change}
 
     return measure
 
